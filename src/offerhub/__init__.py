@@ -1,0 +1,1 @@
+"""OFFER-HUB Orchestrator: balances, escrow and payouts for marketplaces, with provable books."""

@@ -1,0 +1,1 @@
+"""Pure vocabulary, no I/O: money, ids, clock, states, pages."""

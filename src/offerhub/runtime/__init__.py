@@ -1,0 +1,1 @@
+"""Mechanisms without business words: database, queue, vault, HTTP client, leases, embedded services."""

@@ -1,0 +1,177 @@
+"""PostgreSQL: one use case is one transaction, retried as a whole when the database says so.
+
+`Database.run(use_case)` opens a transaction, calls `use_case(tx)` and commits. A serialization failure (40001)
+or a deadlock (40P01) rolls everything back and runs the use case again: use cases must therefore have no effect
+outside their transaction, and never wait for the network. The pool runs no reset query between uses, so only
+`SET LOCAL` and transaction-level locks are allowed anywhere (a test holds this).
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import asyncpg
+
+T = TypeVar("T")
+Row = asyncpg.Record
+
+RETRY_ATTEMPTS_MAX: Final = 8
+RETRY_BASE_SECONDS: Final = 0.005
+STATEMENT_TIMEOUT_SECONDS: Final = 30
+POOL_SIZE_DEFAULT: Final = 12
+
+
+class StatementHook(Protocol):
+    """Called around every statement, BEGIN and COMMIT included; fault tests crash or raise inside it."""
+
+    def before(self, sql: str) -> None:
+        """The statement is about to be sent."""
+        ...
+
+    def after(self, sql: str) -> None:
+        """The statement has been answered."""
+        ...
+
+
+class Tx:
+    """An open transaction. Valid inside one use case only."""
+
+    __slots__ = ("_connection", "_hook")
+
+    def __init__(self, connection: "asyncpg.pool.PoolConnectionProxy[Row]", hook: StatementHook | None) -> None:
+        self._connection = connection
+        self._hook = hook
+
+    def _before(self, sql: str) -> None:
+        if self._hook is not None:
+            self._hook.before(sql)
+
+    def _after(self, sql: str) -> None:
+        if self._hook is not None:
+            self._hook.after(sql)
+
+    async def execute(self, sql: str, *args: Any) -> int:
+        """Run a statement; returns the number of rows it touched."""
+        self._before(sql)
+        status = await self._connection.execute(sql, *args)
+        self._after(sql)
+        tail = status.rsplit(" ", 1)[-1]
+        return int(tail) if tail.isdigit() else 0
+
+    async def rows(self, sql: str, *args: Any) -> list[Row]:
+        """All rows."""
+        self._before(sql)
+        found = await self._connection.fetch(sql, *args)
+        self._after(sql)
+        return found
+
+    async def row(self, sql: str, *args: Any) -> Row | None:
+        """The first row, or None."""
+        self._before(sql)
+        found = await self._connection.fetchrow(sql, *args)
+        self._after(sql)
+        return found
+
+    async def one(self, sql: str, *args: Any) -> Row:
+        """The one row there must be; raises LookupError otherwise."""
+        found = await self.row(sql, *args)
+        if found is None:
+            raise LookupError(sql)
+        return found
+
+    async def value(self, sql: str, *args: Any) -> Any:
+        """The first column of the first row, or None."""
+        found = await self.row(sql, *args)
+        return None if found is None else found[0]
+
+    async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for many argument rows."""
+        self._before(sql)
+        await self._connection.executemany(sql, rows)
+        self._after(sql)
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[type-arg]
+    """A connection without session state, which therefore needs no reset between uses."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def _prepare(connection: "asyncpg.Connection[Row]") -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=_encode_json, decoder=json.loads, format="text"
+        )
+
+
+def _encode_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database."""
+
+    def __init__(self, pool: "asyncpg.Pool[Row]", hook: StatementHook | None = None) -> None:
+        self._pool = pool
+        self.hook = hook
+
+    @classmethod
+    async def connect(
+        cls, dsn: str, *, pool_size: int = POOL_SIZE_DEFAULT, hook: StatementHook | None = None, name: str = "offerhub"
+    ) -> "Database":
+        """Open the pool. Raises OSError or asyncpg.PostgresError when the server cannot be used."""
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=pool_size,
+            connection_class=_Connection,
+            init=_prepare,
+            command_timeout=STATEMENT_TIMEOUT_SECONDS,
+            server_settings={"application_name": name, "timezone": "UTC"},
+        )
+        return cls(pool, hook)
+
+    async def close(self) -> None:
+        """Give back every connection."""
+        await self._pool.close()
+
+    async def run(self, use_case: Callable[[Tx], Awaitable[T]], *, read_only: bool = False) -> T:
+        """Run a use case in one transaction, again from the start after 40001 or 40P01."""
+        begin = "BEGIN READ ONLY" if read_only else "BEGIN"
+        return await self._retried(begin, use_case)
+
+    async def snapshot(self, use_case: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run a reading use case on one consistent snapshot of the whole database."""
+        return await self._retried("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", use_case)
+
+    async def _retried(self, begin: str, use_case: Callable[[Tx], Awaitable[T]]) -> T:
+        for attempt in range(RETRY_ATTEMPTS_MAX):
+            try:
+                return await self._once(begin, use_case)
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+                if attempt == RETRY_ATTEMPTS_MAX - 1:
+                    raise
+                # Jitter keeps the losers of one collision from meeting again.
+                await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * (0.5 + random.random()))  # noqa: S311
+        raise AssertionError("unreachable")
+
+    async def _once(self, begin: str, use_case: Callable[[Tx], Awaitable[T]]) -> T:
+        async with self._pool.acquire() as connection:
+            tx = Tx(connection, self.hook)
+            await tx.execute(begin)
+            try:
+                result = await use_case(tx)
+            except BaseException:
+                if not connection.is_closed():
+                    await asyncio.shield(connection.execute("ROLLBACK"))
+                raise
+            await tx.execute("COMMIT")
+            return result
+
+    async def script(self, sql: str) -> None:
+        """Run a script of several statements outside a use case; migrations only."""
+        async with self._pool.acquire() as connection:
+            await connection.execute(sql)

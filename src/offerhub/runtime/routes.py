@@ -1,0 +1,105 @@
+"""Routes are data: a slice declares each endpoint once, the edge enforces what is declared (design 12).
+
+Authentication, scopes, validation, idempotency, envelopes, the documentation and the generated tests all read
+these declarations. An endpoint that is not declared cannot exist.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+import msgspec
+
+from offerhub.errors import Refusal
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Tx
+
+
+class Envelope(Enum):
+    """How an answer is wrapped (contract 1.4)."""
+
+    DATA = "data"
+    """`{data: X, meta}`"""
+    SUCCESS = "success"
+    """`{success: true, data: X, meta}`"""
+    FLAT = "flat"
+    """the fields of X at the top, plus `data: X` and `meta`"""
+    LIST = "list"
+    """`{success: true, data: [...], hasMore, nextCursor?, pagination, meta}`; the handler returns a Page"""
+    PAGE = "page"
+    """`{data: [...], pagination: {hasMore, nextCursor}, meta}`; the handler returns a Page"""
+
+
+class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of request bodies and queries: unknown properties are refused."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, as a handler sees it: authenticated, validated, inside its transaction."""
+
+    actor: Actor
+    path: Mapping[str, str]
+    body: Any
+    query: Any
+    transaction: Tx | None
+
+    @property
+    def tx(self) -> Tx:
+        """The request's transaction; only routes declared with `unit="none"` have none."""
+        assert self.transaction is not None
+        return self.transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler returns when the status is not the declared one."""
+
+    data: Any
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The transaction started a saga: after its commit the edge waits for it, then asks `view` for the answer.
+
+    `view` reads the state reached in a new transaction. A saga that was refused meanwhile raises its stored
+    refusal instead. The stored idempotent answer is whatever is answered in the end.
+    """
+
+    saga_id: str
+    view: Callable[[Tx], Awaitable[Any]]
+    status: int | None = None
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+Scope = Literal["public", "any", "read", "write", "support", "master"]
+
+DAY_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One endpoint. `path` is below the base path, such as `/orders/{order_id}/reserve`.
+
+    `domain` is the legacy scope name that implies read and write here. `unit` is the transaction the handler runs in:
+    `write`, `read` (read-only) or `none` (the handler does its own, because it calls the network).
+    `idempotency_seconds` is how long an answer is kept for replay; 0 means the route takes no key.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    name: str
+    summary: str
+    handler: Handler
+    scope: Scope
+    domain: str
+    envelope: Envelope
+    status: int = 200
+    body: type[Body] | None = None
+    body_optional: bool = False
+    query: type[Body] | None = None
+    unit: Literal["write", "read", "none"] = "write"
+    idempotency_seconds: int = DAY_SECONDS
+    errors: tuple[type[Refusal], ...] = field(default=())
