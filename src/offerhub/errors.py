@@ -90,7 +90,7 @@ class InvalidAmountFormat(Refusal):
 
     code = "INVALID_AMOUNT_FORMAT"
     status = 400
-    remedy = "Send a string such as \"12.50\": digits, a point, two decimals, no sign."
+    remedy = 'Send a string such as "12.50": digits, a point, two decimals, no sign.'
 
 
 class InvalidAmount(Refusal):
@@ -273,7 +273,9 @@ class BalanceDiscrepancy(Refusal):
 
     code = "BALANCE_DISCREPANCY"
     status = 409
-    remedy = "Reconcile before moving this user's money; a manual credit without a deposit is the usual cause."
+    remedy = (
+        "Reconcile before moving this user's money; a manual credit without a deposit is the usual cause."
+    )
 
 
 class BalanceConcurrencyConflict(Refusal):

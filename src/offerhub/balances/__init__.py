@@ -1,0 +1,1 @@
+"""Balances: what a user may spend, and the low-level operations on it."""

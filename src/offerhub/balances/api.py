@@ -1,0 +1,156 @@
+"""The endpoints of balances (contract 2.4), all flat."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from offerhub.balances import service
+from offerhub.balances.model import HoldBody, MoveBody, ReleaseBody
+from offerhub.balances.service import Manual
+from offerhub.errors import (
+    BalanceDiscrepancy,
+    InsufficientFunds,
+    InvalidAmountFormat,
+    InvalidCurrency,
+    Refusal,
+    ReserveNotFound,
+    UserNotFound,
+    ValidationFailed,
+)
+from offerhub.ledger.amounts import known_currency, positive_amount
+from offerhub.providers.stellar.horizon import Horizon
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.routes import Body, Call, Envelope, Handler, Route
+
+REFERENCE_CHARACTERS_MAX: Final = 255
+
+Operation = Callable[[Tx, Actor, str, Manual], Awaitable[dict[str, Any]]]
+
+
+def _missing(*names: str) -> ValidationFailed:
+    message = f"{' or '.join(names)} must be a non-empty string of at most {REFERENCE_CHARACTERS_MAX} characters"
+    return ValidationFailed(message, fields=[{"field": names[0], "message": message}], validationErrors=[message])
+
+
+def _manual(body: MoveBody | HoldBody, reference: str | None) -> Manual:
+    known_currency(body.currency)
+    return Manual(positive_amount(body.amount), reference, body.description)
+
+
+def _held(body: HoldBody) -> Manual:
+    reference = body.orderId or body.reference
+    if not reference or len(reference) > REFERENCE_CHARACTERS_MAX:
+        raise _missing("orderId", "reference")
+    return _manual(body, reference)
+
+
+def _moving(operation: Operation) -> Handler:
+    async def handle(call: Call) -> dict[str, Any]:
+        body: MoveBody = call.body
+        return await operation(call.tx, call.actor, call.path["user_id"], _manual(body, body.reference))
+
+    return handle
+
+
+def _holding(operation: Operation) -> Handler:
+    async def handle(call: Call) -> dict[str, Any]:
+        return await operation(call.tx, call.actor, call.path["user_id"], _held(call.body))
+
+    return handle
+
+
+async def _release(call: Call) -> dict[str, Any]:
+    body: ReleaseBody = call.body
+    recipient_id = body.sellerId or body.recipientId
+    if not recipient_id:
+        raise _missing("sellerId", "recipientId")
+    return await service.release(call.tx, call.actor, call.path["user_id"], recipient_id, _held(body))
+
+
+async def _read(call: Call) -> dict[str, Any]:
+    return (await service.read(call.tx, call.actor.marketplace_id, call.path["user_id"])).wire()
+
+
+def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: type[Refusal]) -> Route:
+    return Route(
+        "POST",
+        f"/users/{{user_id}}/balance/{path}",
+        f"balances.{path.replace('-', '_')}",
+        summary,
+        handler,
+        "write",
+        "balance",
+        Envelope.FLAT,
+        body=body,
+        errors=(UserNotFound, InvalidAmountFormat, InvalidCurrency, *errors),
+    )
+
+
+def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
+    """Declare the endpoints."""
+
+    async def sync(call: Call) -> dict[str, Any]:
+        compared = await service.compare(database, horizon, call.actor.marketplace_id, call.path["user_id"])
+        return compared.sync_wire()
+
+    async def verify(call: Call) -> dict[str, Any]:
+        compared = await service.compare(database, horizon, call.actor.marketplace_id, call.path["user_id"])
+        return compared.verify_wire()
+
+    return (
+        Route(
+            "GET",
+            "/users/{user_id}/balance",
+            "balances.get",
+            "Read a user's balance",
+            _read,
+            "read",
+            "balance",
+            Envelope.FLAT,
+            unit="read",
+            errors=(UserNotFound,),
+        ),
+        _post("credit", "Credit a user by hand", _moving(service.credit), MoveBody),
+        _post("debit", "Debit a user by hand", _moving(service.debit), MoveBody, InsufficientFunds),
+        _post("reserve", "Set money aside under a reference", _holding(service.reserve), HoldBody, InsufficientFunds),
+        _post(
+            "cancel-reservation",
+            "Give reserved money back",
+            _holding(service.cancel_reservation),
+            HoldBody,
+            ReserveNotFound,
+        ),
+        _post(
+            "deduct-reserved",
+            "Take reserved money out of the books",
+            _holding(service.deduct_reserved),
+            HoldBody,
+            ReserveNotFound,
+        ),
+        _post("release", "Pay reserved money to another user", _release, ReleaseBody, ReserveNotFound),
+        Route(
+            "POST",
+            "/users/{user_id}/balance/sync",
+            "balances.sync",
+            "Compare the books with the chain; changes nothing",
+            sync,
+            "write",
+            "balance",
+            Envelope.FLAT,
+            unit="none",
+            idempotency_seconds=0,
+            errors=(UserNotFound,),
+        ),
+        Route(
+            "GET",
+            "/users/{user_id}/balance/verify",
+            "balances.verify",
+            "Check that the books and the chain agree",
+            verify,
+            "read",
+            "balance",
+            Envelope.FLAT,
+            unit="none",
+            errors=(UserNotFound, BalanceDiscrepancy),
+        ),
+    )

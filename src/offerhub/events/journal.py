@@ -1,0 +1,109 @@
+"""The journal: events, audit entries and jobs, written with their cause in one round trip (design 7, 8).
+
+Nothing is emitted from memory after a commit: a change that is committed has its event, its audit entry and its
+job; one that is rolled back has none. The caller must hold the lock on every aggregate it writes events for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from offerhub.kernel.ids import new_id
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Tx
+from offerhub.runtime.redaction import redact
+
+Result = Literal["SUCCESS", "FAILURE", "DISCREPANCY_FOUND"]
+AggregateType = Literal["User", "Wallet", "Balance", "TopUp", "Order", "Escrow", "Withdrawal", "Dispute", "ApiKey"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of the catalogue (contract 6.2); amounts in the payload are wire text."""
+
+    type: str
+    aggregate_type: AggregateType
+    aggregate_id: str
+    payload: Mapping[str, Any]
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who changed what (contract 6.3); payloads are redacted on the way in."""
+
+    action: str
+    resource_type: str
+    resource_id: str
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    result: Result = "SUCCESS"
+    user_id: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work for the queue once this transaction has committed; its handler must be safe to run twice."""
+
+    queue: str
+    name: str
+    payload: Mapping[str, Any]
+    delay_seconds: float = 0.0
+
+
+_RECORD = "SELECT journal($1, $2, $3, $4, $5)"
+
+
+async def record(
+    tx: Tx,
+    actor: Actor,
+    *,
+    events: Sequence[Event] = (),
+    audit: Sequence[AuditEntry] = (),
+    jobs: Sequence[Job] = (),
+) -> None:
+    """Write events, audit entries and jobs. Every event also leaves an audit entry named after its type."""
+    metadata = {
+        name: value
+        for name, value in (("marketplaceId", actor.marketplace_id), ("correlationId", actor.correlation_id))
+        if value is not None
+    }
+    event_rows = [
+        {
+            "id": new_id("evt"),
+            "type": event.type,
+            "aggregate_type": event.aggregate_type,
+            "aggregate_id": event.aggregate_id,
+            "payload": dict(event.payload),
+            "metadata": metadata | ({"userId": event.user_id} if event.user_id else {}),
+        }
+        for event in events
+    ]
+    entries = [
+        *audit,
+        *(AuditEntry(e.type, e.aggregate_type, e.aggregate_id, after=e.payload, user_id=e.user_id) for e in events),
+    ]
+    audit_rows = [
+        {
+            "id": entry.id or new_id("aud"),
+            "action": entry.action,
+            "resource_type": entry.resource_type,
+            "resource_id": entry.resource_id,
+            "user_id": entry.user_id,
+            "before": redact(entry.before),
+            "after": redact(entry.after),
+            "result": entry.result,
+        }
+        for entry in entries
+    ]
+    job_rows = [
+        {
+            "queue": job.queue,
+            "name": job.name,
+            "payload": dict(job.payload),
+            "delay_seconds": job.delay_seconds,
+        }
+        for job in jobs
+    ]
+    await tx.execute(_RECORD, actor.marketplace_id, actor.for_audit(), event_rows, audit_rows, job_rows)

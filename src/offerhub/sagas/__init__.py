@@ -1,0 +1,1 @@
+"""Everything that reaches outside: recorded before it is tried, safe to repeat, settled by evidence."""

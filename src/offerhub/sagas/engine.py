@@ -1,0 +1,263 @@
+"""The engine: drives sagas step by step, from wherever the last driver left them.
+
+A saga is driven by whoever holds its lease: the request that began it, a worker with its job, or the sweeper that
+finds it abandoned. Every effect of a step is written in a transaction that first checks the lease, so a driver
+that slept past it changes nothing. What a crash leaves behind is resumed from the records, never from memory.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from offerhub.errors import InternalError, Refusal, revive
+from offerhub.events import journal
+from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.kernel.ids import new_id
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Database, Tx
+from offerhub.sagas import store
+from offerhub.sagas.model import Facts, NotYet, Outcome, Plan, Refused, Saga, Settled, Step, Unavailable, Unknown
+
+LEASE_SECONDS: Final = 15.0
+"""How long a crashed driver keeps a saga from others; renewed at a third of it while the driver lives."""
+UNAVAILABLE_ATTEMPTS_MAX: Final = 5
+"""How often a first step tries an unreachable provider before the saga is refused; later steps never give up."""
+DELAY_MAX_SECONDS: Final = 30.0
+WAIT_MAX_SECONDS: Final = 0.5
+"""The longest pause between two looks at a lane that another saga holds."""
+HAND_BACK_AFTER_SECONDS: Final = 5.0
+"""A longer wait is not slept in memory: the saga is handed back and picked up when it is due."""
+SWEEP_BATCH: Final = 50
+QUEUE: Final = "sagas"
+JOB: Final = "drive"
+
+log = structlog.get_logger("offerhub.sagas")
+
+
+class LeaseLost(Exception):
+    """Another driver has taken this saga over; whatever this one was about to write is void."""
+
+
+class Engine:
+    """Starts and drives sagas. One per process."""
+
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+        self._plans: dict[str, Plan] = {}
+        self._driving: dict[str, asyncio.Task[None]] = {}
+        self._holder = f"{os.getpid()}:{secrets.token_hex(6)}"
+        self._stopping = False
+
+    def register(self, plans: Iterable[Plan]) -> None:
+        """Make plans known; a saga of an unknown kind is left alone (a newer program's, during an upgrade)."""
+        for plan in plans:
+            assert plan.kind not in self._plans
+            self._plans[plan.kind] = plan
+
+    async def start(self, tx: Tx, actor: Actor, kind: str, subject_id: str, values: dict[str, Any]) -> str:
+        """Record a saga in the caller's transaction; it is driven once that has committed.
+
+        `values` is the saga's input as JSON. The database refuses a second running saga of one kind and subject.
+        """
+        saga = Saga(new_id("sga"), actor.marketplace_id, kind, subject_id, "RUNNING", values, actor.correlation_id)
+        await store.insert(tx, saga, [step.name for step in self._plans[kind].steps(saga)])
+        await journal.record(tx, actor, jobs=[journal.Job(QUEUE, JOB, {"sagaId": saga.id})])
+        return saga.id
+
+    async def wait(self, saga_id: str, seconds: float) -> None:
+        """Drive the saga, here or wherever it is being driven, until it ends or the time is up."""
+        deadline = self._clock.monotonic() + seconds
+        while (remaining := deadline - self._clock.monotonic()) > 0:
+            await asyncio.wait([self._drive_task(saga_id)], timeout=remaining)
+            saga = await self._database.run(lambda tx: store.get(tx, saga_id), read_only=True)
+            if saga is None or saga.status != "RUNNING":
+                return
+            await self._clock.sleep(min(0.1, max(0.0, deadline - self._clock.monotonic())))
+
+    async def refusal(self, tx: Tx, saga_id: str) -> Refusal | None:
+        """Why the saga was refused, or None when it was not."""
+        saga = await store.get(tx, saga_id)
+        if saga is None or saga.refusal is None:
+            return None
+        return revive(saga.refusal["code"], saga.refusal["message"], saga.refusal["details"])
+
+    async def is_terminal(self, tx: Tx, saga_id: str) -> bool:
+        """True when the saga has ended, either way."""
+        saga = await store.get(tx, saga_id)
+        return saga is None or saga.status != "RUNNING"
+
+    async def drive(self, saga_id: str) -> None:
+        """Drive the saga as far as it goes; what the queue's job does."""
+        await asyncio.shield(self._drive_task(saga_id))
+
+    async def sweep(self) -> int:
+        """Drive every saga that is due and that nobody drives; returns how many were found."""
+        found = await self._database.run(lambda tx: store.due(tx, SWEEP_BATCH), read_only=True)
+        for saga_id in found:
+            self._drive_task(saga_id)
+        return len(found)
+
+    async def sweep_forever(self, interval_seconds: float = 1.0) -> None:
+        """Sweep until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except (OSError, ExceptionGroup) as error:
+                log.warning("sweep_failed", error=str(error))
+            await self._clock.sleep(interval_seconds)
+
+    async def stop(self) -> None:
+        """Stop driving; every lease is handed back, so that another process goes on at once."""
+        self._stopping = True
+        tasks = list(self._driving.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _drive_task(self, saga_id: str) -> asyncio.Task[None]:
+        task = self._driving.get(saga_id)
+        if task is None:
+            task = asyncio.create_task(self._drive(saga_id), name=f"saga {saga_id}")
+            self._driving[saga_id] = task
+            task.add_done_callback(lambda _: self._driving.pop(saga_id, None))
+        return task
+
+    async def _drive(self, saga_id: str) -> None:
+        if self._stopping:
+            return
+        saga = await self._database.run(lambda tx: store.claim(tx, saga_id, self._holder, LEASE_SECONDS))
+        if saga is None or saga.kind not in self._plans:
+            return
+        heart = asyncio.create_task(self._renew(saga_id))
+        delay = 0.0
+        try:
+            delay = await self._advance(saga, self._plans[saga.kind])
+        except LeaseLost:
+            log.warning("saga_lease_lost", saga_id=saga_id)
+        except Exception:
+            # A bug or a lost database: the records stand, so the saga goes on from them later.
+            log.exception("saga_interrupted", saga_id=saga_id, kind=saga.kind)
+            delay = HAND_BACK_AFTER_SECONDS
+        finally:
+            heart.cancel()
+            await asyncio.shield(self._hand_back(saga_id, delay))
+
+    async def _hand_back(self, saga_id: str, delay: float) -> None:
+        try:
+            await self._database.run(lambda tx: store.hand_back(tx, saga_id, self._holder, delay))
+        except Exception:
+            # The lease runs out by itself.
+            log.warning("saga_not_handed_back", saga_id=saga_id)
+
+    async def _renew(self, saga_id: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                await self._database.run(lambda tx: store.claim(tx, saga_id, self._holder, LEASE_SECONDS))
+            except Exception:
+                log.warning("saga_lease_not_renewed", saga_id=saga_id)
+
+    async def _advance(self, saga: Saga, plan: Plan) -> float:
+        """Run the steps that are not settled yet; returns the seconds after which the saga is due again."""
+        planned = plan.steps(saga)
+        recorded = await self._database.run(lambda tx: store.steps(tx, saga.id), read_only=True)
+        facts: list[Facts] = [row["outcome"] for row in recorded if row["status"] == "SETTLED"]
+        for position in range(len(facts), len(planned)):
+            outcome, delay = await self._finish_step(saga, planned[position], position)
+            match outcome:
+                case Settled():
+                    facts.append(outcome.facts)
+                    await self._settle(saga, plan, position, outcome, facts if position + 1 == len(planned) else None)
+                case Refused():
+                    await self._refuse(saga, plan, position, outcome)
+                    return 0.0
+                case _:
+                    return delay
+        return 0.0
+
+    async def _finish_step(self, saga: Saga, step: Step, position: int) -> tuple[Outcome, float]:
+        """Attempt the step until it is settled or refused, or until the next try is too far off to wait here."""
+        failures = waits = 0
+        await self._database.run(lambda tx: self._record_attempt(tx, saga.id, position))
+        while True:
+            outcome = await step.attempt(saga, position)
+            match outcome:
+                case Settled() | Refused():
+                    return outcome, 0.0
+                case NotYet(seconds=seconds):
+                    waits += 1
+                    delay = min(WAIT_MAX_SECONDS, seconds * waits)
+                case Unknown(reason):
+                    failures += 1
+                    delay = _back_off(0.2, failures)
+                    await self._database.run(_marking_unknown(saga.id, position, reason))
+                case Unavailable(refusal, patient):
+                    failures += 1
+                    delay = _back_off(0.5, failures)
+                    if position == 0 and not patient and failures >= UNAVAILABLE_ATTEMPTS_MAX:
+                        return Refused(refusal), 0.0
+                    await self._database.run(_noting(saga.id, position, str(refusal)))
+            log.debug("saga_waits", saga_id=saga.id, kind=saga.kind, step=step.name, outcome=type(outcome).__name__)
+            if delay > HAND_BACK_AFTER_SECONDS:
+                return outcome, delay
+            await self._clock.sleep(delay)
+
+    async def _record_attempt(self, tx: Tx, saga_id: str, position: int) -> None:
+        if not await store.fence(tx, saga_id, self._holder):
+            raise LeaseLost(saga_id)
+        await store.mark_attempt(tx, saga_id, position)
+
+    async def _settle(
+        self, saga: Saga, plan: Plan, position: int, settled: Settled, all_facts: Sequence[Facts] | None
+    ) -> None:
+        step = plan.steps(saga)[position]
+
+        async def settle(tx: Tx) -> None:
+            if not await store.fence(tx, saga.id, self._holder):
+                raise LeaseLost(saga.id)
+            if settled.inclusion is not None:
+                await store.close_envelope(tx, settled.inclusion, dict(settled.facts))
+            await store.mark_done(tx, saga.id, position, "SETTLED", dict(settled.facts))
+            await step.settle(tx, saga, settled.facts)
+            if all_facts is not None:
+                await plan.succeed(tx, saga, all_facts)
+                await store.finish(tx, saga.id, "SUCCEEDED", None)
+
+        await self._database.run(settle)
+        log.info("saga_step_settled", saga_id=saga.id, kind=saga.kind, step=step.name, subject=saga.subject_id)
+
+    async def _refuse(self, saga: Saga, plan: Plan, position: int, refused: Refused) -> None:
+        refusal = refused.refusal
+        stored = {"code": refusal.code, "message": refusal.message, "details": dict(refusal.details)}
+
+        async def refuse(tx: Tx) -> None:
+            if not await store.fence(tx, saga.id, self._holder):
+                raise LeaseLost(saga.id)
+            if refused.inclusion is not None:
+                await store.close_envelope(tx, refused.inclusion, stored)
+            await store.mark_done(tx, saga.id, position, "REFUSED", stored)
+            await plan.refuse(tx, saga, refusal)
+            await store.finish(tx, saga.id, "REFUSED", stored)
+
+        await self._database.run(refuse)
+        level = log.error if isinstance(refusal, InternalError) else log.warning
+        level("saga_refused", saga_id=saga.id, kind=saga.kind, subject=saga.subject_id, code=refusal.code)
+
+
+def _back_off(base: float, failures: int) -> float:
+    """Exponential with jitter, from `base` seconds to DELAY_MAX_SECONDS."""
+    return float(min(DELAY_MAX_SECONDS, base * 2 ** (failures - 1)) * (0.75 + random.random() / 2))  # noqa: S311
+
+
+def _marking_unknown(saga_id: str, position: int, reason: str) -> Any:
+    return lambda tx: store.mark_unknown(tx, saga_id, position, reason)
+
+
+def _noting(saga_id: str, position: int, reason: str) -> Any:
+    return lambda tx: store.note_error(tx, saga_id, position, reason)

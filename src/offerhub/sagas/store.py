@@ -1,0 +1,250 @@
+"""All SQL of the saga engine."""
+
+from datetime import datetime
+from typing import Any
+
+from offerhub.runtime.database import Row, Tx
+from offerhub.sagas.model import Envelope, Inclusion, Saga
+
+_COLUMNS = "id, marketplace_id, kind, subject_id, status, input, correlation_id, refusal"
+
+
+def _saga(row: Row) -> Saga:
+    return Saga(
+        row["id"],
+        row["marketplace_id"],
+        row["kind"],
+        row["subject_id"],
+        row["status"],
+        row["input"],
+        row["correlation_id"],
+        row["refusal"],
+    )
+
+
+async def insert(tx: Tx, saga: Saga, steps: list[str]) -> None:
+    """Record a saga and its planned steps."""
+    await tx.execute(
+        """
+        WITH saga AS (
+            INSERT INTO sagas (id, marketplace_id, kind, subject_id, input, correlation_id)
+            VALUES ($1, $2, $3, $4, $5, $6)
+        )
+        INSERT INTO saga_steps (saga_id, position, name)
+        SELECT $1, place - 1, name FROM unnest($7::text[]) WITH ORDINALITY AS step (name, place)
+        """,
+        saga.id,
+        saga.marketplace_id,
+        saga.kind,
+        saga.subject_id,
+        dict(saga.input),
+        saga.correlation_id,
+        steps,
+    )
+
+
+async def get(tx: Tx, saga_id: str) -> Saga | None:
+    """The saga as it stands."""
+    row = await tx.row(f"SELECT {_COLUMNS} FROM sagas WHERE id = $1", saga_id)  # noqa: S608 - constant columns
+    return None if row is None else _saga(row)
+
+
+async def running_for(tx: Tx, kind: str, subject_id: str) -> str | None:
+    """The id of the running saga of this kind for this subject."""
+    found = await tx.value(
+        "SELECT id FROM sagas WHERE kind = $1 AND subject_id = $2 AND status = 'RUNNING'", kind, subject_id
+    )
+    return None if found is None else str(found)
+
+
+async def claim(tx: Tx, saga_id: str, holder: str, seconds: float) -> Saga | None:
+    """Take the saga's lease; None when it has ended or somebody else is driving it."""
+    row = await tx.row(
+        f"""
+        UPDATE sagas SET lease_holder = $2, lease_until = clock_timestamp() + make_interval(secs => $3)
+        WHERE id = $1 AND status = 'RUNNING' AND (
+            lease_holder = $2 OR (lease_until < clock_timestamp() AND next_attempt_at <= clock_timestamp()))
+        RETURNING {_COLUMNS}
+        """,  # noqa: S608 - constant columns
+        saga_id,
+        holder,
+        seconds,
+    )
+    return None if row is None else _saga(row)
+
+
+async def hand_back(tx: Tx, saga_id: str, holder: str, delay_seconds: float) -> None:
+    """Give up the lease; the saga is due again after the delay."""
+    await tx.execute(
+        """
+        UPDATE sagas SET lease_holder = NULL, lease_until = '-infinity',
+            next_attempt_at = clock_timestamp() + make_interval(secs => $3)
+        WHERE id = $1 AND lease_holder = $2 AND status = 'RUNNING'
+        """,
+        saga_id,
+        holder,
+        delay_seconds,
+    )
+
+
+async def fence(tx: Tx, saga_id: str, holder: str) -> bool:
+    """Lock the saga; True while this holder still drives it. A driver that slept past its lease learns it here."""
+    row = await tx.row("SELECT lease_holder FROM sagas WHERE id = $1 AND status = 'RUNNING' FOR UPDATE", saga_id)
+    return row is not None and row["lease_holder"] == holder
+
+
+async def due(tx: Tx, limit: int) -> list[str]:
+    """Running sagas that nobody drives and whose time has come."""
+    rows = await tx.rows(
+        """
+        SELECT id FROM sagas
+        WHERE status = 'RUNNING' AND next_attempt_at <= clock_timestamp() AND lease_until < clock_timestamp()
+        ORDER BY next_attempt_at LIMIT $1
+        """,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def steps(tx: Tx, saga_id: str) -> list[Row]:
+    """The steps in order: position, name, status, attempts, outcome."""
+    return await tx.rows(
+        "SELECT position, name, status, attempts, outcome FROM saga_steps WHERE saga_id = $1 ORDER BY position",
+        saga_id,
+    )
+
+
+async def mark_attempt(tx: Tx, saga_id: str, position: int) -> None:
+    """Record that the step is about to be tried."""
+    await tx.execute(
+        """
+        UPDATE saga_steps
+        SET status = CASE status WHEN 'PLANNED' THEN 'ATTEMPTED' ELSE status END, attempts = attempts + 1
+        WHERE saga_id = $1 AND position = $2
+        """,
+        saga_id,
+        position,
+    )
+
+
+async def mark_unknown(tx: Tx, saga_id: str, position: int, reason: str) -> None:
+    """Record that nobody can say yet what became of the step."""
+    await tx.execute(
+        """
+        UPDATE saga_steps SET status = 'UNKNOWN', last_error = $3
+        WHERE saga_id = $1 AND position = $2 AND status IN ('ATTEMPTED', 'UNKNOWN')
+        """,
+        saga_id,
+        position,
+        reason[:500],
+    )
+
+
+async def note_error(tx: Tx, saga_id: str, position: int, reason: str) -> None:
+    """Keep the last reason why a step has not been done yet."""
+    await tx.execute(
+        "UPDATE saga_steps SET last_error = $3 WHERE saga_id = $1 AND position = $2", saga_id, position, reason[:500]
+    )
+
+
+async def mark_done(tx: Tx, saga_id: str, position: int, status: str, outcome: dict[str, Any]) -> None:
+    """Settle or refuse a step, and free the lanes that it held."""
+    await tx.execute(
+        "UPDATE saga_steps SET status = $3, outcome = $4 WHERE saga_id = $1 AND position = $2",
+        saga_id,
+        position,
+        status,
+        outcome,
+    )
+    await tx.execute("DELETE FROM signer_lanes WHERE saga_id = $1", saga_id)
+
+
+async def finish(tx: Tx, saga_id: str, status: str, refusal: dict[str, Any] | None) -> None:
+    """End the saga."""
+    await tx.execute(
+        """
+        UPDATE sagas SET status = $2, refusal = $3, lease_holder = NULL, lease_until = '-infinity' WHERE id = $1
+        """,
+        saga_id,
+        status,
+        refusal,
+    )
+
+
+# -- envelopes and lanes -----------------------------------------------------------------------------------------
+
+
+async def take_lane(tx: Tx, account: str, saga_id: str, position: int) -> bool:
+    """Take the account's lane for this step; False while another step holds it."""
+    row = await tx.row(
+        """
+        INSERT INTO signer_lanes (account, saga_id, position) VALUES ($1, $2, $3)
+        ON CONFLICT (account) DO UPDATE SET position = excluded.position WHERE signer_lanes.saga_id = excluded.saga_id
+        RETURNING account
+        """,
+        account,
+        saga_id,
+        position,
+    )
+    return row is not None
+
+
+async def open_envelope(tx: Tx, saga_id: str, position: int) -> Envelope | None:
+    """The step's envelope whose fate is not known yet."""
+    row = await tx.row(
+        """
+        SELECT hash, source_account, sequence, xdr, valid_until, status FROM envelopes
+        WHERE saga_id = $1 AND position = $2 AND status IN ('SIGNED', 'SUBMITTED')
+        """,
+        saga_id,
+        position,
+    )
+    if row is None:
+        return None
+    return Envelope(
+        row["hash"], row["source_account"], row["sequence"], row["xdr"], row["valid_until"], row["status"]
+    )
+
+
+async def insert_envelope(tx: Tx, saga_id: str, position: int, envelope: Envelope) -> None:
+    """Store a signed envelope; the database refuses a sequence number that an open one uses."""
+    await tx.execute(
+        """
+        INSERT INTO envelopes (hash, saga_id, position, source_account, sequence, xdr, valid_until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        envelope.hash,
+        saga_id,
+        position,
+        envelope.source_account,
+        envelope.sequence,
+        envelope.xdr,
+        envelope.valid_until,
+    )
+
+
+async def count_submission(tx: Tx, envelope_hash: str) -> None:
+    """Record that the envelope is about to be sent."""
+    await tx.execute(
+        "UPDATE envelopes SET status = 'SUBMITTED', submissions = submissions + 1 WHERE hash = $1", envelope_hash
+    )
+
+
+async def expire_envelope(tx: Tx, envelope_hash: str, seen_at: datetime) -> None:
+    """The chain has proven that this envelope will never be in a ledger."""
+    await tx.execute(
+        "UPDATE envelopes SET status = 'EXPIRED', result = $2 WHERE hash = $1",
+        envelope_hash,
+        {"absentAt": seen_at.isoformat()},
+    )
+
+
+async def close_envelope(tx: Tx, inclusion: Inclusion, result: dict[str, Any]) -> None:
+    """Record in which ledger the envelope ended, and how."""
+    await tx.execute(
+        "UPDATE envelopes SET status = $2, ledger = $3, result = $4 WHERE hash = $1",
+        inclusion.hash,
+        "SUCCEEDED" if inclusion.succeeded else "FAILED",
+        inclusion.ledger,
+        result,
+    )

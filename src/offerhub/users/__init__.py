@@ -1,0 +1,1 @@
+"""Users: the buyers and sellers of a marketplace."""

@@ -1,0 +1,94 @@
+"""The endpoints of users (contract 2.3)."""
+
+import re
+from typing import Any, Final, Literal
+
+from offerhub.errors import UserNotFound, ValidationFailed
+from offerhub.kernel.pages import Page
+from offerhub.runtime.paging import PageQuery
+from offerhub.runtime.routes import Answer, Call, Envelope, Route
+from offerhub.users.model import CreateUser, UserType
+from offerhub.users.service import Users
+
+EXTERNAL_ID_CHARACTERS_MAX: Final = 255
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]{2,}", re.ASCII)
+
+
+class ListUsers(PageQuery, kw_only=True):
+    """Filters of GET /users."""
+
+    type: UserType | None = None
+    status: Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"] | None = None
+
+
+def _fault(field: str, message: str) -> ValidationFailed:
+    return ValidationFailed(message, fields=[{"field": field, "message": message}], validationErrors=[message])
+
+
+def _external_id(body: CreateUser) -> str:
+    external_id = body.externalUserId or body.external_user_id or body.externalId
+    if not external_id or not external_id.strip():
+        raise _fault("externalUserId", "externalUserId must be a non-empty string")
+    if len(external_id) > EXTERNAL_ID_CHARACTERS_MAX:
+        raise _fault("externalUserId", f"externalUserId must have at most {EXTERNAL_ID_CHARACTERS_MAX} characters")
+    return external_id
+
+
+def routes(users: Users) -> tuple[Route, ...]:
+    """Declare the endpoints."""
+
+    async def create(call: Call) -> Answer:
+        body: CreateUser = call.body
+        external_id = _external_id(body)
+        if body.email is not None and not _EMAIL.fullmatch(body.email):
+            raise _fault("email", "email must be a valid e-mail address")
+        view, is_new = await users.create(
+            call.tx, call.actor, external_id, email=body.email, user_type=body.type, metadata=body.metadata
+        )
+        return Answer(view.wire(), 201 if is_new else 200)
+
+    async def read(call: Call) -> dict[str, Any]:
+        return (await users.read(call.tx, call.actor.marketplace_id, call.path["user_id"])).wire()
+
+    async def list_users(call: Call) -> Page:
+        query: ListUsers = call.query
+        return await users.list(call.tx, call.actor.marketplace_id, query.type, query.status, query)
+
+    return (
+        Route(
+            "POST",
+            "/users",
+            "users.create",
+            "Create a user, or answer the one that has this external id (200)",
+            create,
+            "write",
+            "users",
+            Envelope.DATA,
+            status=201,
+            body=CreateUser,
+        ),
+        Route(
+            "GET",
+            "/users/{user_id}",
+            "users.get",
+            "Read a user",
+            read,
+            "read",
+            "users",
+            Envelope.DATA,
+            unit="read",
+            errors=(UserNotFound,),
+        ),
+        Route(
+            "GET",
+            "/users",
+            "users.list",
+            "List users, newest first",
+            list_users,
+            "read",
+            "users",
+            Envelope.PAGE,
+            query=ListUsers,
+            unit="read",
+        ),
+    )

@@ -1,0 +1,73 @@
+"""What a user is, inside and on the wire."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import format_amount
+from offerhub.runtime.routes import Body
+
+UserType = Literal["BUYER", "SELLER", "BOTH"]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as stored."""
+
+    id: str
+    marketplace_id: str
+    external_user_id: str
+    email: str | None
+    type: UserType
+    status: Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"]
+    airtm_user_id: str | None
+    airtm_email: str | None
+    airtm_linked_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UserView:
+    """A user with what its answer shows besides: balances in units, and the wallet's public key and status."""
+
+    user: User
+    available: int
+    reserved: int
+    wallet: dict[str, Any] | None
+
+    def wire(self) -> dict[str, Any]:
+        """The user object of contract 2.3."""
+        user = self.user
+        linked_at = None if user.airtm_linked_at is None else to_wire(user.airtm_linked_at)
+        return {
+            "id": user.id,
+            "externalUserId": user.external_user_id,
+            "email": user.email,
+            "type": user.type,
+            "status": user.status,
+            "balance": {
+                "available": format_amount(self.available),
+                "reserved": format_amount(self.reserved),
+                "currency": "USD",
+            },
+            "airtmLinked": user.airtm_user_id is not None,
+            "airtmUserId": user.airtm_user_id,
+            "airtmEmail": user.airtm_email,
+            "airtmLinkedAt": linked_at,
+            "wallet": self.wallet,
+            "createdAt": to_wire(user.created_at),
+            "updatedAt": to_wire(user.updated_at),
+        }
+
+
+class CreateUser(Body, kw_only=True):
+    """The body of POST /users. `externalUserId` has two aliases; one of the three must be there."""
+
+    externalUserId: str | None = None  # noqa: N815 - wire name
+    external_user_id: str | None = None
+    externalId: str | None = None  # noqa: N815 - wire name of the deployment guide
+    email: str | None = None
+    type: UserType = "BOTH"
+    metadata: dict[str, Any] | None = None

@@ -1,0 +1,73 @@
+"""Use cases of users."""
+
+from typing import Any
+
+from offerhub.errors import UserNotActive, UserNotFound
+from offerhub.events.journal import Event, record
+from offerhub.kernel.pages import Page
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Tx
+from offerhub.runtime.paging import PageQuery
+from offerhub.users import store
+from offerhub.users.model import User, UserView
+from offerhub.wallets.service import Wallets
+
+
+async def require(tx: Tx, marketplace_id: str, user_id: str) -> User:
+    """The user. Raises UserNotFound, also for a user of another marketplace."""
+    user = await store.get(tx, marketplace_id, user_id)
+    if user is None:
+        raise UserNotFound(userId=user_id[:64])
+    return user
+
+
+async def require_active(tx: Tx, marketplace_id: str, user_id: str) -> User:
+    """The user, who may move money. Raises UserNotFound or UserNotActive."""
+    user = await require(tx, marketplace_id, user_id)
+    if user.status != "ACTIVE":
+        raise UserNotActive(userId=user.id, status=user.status)
+    return user
+
+
+class Users:
+    """Creating and reading users."""
+
+    def __init__(self, wallets: Wallets) -> None:
+        self._wallets = wallets
+
+    async def create(
+        self,
+        tx: Tx,
+        actor: Actor,
+        external_user_id: str,
+        *,
+        email: str | None = None,
+        user_type: str = "BOTH",
+        metadata: dict[str, Any] | None = None,
+    ) -> tuple[UserView, bool]:
+        """The user with this external id, and whether it was made just now; with it goes its wallet."""
+        created = await store.insert(tx, actor.marketplace_id, external_user_id, email, user_type, metadata)
+        if created is not None:
+            payload = {
+                "userId": created.id,
+                "externalUserId": external_user_id,
+                "type": created.type,
+                "status": created.status,
+            } | ({"email": email} if email else {})
+            await record(tx, actor, events=[Event("user.created", "User", created.id, payload, created.id)])
+            await self._wallets.create_for_user(tx, actor, created.id)
+        user_id = await store.id_of(tx, actor.marketplace_id, external_user_id)
+        return await self.read(tx, actor.marketplace_id, user_id), created is not None
+
+    async def read(self, tx: Tx, marketplace_id: str, user_id: str) -> UserView:
+        """The user with balances and wallet. Raises UserNotFound."""
+        found = await store.view(tx, marketplace_id, user_id)
+        if found is None:
+            raise UserNotFound(userId=user_id[:64])
+        return found
+
+    async def list(
+        self, tx: Tx, marketplace_id: str, user_type: str | None, status: str | None, query: PageQuery
+    ) -> Page:
+        """One page of users, newest first."""
+        return await store.views(tx, marketplace_id, user_type, status, query)

@@ -1,0 +1,95 @@
+"""All SQL of users."""
+
+from typing import Any, Final
+
+from offerhub.kernel.ids import new_id
+from offerhub.kernel.pages import Page
+from offerhub.runtime.database import Row, Tx
+from offerhub.runtime.paging import PageQuery, fetch
+from offerhub.users.model import User, UserView
+
+_COLUMNS: Final = """users.id, users.marketplace_id, external_user_id, email, users.type, users.status, airtm_user_id,
+    airtm_email, airtm_linked_at, users.created_at, users.updated_at"""
+
+_VIEW: Final = f"""
+SELECT {_COLUMNS}, wallets.public_key, wallets.status AS wallet_status,
+    coalesce((SELECT sum(balance) FROM ledger.accounts a WHERE a.marketplace_id = users.marketplace_id
+        AND a.owner = users.id AND a.kind = 'available'), 0)::bigint AS available,
+    coalesce((SELECT sum(balance) FROM ledger.accounts a WHERE a.marketplace_id = users.marketplace_id
+        AND a.owner = users.id AND a.kind IN ('reserved', 'withdrawing')), 0)::bigint AS reserved
+FROM users LEFT JOIN wallets ON wallets.user_id = users.id AND wallets.is_active AND wallets.is_primary
+"""  # noqa: S608 - constant columns
+
+
+def _user(row: Row) -> User:
+    return User(
+        row["id"],
+        row["marketplace_id"],
+        row["external_user_id"],
+        row["email"],
+        row["type"],
+        row["status"],
+        row["airtm_user_id"],
+        row["airtm_email"],
+        row["airtm_linked_at"],
+        row["created_at"],
+        row["updated_at"],
+    )
+
+
+def _view(row: Row) -> UserView:
+    wallet = None
+    if row["public_key"] is not None:
+        wallet = {"publicKey": row["public_key"], "status": row["wallet_status"], "provider": "STELLAR"}
+    return UserView(_user(row), row["available"], row["reserved"], wallet)
+
+
+async def insert(
+    tx: Tx, marketplace_id: str, external_user_id: str, email: str | None, user_type: str, metadata: Any
+) -> User | None:
+    """A new user, or None when the marketplace has one with this external id."""
+    row = await tx.row(
+        f"""
+        INSERT INTO users (id, marketplace_id, external_user_id, email, type, metadata)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (marketplace_id, external_user_id) DO NOTHING RETURNING {_COLUMNS}
+        """,  # noqa: S608 - constant columns
+        new_id("usr"),
+        marketplace_id,
+        external_user_id,
+        email,
+        user_type,
+        metadata,
+    )
+    return None if row is None else _user(row)
+
+
+async def id_of(tx: Tx, marketplace_id: str, external_user_id: str) -> str:
+    """The id of the user with this external id; there must be one."""
+    row = await tx.one(
+        "SELECT id FROM users WHERE marketplace_id = $1 AND external_user_id = $2", marketplace_id, external_user_id
+    )
+    return str(row["id"])
+
+
+async def get(tx: Tx, marketplace_id: str, user_id: str) -> User | None:
+    """The user, within its marketplace."""
+    row = await tx.row(
+        f"SELECT {_COLUMNS} FROM users WHERE marketplace_id = $1 AND id = $2",  # noqa: S608 - constant columns
+        marketplace_id,
+        user_id,
+    )
+    return None if row is None else _user(row)
+
+
+async def view(tx: Tx, marketplace_id: str, user_id: str) -> UserView | None:
+    """The user with balances and wallet."""
+    row = await tx.row(f"{_VIEW} WHERE users.marketplace_id = $1 AND users.id = $2", marketplace_id, user_id)
+    return None if row is None else _view(row)
+
+
+async def views(tx: Tx, marketplace_id: str, user_type: str | None, status: str | None, query: PageQuery) -> Page:
+    """One page of users."""
+    filters = {"users.type": user_type, "users.status": status}
+    found = await fetch(tx, marketplace_id, _VIEW, "users", filters, query)
+    return Page([_view(row).wire() for row in found.items], found.next_cursor)

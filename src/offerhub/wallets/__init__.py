@@ -1,0 +1,1 @@
+"""Wallets: the custodial Stellar account of each user, and what arrives there."""

@@ -1,0 +1,135 @@
+"""Use cases of wallets."""
+
+from typing import Any
+
+from offerhub.errors import InternalError, StellarNetworkError, WalletNotFound, WalletNotReady
+from offerhub.events.journal import Event, record
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import format_chain_amount
+from offerhub.providers.stellar.horizon import Horizon
+from offerhub.providers.stellar.network import PUBLIC_PASSPHRASE, Network
+from offerhub.runtime.actor import Actor, system
+from offerhub.runtime.database import Tx
+from offerhub.sagas.engine import Engine
+from offerhub.wallets import store
+from offerhub.wallets.keyring import Keyring
+from offerhub.wallets.model import Purpose, Wallet
+
+PROVISION = "wallet.provision"
+SYSTEM_PURPOSES: tuple[Purpose, ...] = ("platform", "resolver")
+
+
+async def require(tx: Tx, marketplace_id: str, user_id: str) -> Wallet:
+    """The user's wallet. Raises WalletNotFound."""
+    wallet = await store.of_user(tx, marketplace_id, user_id)
+    if wallet is None:
+        raise WalletNotFound(userId=user_id[:64])
+    return wallet
+
+
+async def require_ready(tx: Tx, marketplace_id: str, user_id: str) -> Wallet:
+    """The user's wallet, set up on the chain. Raises WalletNotFound or WalletNotReady."""
+    wallet = await require(tx, marketplace_id, user_id)
+    if wallet.status != "READY":
+        raise WalletNotReady(userId=user_id, publicKey=wallet.public_key)
+    return wallet
+
+
+async def require_system(tx: Tx, purpose: Purpose) -> Wallet:
+    """The system's wallet for a purpose, set up on the chain. Raises WalletNotReady, or InternalError without one."""
+    wallet = await store.of_system(tx, purpose)
+    if wallet is None:
+        raise InternalError(f"there is no {purpose} wallet: run `offerhub bootstrap`")
+    if wallet.status != "READY":
+        raise WalletNotReady(f"The {purpose} wallet is still being set up on the chain.", publicKey=wallet.public_key)
+    return wallet
+
+
+class Wallets:
+    """Creating and reading wallets."""
+
+    def __init__(self, engine: Engine, keyring: Keyring, network: Network) -> None:
+        self._engine = engine
+        self._keyring = keyring
+        self._network = network
+
+    async def create_for_user(self, tx: Tx, actor: Actor, user_id: str) -> None:
+        """Give a user a wallet and begin to set it up on the chain; nothing when there is one already."""
+        address, sealed = self._keyring.make()
+        wallet = await store.insert(tx, actor.marketplace_id, user_id, "user", address, sealed)
+        if wallet is None:
+            return
+        payload = {"userId": user_id, "publicKey": address, "provider": "STELLAR", "trustlineReady": False}
+        await record(tx, actor, events=[Event("wallet.created", "Wallet", wallet.id, payload, user_id)])
+        funding: dict[str, Any] = {"funding": "friendbot"}
+        if self._network.friendbot_url is None:
+            platform = await store.of_system(tx, "platform")
+            funding = {"funding": "platform", "funder": None if platform is None else platform.public_key}
+        await self._begin_provision(tx, actor, wallet, funding)
+
+    async def create_system_wallets(self, tx: Tx, marketplace_id: str) -> list[Wallet]:
+        """Make the wallets that the system itself needs, where they are missing; returns all of them."""
+        actor = system(marketplace_id, "bootstrap")
+        found = []
+        for purpose in SYSTEM_PURPOSES:
+            existing = await store.of_system(tx, purpose)
+            if existing is None:
+                address, sealed = self._keyring.make()
+                existing = await store.insert(tx, marketplace_id, None, purpose, address, sealed)
+                if existing is None:  # another process was quicker
+                    existing = await store.of_system(tx, purpose)
+                    assert existing is not None
+                else:
+                    # Where nobody hands out XLM, whoever runs this sends some to these two addresses.
+                    funding = "operator" if self._network.friendbot_url is None else "friendbot"
+                    await self._begin_provision(tx, actor, existing, {"funding": funding})
+            found.append(existing)
+        return found
+
+    async def _begin_provision(self, tx: Tx, actor: Actor, wallet: Wallet, funding: dict[str, Any]) -> None:
+        await self._engine.start(
+            tx, actor, PROVISION, wallet.id, {"address": wallet.public_key, "userId": wallet.user_id} | funding
+        )
+
+    def deposit_view(self, wallet: Wallet) -> dict[str, Any]:
+        """Where to send a deposit (contract 2.5)."""
+        network = self._network
+        return {
+            "provider": "crypto",
+            "method": "stellar_address",
+            "address": wallet.public_key,
+            "asset": {"code": network.usdc_code, "issuer": network.usdc_issuer},
+            "network": "mainnet" if network.passphrase == PUBLIC_PASSPHRASE else "testnet",
+            "status": wallet.status,
+            "instructions": (
+                f"Send {network.usdc_code} (issuer {network.usdc_issuer}) on Stellar to this address. "
+                "It is credited once the network has confirmed it; other assets are not credited."
+            ),
+        }
+
+
+async def wallet_view(wallet: Wallet, horizon: Horizon) -> dict[str, Any]:
+    """A wallet and what the chain says it holds (contract 2.5).
+
+    While the chain cannot be read the balances are zero and `stale` is true: a client that only wants the address
+    must not fail because of it.
+    """
+    usdc = xlm = 0
+    stale = {}
+    try:
+        account = await horizon.account(wallet.public_key)
+    except StellarNetworkError:
+        stale = {"stale": True}
+    else:
+        if account is not None:
+            usdc, xlm = account.usdc or 0, account.xlm
+    return {
+        "publicKey": wallet.public_key,
+        "type": wallet.type,
+        "provider": "STELLAR",
+        "status": wallet.status,
+        "isActive": True,
+        "isPrimary": True,
+        "balance": {"usdc": format_chain_amount(usdc), "xlm": format_chain_amount(xlm)},
+        "createdAt": to_wire(wallet.created_at),
+    } | stale

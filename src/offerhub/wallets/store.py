@@ -1,0 +1,172 @@
+"""All SQL of wallets and deposits."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from offerhub.kernel.ids import new_id
+from offerhub.providers.stellar.records import Transfer
+from offerhub.runtime.database import Row, Tx
+from offerhub.runtime.vault import Sealed
+from offerhub.wallets.model import Purpose, Wallet
+
+_COLUMNS: Final = "id, marketplace_id, user_id, purpose, public_key, status, type, created_at"
+
+
+def _wallet(row: Row) -> Wallet:
+    return Wallet(
+        row["id"],
+        row["marketplace_id"],
+        row["user_id"],
+        row["purpose"],
+        row["public_key"],
+        row["status"],
+        row["type"],
+        row["created_at"],
+    )
+
+
+async def insert(
+    tx: Tx, marketplace_id: str, user_id: str | None, purpose: Purpose, public_key: str, sealed: Sealed
+) -> Wallet | None:
+    """Store a new wallet; None when the user, or the system, has one for this purpose already."""
+    row = await tx.row(
+        f"""
+        INSERT INTO wallets (id, marketplace_id, user_id, purpose, public_key, secret_blob, key_version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING {_COLUMNS}
+        """,  # noqa: S608 - constant columns
+        new_id("wal"),
+        marketplace_id,
+        user_id,
+        purpose,
+        public_key,
+        sealed.blob,
+        sealed.version,
+    )
+    return None if row is None else _wallet(row)
+
+
+async def of_user(tx: Tx, marketplace_id: str, user_id: str) -> Wallet | None:
+    """The user's active primary wallet."""
+    row = await tx.row(
+        f"""
+        SELECT {_COLUMNS} FROM wallets
+        WHERE marketplace_id = $1 AND user_id = $2 AND is_active AND is_primary
+        """,  # noqa: S608 - constant columns
+        marketplace_id,
+        user_id,
+    )
+    return None if row is None else _wallet(row)
+
+
+async def of_system(tx: Tx, purpose: Purpose) -> Wallet | None:
+    """The system's wallet for a purpose."""
+    row = await tx.row(
+        f"SELECT {_COLUMNS} FROM wallets WHERE purpose = $1 AND is_active",  # noqa: S608 - constant columns
+        purpose,
+    )
+    return None if row is None else _wallet(row)
+
+
+async def sealed_secrets(tx: Tx, public_keys: Sequence[str]) -> dict[str, Sealed]:
+    """Address to sealed secret."""
+    rows = await tx.rows(
+        "SELECT public_key, secret_blob, key_version FROM wallets WHERE public_key = ANY($1::text[])",
+        list(public_keys),
+    )
+    return {row["public_key"]: Sealed(row["key_version"], row["secret_blob"]) for row in rows}
+
+
+async def mark_ready(tx: Tx, wallet_id: str) -> None:
+    """The account exists on the chain and trusts USDC."""
+    await tx.execute("UPDATE wallets SET status = 'READY' WHERE id = $1 AND status = 'PENDING'", wallet_id)
+
+
+# -- deposits ------------------------------------------------------------------------------------------------------
+
+
+async def owners(tx: Tx, addresses: Sequence[str]) -> dict[str, Row]:
+    """Address to (marketplace_id, user_id) for those addresses that are users' wallets."""
+    rows = await tx.rows(
+        "SELECT public_key, marketplace_id, user_id FROM wallets WHERE public_key = ANY($1::text[]) AND purpose = 'user'",
+        list(addresses),
+    )
+    return {row["public_key"]: row for row in rows}
+
+
+async def escrow_contracts(tx: Tx, addresses: Sequence[str]) -> set[str]:
+    """Those addresses that are escrow contracts of ours."""
+    rows = await tx.rows("SELECT contract_id FROM escrows WHERE contract_id = ANY($1::text[])", list(addresses))
+    return {row["contract_id"] for row in rows}
+
+
+async def cursor(tx: Tx, name: str) -> str | None:
+    """How far a stream has been booked."""
+    found = await tx.value("SELECT position FROM cursors WHERE name = $1", name)
+    return None if found is None else str(found)
+
+
+async def move_cursor(tx: Tx, name: str, before: str | None, after: str) -> bool:
+    """Move a stream's cursor; False when somebody else has moved it meanwhile."""
+    if before is None:
+        return (
+            await tx.execute(
+                "INSERT INTO cursors (name, position) VALUES ($1, $2) ON CONFLICT DO NOTHING", name, after
+            )
+            == 1
+        )
+    moved = await tx.execute(
+        "UPDATE cursors SET position = $3, updated_at = clock_timestamp() WHERE name = $1 AND position = $2",
+        name,
+        before,
+        after,
+    )
+    return moved == 1
+
+
+async def insert_deposit(tx: Tx, marketplace_id: str, user_id: str, transfer: Transfer) -> bool:
+    """Claim a credit of the chain for booking; False when it has been booked before."""
+    added = await tx.execute(
+        """
+        INSERT INTO deposits (operation_id, operation_index, marketplace_id, user_id, address, sender, amount,
+            transaction_hash, ledger, memo)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+        """,
+        transfer.operation_id,
+        transfer.index,
+        marketplace_id,
+        user_id,
+        transfer.to_address,
+        transfer.from_address,
+        transfer.amount,
+        transfer.transaction_hash,
+        transfer.ledger,
+        transfer.memo,
+    )
+    return added == 1
+
+
+async def quarantine(tx: Tx, source: str, record_id: str, record: Any, reason: str) -> None:
+    """Put a record aside that could not be booked; a person decides."""
+    await tx.execute(
+        """
+        INSERT INTO quarantined_records (source, record_id, record, reason) VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING
+        """,
+        source,
+        record_id,
+        record,
+        reason[:500],
+    )
+
+
+async def deposits_of(tx: Tx, marketplace_id: str, user_id: str, limit: int) -> list[Row]:
+    """The newest deposits of a user, for answers while the chain cannot be read."""
+    return await tx.rows(
+        """
+        SELECT operation_id, sender, address, amount, transaction_hash, credited_at FROM deposits
+        WHERE marketplace_id = $1 AND user_id = $2 ORDER BY operation_id DESC LIMIT $3
+        """,
+        marketplace_id,
+        user_id,
+        limit,
+    )
