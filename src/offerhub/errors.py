@@ -85,6 +85,11 @@ class ValidationFailed(Refusal):
     remedy = "Correct the fields named in `details.fields`."
 
 
+def invalid_field(field: str, message: str) -> ValidationFailed:
+    """The refusal of one field, in both detail arrays that clients read (contract 1.10)."""
+    return ValidationFailed(message, fields=[{"field": field, "message": message}], validationErrors=[message])
+
+
 class InvalidAmountFormat(Refusal):
     """The amount must be a string with exactly two decimals and greater than zero, such as "12.50"."""
 
@@ -189,6 +194,15 @@ class MaintenanceMode(Refusal):
     retry_after_seconds = 5
 
 
+class ServiceUnavailable(Refusal):
+    """The service cannot reach its database just now."""
+
+    code = "SERVICE_UNAVAILABLE"
+    status = 503
+    remedy = "Repeat the same request with the same Idempotency-Key in a moment."
+    retry_after_seconds = 1
+
+
 # -- users, wallets, balances ---------------------------------------------------------------------------------
 
 
@@ -273,9 +287,7 @@ class BalanceDiscrepancy(Refusal):
 
     code = "BALANCE_DISCREPANCY"
     status = 409
-    remedy = (
-        "Reconcile before moving this user's money; a manual credit without a deposit is the usual cause."
-    )
+    remedy = "Reconcile before moving this user's money; a manual credit without a deposit is the usual cause."
 
 
 class BalanceConcurrencyConflict(Refusal):

@@ -15,6 +15,7 @@ from offerhub.errors import (
     ReserveNotFound,
     UserNotFound,
     ValidationFailed,
+    invalid_field,
 )
 from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.providers.stellar.horizon import Horizon
@@ -29,7 +30,7 @@ Operation = Callable[[Tx, Actor, str, Manual], Awaitable[dict[str, Any]]]
 
 def _missing(*names: str) -> ValidationFailed:
     message = f"{' or '.join(names)} must be a non-empty string of at most {REFERENCE_CHARACTERS_MAX} characters"
-    return ValidationFailed(message, fields=[{"field": names[0], "message": message}], validationErrors=[message])
+    return invalid_field(names[0], message)
 
 
 def _manual(body: MoveBody | HoldBody, reference: str | None) -> Manual:

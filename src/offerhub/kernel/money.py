@@ -19,7 +19,7 @@ INTEGER_DIGITS_MAX: Final = 10
 
 UNITS_MAX: Final = 2**63 - 1
 
-_WIRE = re.compile(r"[0-9]{1,%d}\.[0-9]{2}" % INTEGER_DIGITS_MAX, re.ASCII)
+_WIRE = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS_MAX}}}\.[0-9]{{2}}", re.ASCII)
 _CHAIN = re.compile(r"[0-9]{1,12}(\.[0-9]{1,7})?", re.ASCII)
 
 

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import asyncpg
 import structlog
 
 from offerhub.errors import InternalError, Refusal, revive
@@ -35,6 +36,8 @@ HAND_BACK_AFTER_SECONDS: Final = 5.0
 SWEEP_BATCH: Final = 50
 QUEUE: Final = "sagas"
 JOB: Final = "drive"
+
+UNREACHABLE_DATABASE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 log = structlog.get_logger("offerhub.sagas")
 
@@ -108,7 +111,7 @@ class Engine:
         while True:
             try:
                 await self.sweep()
-            except (OSError, ExceptionGroup) as error:
+            except UNREACHABLE_DATABASE as error:
                 log.warning("sweep_failed", error=str(error))
             await self._clock.sleep(interval_seconds)
 
@@ -151,7 +154,7 @@ class Engine:
     async def _hand_back(self, saga_id: str, delay: float) -> None:
         try:
             await self._database.run(lambda tx: store.hand_back(tx, saga_id, self._holder, delay))
-        except Exception:
+        except UNREACHABLE_DATABASE:
             # The lease runs out by itself.
             log.warning("saga_not_handed_back", saga_id=saga_id)
 
@@ -160,7 +163,7 @@ class Engine:
             await asyncio.sleep(LEASE_SECONDS / 3)
             try:
                 await self._database.run(lambda tx: store.claim(tx, saga_id, self._holder, LEASE_SECONDS))
-            except Exception:
+            except UNREACHABLE_DATABASE:
                 log.warning("saga_lease_not_renewed", saga_id=saga_id)
 
     async def _advance(self, saga: Saga, plan: Plan) -> float:

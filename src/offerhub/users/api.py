@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final, Literal
 
-from offerhub.errors import UserNotFound, ValidationFailed
+from offerhub.errors import UserNotFound, invalid_field
 from offerhub.kernel.pages import Page
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Answer, Call, Envelope, Route
@@ -21,16 +21,14 @@ class ListUsers(PageQuery, kw_only=True):
     status: Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"] | None = None
 
 
-def _fault(field: str, message: str) -> ValidationFailed:
-    return ValidationFailed(message, fields=[{"field": field, "message": message}], validationErrors=[message])
-
-
 def _external_id(body: CreateUser) -> str:
     external_id = body.externalUserId or body.external_user_id or body.externalId
     if not external_id or not external_id.strip():
-        raise _fault("externalUserId", "externalUserId must be a non-empty string")
+        raise invalid_field("externalUserId", "externalUserId must be a non-empty string")
     if len(external_id) > EXTERNAL_ID_CHARACTERS_MAX:
-        raise _fault("externalUserId", f"externalUserId must have at most {EXTERNAL_ID_CHARACTERS_MAX} characters")
+        raise invalid_field(
+            "externalUserId", f"externalUserId must have at most {EXTERNAL_ID_CHARACTERS_MAX} characters"
+        )
     return external_id
 
 
@@ -41,7 +39,7 @@ def routes(users: Users) -> tuple[Route, ...]:
         body: CreateUser = call.body
         external_id = _external_id(body)
         if body.email is not None and not _EMAIL.fullmatch(body.email):
-            raise _fault("email", "email must be a valid e-mail address")
+            raise invalid_field("email", "email must be a valid e-mail address")
         view, is_new = await users.create(
             call.tx, call.actor, external_id, email=body.email, user_type=body.type, metadata=body.metadata
         )

@@ -87,7 +87,10 @@ async def mark_ready(tx: Tx, wallet_id: str) -> None:
 async def owners(tx: Tx, addresses: Sequence[str]) -> dict[str, Row]:
     """Address to (marketplace_id, user_id) for those addresses that are users' wallets."""
     rows = await tx.rows(
-        "SELECT public_key, marketplace_id, user_id FROM wallets WHERE public_key = ANY($1::text[]) AND purpose = 'user'",
+        """
+        SELECT public_key, marketplace_id, user_id FROM wallets
+        WHERE public_key = ANY($1::text[]) AND purpose = 'user'
+        """,
         list(addresses),
     )
     return {row["public_key"]: row for row in rows}

@@ -1,0 +1,1 @@
+"""Disputes: freezing an order, and deciding who gets its money."""

@@ -1,0 +1,89 @@
+"""What a dispute is, inside and on the wire."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import format_amount
+from offerhub.runtime.routes import Body
+
+Party = Literal["BUYER", "SELLER"]
+Reason = Literal["NOT_DELIVERED", "QUALITY_ISSUE", "OTHER"]
+Decision = Literal["FULL_RELEASE", "FULL_REFUND", "SPLIT"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute as stored; amounts in units, before fees."""
+
+    id: str
+    marketplace_id: str
+    order_id: str
+    opened_by: Party
+    reason: Reason
+    evidence: list[str] | None
+    status: str
+    assigned_to: str | None
+    resolution_decision: Decision | None
+    decision_note: str | None
+    release_amount: int | None
+    refund_amount: int | None
+    resolved_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    def wire(self) -> dict[str, Any]:
+        """The dispute object of contract 2.9, without its order."""
+        return {
+            "id": self.id,
+            "orderId": self.order_id,
+            "openedBy": self.opened_by,
+            "reason": self.reason,
+            "evidence": self.evidence,
+            "status": self.status,
+            "resolutionDecision": self.resolution_decision,
+            "decisionNote": self.decision_note,
+            "assignedTo": self.assigned_to,
+            "releaseAmount": None if self.release_amount is None else format_amount(self.release_amount),
+            "refundAmount": None if self.refund_amount is None else format_amount(self.refund_amount),
+            "resolvedAt": None if self.resolved_at is None else to_wire(self.resolved_at),
+            "createdAt": to_wire(self.created_at),
+            "updatedAt": to_wire(self.updated_at),
+        }
+
+
+class OpenDispute(Body, kw_only=True):
+    """The body of POST /orders/{id}/resolution/dispute; an `orderId` must be the path's."""
+
+    openedBy: Party  # noqa: N815 - wire name
+    reason: Reason
+    evidence: list[str] | None = None
+    orderId: str | None = None  # noqa: N815 - wire name
+
+
+class AssignDispute(Body, kw_only=True):
+    """The body of assign; `agentId` is an alias of `assignedTo`."""
+
+    assignedTo: str | None = None  # noqa: N815 - wire name
+    agentId: str | None = None  # noqa: N815 - wire name
+    notes: str | None = None
+
+
+class ResolveDispute(Body, kw_only=True):
+    """The body of resolve; a SPLIT needs both amounts."""
+
+    decision: Decision
+    releaseAmount: str | None = None  # noqa: N815 - wire name
+    refundAmount: str | None = None  # noqa: N815 - wire name
+    release_amount: str | None = None
+    refund_amount: str | None = None
+    note: str | None = None
+
+
+class ListDisputes(Body, kw_only=True):
+    """Filters of GET /disputes."""
+
+    orderId: str | None = None  # noqa: N815 - wire name
+    status: Literal["OPEN", "UNDER_REVIEW", "RESOLVED"] | None = None
+    openedBy: Party | None = None  # noqa: N815 - wire name

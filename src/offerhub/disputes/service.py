@@ -1,0 +1,160 @@
+"""Use cases of disputes."""
+
+from typing import Any, Final
+
+from offerhub.disputes import store
+from offerhub.disputes.model import Decision, Dispute, ListDisputes, OpenDispute
+from offerhub.errors import DisputeAlreadyOpen, DisputeNotFound, InvalidSplit, InvalidState
+from offerhub.escrows import service as escrows
+from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import format_amount
+from offerhub.orders import payout
+from offerhub.orders import service as orders
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Tx
+from offerhub.sagas.engine import Engine
+
+RESOLVE: Final = "dispute.resolve"
+
+
+async def require(tx: Tx, marketplace_id: str, dispute_id: str) -> Dispute:
+    """The dispute. Raises DisputeNotFound, also for one of another marketplace."""
+    dispute = await store.get(tx, marketplace_id, dispute_id)
+    if dispute is None:
+        raise DisputeNotFound(disputeId=dispute_id[:64])
+    return dispute
+
+
+async def wire(tx: Tx, dispute: Dispute) -> dict[str, Any]:
+    """The dispute with its order."""
+    order = await orders.require(tx, dispute.marketplace_id, dispute.order_id)
+    return dispute.wire() | {"order": (await orders.view(tx, order)).wire()}
+
+
+async def find(tx: Tx, marketplace_id: str, query: ListDisputes) -> list[dict[str, Any]]:
+    """The disputes that match, newest first, without their orders."""
+    return [dispute.wire() for dispute in await store.find(tx, marketplace_id, query)]
+
+
+async def open_dispute(tx: Tx, actor: Actor, order_id: str, opened: OpenDispute) -> dict[str, Any]:
+    """Freeze an order in progress. Raises OrderNotFound, InvalidState, DisputeAlreadyOpen."""
+    order = await orders.require(tx, actor.marketplace_id, order_id, lock=True)
+    existing = await store.of_orders(tx, [order.id])
+    if existing:
+        raise DisputeAlreadyOpen(orderId=order.id, disputeId=existing[0].id, status=existing[0].status)
+    escrow = await escrows.of_order(tx, order.id)
+    if order.status != "IN_PROGRESS" or escrow is None:
+        raise orders.invalid_state(order, ["IN_PROGRESS"])
+    dispute = await store.insert(tx, actor.marketplace_id, order.id, opened)
+    assert dispute is not None, "the order is locked and had no dispute"
+    await orders.move(tx, order, "DISPUTED", ["IN_PROGRESS"])
+    await escrows.move(tx, escrow.id, "DISPUTED", ["FUNDED"])
+    payload = {
+        "disputeId": dispute.id,
+        "orderId": order.id,
+        "openedBy": dispute.opened_by,
+        "reason": dispute.reason,
+        "openedAt": to_wire(dispute.created_at),
+    } | ({"evidence": dispute.evidence} if dispute.evidence else {})
+    party = order.buyer_id if dispute.opened_by == "BUYER" else order.seller_id
+    await record(
+        tx,
+        actor,
+        events=[
+            Event("dispute.opened", "Dispute", dispute.id, payload, party),
+            Event("order.disputed", "Order", order.id, payload, party),
+        ],
+        audit=[AuditEntry("DISPUTE_OPENED", "Dispute", dispute.id, after=payload, user_id=party)],
+    )
+    return await wire(tx, dispute)
+
+
+async def assign(tx: Tx, actor: Actor, dispute_id: str, assigned_to: str, notes: str | None) -> dict[str, Any]:
+    """Take a dispute under review. Raises DisputeNotFound, InvalidState."""
+    dispute = await require(tx, actor.marketplace_id, dispute_id)
+    assigned = await store.assign(tx, dispute.id, assigned_to)
+    if assigned is None:
+        raise InvalidState(
+            "Only an open dispute can be assigned.",
+            disputeId=dispute.id,
+            currentState=dispute.status,
+            allowedStates=["OPEN"],
+        )
+    payload = {"disputeId": dispute.id, "orderId": dispute.order_id, "reviewedBy": assigned_to} | (
+        {"notes": notes} if notes else {}
+    )
+    await record(
+        tx,
+        actor,
+        events=[Event("dispute.under_review", "Dispute", dispute.id, payload)],
+        audit=[AuditEntry("DISPUTE_ASSIGNED", "Dispute", dispute.id, {"status": dispute.status}, payload)],
+    )
+    return await wire(tx, assigned)
+
+
+def split(decision: Decision, total: int, release: int | None, refund: int | None) -> tuple[int, int]:
+    """What seller and buyer get, in units before fees. Raises InvalidSplit unless the parts are the whole."""
+    if decision == "FULL_RELEASE":
+        return total, 0
+    if decision == "FULL_REFUND":
+        return 0, total
+    if release is None or refund is None or release + refund != total:
+        raise InvalidSplit(
+            orderAmount=format_amount(total),
+            releaseAmount=None if release is None else format_amount(release),
+            refundAmount=None if refund is None else format_amount(refund),
+        )
+    return release, refund
+
+
+class Disputes:
+    """Starting the resolution of disputes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def begin_resolve(
+        self,
+        tx: Tx,
+        actor: Actor,
+        dispute_id: str,
+        decision: Decision,
+        parts: tuple[int | None, int | None],
+        note: str | None,
+    ) -> str:
+        """Start paying out what was decided; returns the saga's id.
+
+        `parts` are what seller and buyer get in a SPLIT, before fees. Raises InvalidState, InvalidSplit.
+        """
+        dispute = await require(tx, actor.marketplace_id, dispute_id)
+        order = await orders.require(tx, actor.marketplace_id, dispute.order_id, lock=True)
+        if dispute.status != "UNDER_REVIEW":
+            raise InvalidState(
+                "Only a dispute under review can be resolved.",
+                disputeId=dispute.id,
+                currentState=dispute.status,
+                allowedStates=["UNDER_REVIEW"],
+            )
+        seller, buyer = split(decision, order.amount, *parts)
+        escrow = await escrows.of_order(tx, order.id)
+        assert escrow is not None
+        refunding = decision == "FULL_REFUND"
+        await orders.move(tx, order, "REFUND_REQUESTED" if refunding else "RELEASE_REQUESTED", ["DISPUTED"])
+        await escrows.move(tx, escrow.id, "REFUNDING" if refunding else "RELEASING", ["DISPUTED"])
+        values = {
+            "disputeId": dispute.id,
+            "orderId": order.id,
+            "escrowId": escrow.id,
+            "decision": decision,
+            "note": note,
+            "seller": seller,
+            "buyer": buyer,
+            "resolvedBy": actor.credential_id,
+            "intents": [intent.to_json() for intent in payout.resolve_intents(escrow, seller=seller, buyer=buyer)],
+        }
+        entry = AuditEntry(
+            "DISPUTE_RESOLUTION_STARTED", "Dispute", dispute.id, None, {"decision": decision, "note": note}
+        )
+        await record(tx, actor, audit=[entry])
+        return await self._engine.start(tx, actor, RESOLVE, order.id, values)

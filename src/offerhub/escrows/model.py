@@ -1,0 +1,77 @@
+"""What an escrow is, inside and on the wire."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import Units, format_amount
+from offerhub.providers.trustless_work.intents import EscrowTerms, Roles
+
+
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """An order's escrow as stored. Counts say how far the contract itself has got."""
+
+    id: str
+    marketplace_id: str
+    order_id: str
+    contract_id: str | None
+    status: str
+    amount: Units
+    platform_fee_bps: int
+    terms: dict[str, Any]
+    roles: dict[str, str]
+    marked_on_chain: int
+    approved_on_chain: int
+    disputed_on_chain: bool
+    tx_hash: str | None
+    funded_at: datetime | None
+    released_at: datetime | None
+    refunded_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def contract(self) -> str:
+        """The contract's address; only an escrow that is still CREATING has none."""
+        assert self.contract_id is not None
+        return self.contract_id
+
+    def contract_terms(self) -> EscrowTerms:
+        """The properties that the contract was deployed with."""
+        return EscrowTerms(
+            engagement_id=self.order_id,
+            title=self.terms["title"],
+            description=self.terms["description"],
+            roles=Roles(**self.roles),
+            amount=self.amount,
+            platform_fee_bps=self.platform_fee_bps,
+            milestones=tuple(self.terms["milestones"]),
+            issuer=self.terms["issuer"],
+            asset_code=self.terms["asset_code"],
+        )
+
+    def wire(self, currency: str) -> dict[str, Any]:
+        """The escrow object of contract 2.7."""
+        return {
+            "id": self.id,
+            "orderId": self.order_id,
+            "trustlessContractId": self.contract_id,
+            "contractId": self.contract_id,
+            "status": self.status,
+            "amount": format_amount(self.amount),
+            "currency": currency,
+            "terms": {"milestones_required": bool(self.terms["has_milestones"])},
+            "platformFeeBasisPoints": self.platform_fee_bps,
+            "txHash": self.tx_hash,
+            "fundedAt": _optional(self.funded_at),
+            "releasedAt": _optional(self.released_at),
+            "refundedAt": _optional(self.refunded_at),
+            "createdAt": to_wire(self.created_at),
+            "updatedAt": to_wire(self.updated_at),
+        }
+
+
+def _optional(moment: datetime | None) -> str | None:
+    return None if moment is None else to_wire(moment)

@@ -1,0 +1,167 @@
+"""Saga steps on an escrow's contract: each is one intent, carried to the chain and settled by evidence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from offerhub.errors import EscrowFundingFailed, ProviderError, Refusal, StellarNetworkError, WalletShortfall
+from offerhub.escrows import store
+from offerhub.kernel.clock import Clock
+from offerhub.kernel.money import format_amount
+from offerhub.providers.stellar.horizon import Horizon
+from offerhub.providers.trustless_work.client import TrustlessWork
+from offerhub.providers.trustless_work.intents import (
+    ApproveIntent,
+    DeployIntent,
+    DisputeIntent,
+    FundIntent,
+    Intent,
+    StatusIntent,
+    read_intent,
+)
+from offerhub.runtime.database import Tx
+from offerhub.sagas.chain import Approved, Chain, ChainCall
+from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Unavailable, Unknown
+
+NAMES: Final[Mapping[str, str]] = {
+    "deploy": "deploy_escrow",
+    "fund": "fund_escrow",
+    "status": "change_milestone_status",
+    "approve": "approve_milestone",
+    "release": "release_funds",
+    "dispute": "dispute_escrow",
+    "resolve": "resolve_dispute",
+}
+"""Kind of intent to the name of the contract's function, which is also the step's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """What a step needs to reach a contract. `factory` pins the deployer's address when it is known."""
+
+    chain: Chain
+    trustless_work: TrustlessWork
+    horizon: Horizon
+    clock: Clock
+    fee_max_stroops: int
+    factory: str | None = None
+
+    def call(self, intent: Intent) -> ChainCall:
+        """The transaction that carries an intent out."""
+        return ChainCall(
+            account=intent.signer,
+            build=lambda: self.trustless_work.build(intent),
+            approve=lambda xdr: self._approve(xdr, intent),
+            submit=self._submit,
+            wants_transfers=not isinstance(intent, DeployIntent),
+            explain=_explain,
+        )
+
+    def _approve(self, xdr: str, intent: Intent) -> Approved:
+        # stellar-sdk takes a second to import; only processes that sign pay for it.
+        from offerhub.providers.trustless_work.verify import verify  # noqa: PLC0415
+
+        verified = verify(
+            xdr,
+            intent,
+            passphrase=self.horizon.network.passphrase,
+            fee_cap=self.fee_max_stroops,
+            now=self.clock.now(),
+            factory=self.factory,
+        )
+        return Approved(
+            verified.hash, verified.source, verified.sequence, datetime.fromtimestamp(verified.max_time, UTC)
+        )
+
+    async def _submit(self, xdr: str) -> str:
+        return repr(await self.trustless_work.send(xdr))
+
+
+def _explain(code: str, operation_codes: Any) -> Refusal:
+    return ProviderError(
+        "The escrow contract refused the transaction.", resultCode=code, operationCodes=list(operation_codes)
+    )
+
+
+def _funding_refusal(refusal: Refusal) -> Refusal:
+    """A contract's refusal of its funding, in the code that clients expect (contract 3)."""
+    if type(refusal) is ProviderError:
+        return EscrowFundingFailed(refusal.message, **refusal.details)
+    return refusal
+
+
+@dataclass(frozen=True, slots=True)
+class ContractStep:
+    """Carry one intent out. The saga's input holds the escrow's id under `escrowId`."""
+
+    contracts: Contracts
+    intent: Intent
+
+    @property
+    def name(self) -> str:
+        """The contract's function."""
+        return NAMES[self.intent.to_json()["kind"]]
+
+    async def attempt(self, saga: Saga, position: int) -> Outcome:
+        """Make the transaction, or find out what became of it."""
+        outcome = await self.contracts.chain.carry(saga, position, self.contracts.call(self.intent))
+        if (
+            isinstance(outcome, Settled)
+            and isinstance(self.intent, DeployIntent)
+            and outcome.facts["contract"] is None
+        ):
+            return Unknown("the deployment is in a ledger, but this Horizon does not tell the contract's address")
+        if isinstance(outcome, Refused) and isinstance(self.intent, FundIntent):
+            return Refused(_funding_refusal(outcome.refusal), outcome.inclusion)
+        return outcome
+
+    async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
+        """Keep what the contract knows by now."""
+        escrow_id = saga.input["escrowId"]
+        match self.intent:
+            case StatusIntent(milestone_index=index):
+                await store.note_progress(tx, escrow_id, marked=index + 1)
+            case ApproveIntent(milestone_index=index):
+                await store.note_progress(tx, escrow_id, approved=index + 1)
+            case DisputeIntent():
+                await store.note_progress(tx, escrow_id, disputed=True)
+            case DeployIntent():
+                return
+        await store.note_transaction(tx, escrow_id, facts["hash"])
+
+
+def contract_steps(contracts: Contracts, intents: list[dict[str, Any]]) -> list[ContractStep]:
+    """The steps for intents as a saga's input stores them."""
+    return [ContractStep(contracts, read_intent(intent)) for intent in intents]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBacking:
+    """A wallet must hold on the chain what is about to leave it: a manual credit alone backs nothing."""
+
+    horizon: Horizon
+    address: str
+    amount: int
+    name: str = "check_backing"
+
+    async def attempt(self, saga: Saga, position: int) -> Outcome:
+        """Read the wallet's balance on the chain."""
+        try:
+            account = await self.horizon.account(self.address)
+        except StellarNetworkError as error:
+            return Unavailable(error)
+        held = 0 if account is None or account.usdc is None else int(account.usdc)
+        if held < self.amount:
+            shortfall = WalletShortfall(
+                requested=format_amount(self.amount),
+                available=format_amount(held),
+                shortfall=format_amount(self.amount - held),
+                address=self.address,
+                currency="USD",
+            )
+            return Refused(shortfall)
+        return Settled({"held": held})
+
+    async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
+        """Nothing to write: it was a look."""

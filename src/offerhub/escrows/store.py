@@ -1,0 +1,143 @@
+"""All SQL of escrows."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from offerhub.errors import EscrowInvalidState
+from offerhub.escrows.model import Escrow
+from offerhub.escrows.states import ESCROW
+from offerhub.kernel.ids import new_id
+from offerhub.kernel.money import Units
+from offerhub.runtime.database import Row, Tx
+
+_COLUMNS: Final = """id, marketplace_id, order_id, contract_id, status, amount, platform_fee_bps, terms, roles,
+    marked_on_chain, approved_on_chain, disputed_on_chain, tx_hash, funded_at, released_at, refunded_at,
+    created_at, updated_at"""
+
+
+def _escrow(row: Row) -> Escrow:
+    return Escrow(
+        row["id"],
+        row["marketplace_id"],
+        row["order_id"],
+        row["contract_id"],
+        row["status"],
+        Units(row["amount"]),
+        row["platform_fee_bps"],
+        row["terms"],
+        row["roles"],
+        row["marked_on_chain"],
+        row["approved_on_chain"],
+        row["disputed_on_chain"],
+        row["tx_hash"],
+        row["funded_at"],
+        row["released_at"],
+        row["refunded_at"],
+        row["created_at"],
+        row["updated_at"],
+    )
+
+
+async def insert(
+    tx: Tx,
+    marketplace_id: str,
+    order_id: str,
+    amount: int,
+    platform_fee_bps: int,
+    terms: dict[str, Any],
+    roles: dict[str, str],
+) -> Escrow | None:
+    """A new escrow in CREATING; None when the order has one."""
+    row = await tx.row(
+        f"""
+        INSERT INTO escrows (id, marketplace_id, order_id, amount, platform_fee_bps, terms, roles)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
+        """,  # noqa: S608 - constant columns
+        new_id("esc"),
+        marketplace_id,
+        order_id,
+        amount,
+        platform_fee_bps,
+        terms,
+        roles,
+    )
+    return None if row is None else _escrow(row)
+
+
+async def of_order(tx: Tx, order_id: str) -> Escrow | None:
+    """The order's escrow. The order has been read within its marketplace before."""
+    row = await tx.row(
+        f"SELECT {_COLUMNS} FROM escrows WHERE order_id = $1",  # noqa: S608 - constant columns
+        order_id,
+    )
+    return None if row is None else _escrow(row)
+
+
+async def of_orders(tx: Tx, order_ids: Sequence[str]) -> dict[str, Escrow]:
+    """Order id to escrow, for those orders that have one."""
+    rows = await tx.rows(
+        f"SELECT {_COLUMNS} FROM escrows WHERE order_id = ANY($1::text[])",  # noqa: S608 - constant columns
+        list(order_ids),
+    )
+    return {row["order_id"]: _escrow(row) for row in rows}
+
+
+async def move(tx: Tx, escrow_id: str, to: str, sources: Sequence[str] | None = None) -> Escrow:
+    """Move an escrow to a state. Raises EscrowInvalidState when it is in none of the states that allow it."""
+    allowed = list(sources) if sources is not None else ESCROW.sources_of(to)
+    row = await tx.row(
+        f"""
+        UPDATE escrows SET status = $2,
+            funded_at = CASE WHEN $2 = 'FUNDED' AND funded_at IS NULL THEN clock_timestamp() ELSE funded_at END,
+            released_at = CASE WHEN $2 = 'RELEASED' THEN clock_timestamp() ELSE released_at END,
+            refunded_at = CASE WHEN $2 = 'REFUNDED' THEN clock_timestamp() ELSE refunded_at END
+        WHERE id = $1 AND status = ANY($3::text[]) RETURNING {_COLUMNS}
+        """,  # noqa: S608 - constant columns
+        escrow_id,
+        to,
+        allowed,
+    )
+    if row is None:
+        raise EscrowInvalidState(escrowId=escrow_id, allowedStates=allowed)
+    return _escrow(row)
+
+
+async def deployed(tx: Tx, escrow_id: str, contract_id: str, tx_hash: str) -> Escrow:
+    """The contract is there."""
+    row = await tx.one(
+        f"""
+        UPDATE escrows SET status = 'CREATED', contract_id = $2, tx_hash = $3
+        WHERE id = $1 AND status = 'CREATING' RETURNING {_COLUMNS}
+        """,  # noqa: S608 - constant columns
+        escrow_id,
+        contract_id,
+        tx_hash,
+    )
+    return _escrow(row)
+
+
+async def discard(tx: Tx, escrow_id: str) -> None:
+    """Forget an escrow whose contract was never deployed; its saga keeps the story."""
+    await tx.execute("DELETE FROM escrows WHERE id = $1 AND status = 'CREATING'", escrow_id)
+
+
+async def note_transaction(tx: Tx, escrow_id: str, tx_hash: str) -> None:
+    """Keep the hash of the escrow's latest transaction."""
+    await tx.execute("UPDATE escrows SET tx_hash = $2 WHERE id = $1", escrow_id, tx_hash)
+
+
+async def note_progress(
+    tx: Tx, escrow_id: str, *, marked: int = 0, approved: int = 0, disputed: bool = False
+) -> None:
+    """Keep what the contract knows by now; it never forgets."""
+    await tx.execute(
+        """
+        UPDATE escrows SET marked_on_chain = greatest(marked_on_chain, $2),
+            approved_on_chain = greatest(approved_on_chain, $3), disputed_on_chain = disputed_on_chain OR $4
+        WHERE id = $1
+        """,
+        escrow_id,
+        marked,
+        approved,
+        disputed,
+    )

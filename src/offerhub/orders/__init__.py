@@ -1,0 +1,1 @@
+"""Orders: from the reservation of the buyer's money to its payout."""

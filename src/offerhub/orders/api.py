@@ -1,0 +1,307 @@
+"""The endpoints of orders and their resolution (contract 2.7, 2.8)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from offerhub.errors import (
+    EscrowAlreadyExists,
+    EscrowFundingFailed,
+    EscrowNotReady,
+    InsufficientFunds,
+    InvalidAmount,
+    InvalidAmountFormat,
+    InvalidCurrency,
+    InvalidRequest,
+    InvalidState,
+    MilestoneNotFound,
+    OrderNotFound,
+    ProviderError,
+    ProviderUnavailable,
+    Refusal,
+    ReserveMismatchAmount,
+    UserNotFound,
+    WalletNotReady,
+    invalid_field,
+)
+from offerhub.kernel.pages import Page
+from offerhub.ledger.amounts import known_currency, positive_amount
+from offerhub.orders import service, store
+from offerhub.orders.model import (
+    CancelBody,
+    CreateOrder,
+    ListOrders,
+    MilestoneBody,
+    RefundBody,
+    ReleaseBody,
+    ReserveBody,
+)
+from offerhub.orders.resolution import Resolution
+from offerhub.orders.service import Orders
+from offerhub.orders.states import ORDER
+from offerhub.orders.store import NewMilestone, NewOrder
+from offerhub.providers.trustless_work.intents import MILESTONES_MAX
+from offerhub.runtime.database import Tx
+from offerhub.runtime.routes import DAY_SECONDS, Answer, Body, Call, Deferred, Envelope, Handler, Route
+
+TITLE_CHARACTERS_MAX: Final = 200
+DESCRIPTION_CHARACTERS_MAX: Final = 5_000
+REF_CHARACTERS_MAX: Final = 100
+CLIENT_REF_CHARACTERS_MAX: Final = 255
+ORDER_IDEMPOTENCY_SECONDS: Final = 7 * DAY_SECONDS
+SDK_ONLY_STATUSES: Final = frozenset({"COMPLETED", "CANCELLED", "ESCROW_CREATED"})
+"""Spellings of the SDK's type that no order ever has; they filter to nothing instead of failing (contract 1.7)."""
+
+
+def _text(field: str, text: str | None, longest: int) -> str:
+    if not text or not text.strip():
+        raise invalid_field(field, f"{field} must be a non-empty string")
+    if len(text) > longest:
+        raise invalid_field(field, f"{field} must have at most {longest} characters")
+    return text
+
+
+def _amount(field: str, text: str) -> int:
+    try:
+        return positive_amount(text)
+    except InvalidAmountFormat as error:
+        raise InvalidAmount(f"{field}: {error.message}", field=field, **error.details) from error
+
+
+def _milestones(total: int, sent: list[MilestoneBody]) -> tuple[NewMilestone, ...]:
+    """Check the parts against the whole; exactly one part may leave its amount out and gets the remainder."""
+    if len(sent) > MILESTONES_MAX:
+        raise invalid_field("milestones", f"milestones must be at most {MILESTONES_MAX}")
+    named = [
+        (
+            _text(f"milestones[{place}].milestone_ref", one.milestone_ref or one.ref, REF_CHARACTERS_MAX),
+            _text(f"milestones[{place}].title", one.title or one.description, TITLE_CHARACTERS_MAX),
+            None if one.amount is None else _amount(f"milestones[{place}].amount", one.amount),
+        )
+        for place, one in enumerate(sent)
+    ]
+    if len({ref for ref, _, _ in named}) != len(named):
+        raise invalid_field("milestones", "milestone_ref must be unique within an order")
+    given = sum(amount for _, _, amount in named if amount is not None)
+    open_parts = sum(amount is None for _, _, amount in named)
+    remainder = total - given
+    if open_parts > 1 or (open_parts == 1 and remainder <= 0) or (open_parts == 0 and named and remainder != 0):
+        raise InvalidAmount(
+            "The milestones' amounts must add up to the order's amount.", field="milestones", sum=str(given)
+        )
+    return tuple(NewMilestone(ref, title, remainder if amount is None else amount) for ref, title, amount in named)
+
+
+def _new_order(body: CreateOrder) -> NewOrder:
+    amount = _amount("amount", body.amount)
+    if body.client_order_ref is not None:
+        _text("client_order_ref", body.client_order_ref, CLIENT_REF_CHARACTERS_MAX)
+    if body.description is not None and len(body.description) > DESCRIPTION_CHARACTERS_MAX:
+        raise invalid_field("description", f"description must have at most {DESCRIPTION_CHARACTERS_MAX} characters")
+    return NewOrder(
+        client_order_ref=body.client_order_ref,
+        buyer_id=_text("buyer_id", body.buyer_id or body.buyerId, REF_CHARACTERS_MAX),
+        seller_id=_text("seller_id", body.seller_id or body.sellerId, REF_CHARACTERS_MAX),
+        amount=amount,
+        currency=known_currency(body.currency),
+        title=_text("title", body.title, TITLE_CHARACTERS_MAX),
+        description=body.description,
+        metadata=body.metadata,
+        milestones=_milestones(amount, body.milestones),
+    )
+
+
+async def _order_wire(tx: Tx, marketplace_id: str, order_id: str) -> dict[str, Any]:
+    return (await service.view(tx, await service.require(tx, marketplace_id, order_id))).wire()
+
+
+def _deferred(call: Call, saga_id: str) -> Deferred:
+    """Wait for the saga, then answer with the order as it stands."""
+    marketplace_id, order_id = call.actor.marketplace_id, call.path["order_id"]
+    return Deferred(saga_id, lambda tx: _order_wire(tx, marketplace_id, order_id))
+
+
+async def _resume(call: Call, saga_id: str) -> dict[str, Any]:
+    return await _order_wire(call.tx, call.actor.marketplace_id, call.path["order_id"])
+
+
+def _order_handlers(orders: Orders) -> dict[str, Handler]:
+    async def create(call: Call) -> Answer:
+        found, is_new = await orders.create(call.tx, call.actor, _new_order(call.body))
+        return Answer(found.wire(), 201 if is_new else 200)
+
+    async def list_orders(call: Call) -> Page:
+        query: ListOrders = call.query
+        if query.status in SDK_ONLY_STATUSES:
+            return Page([], None)
+        if query.status is not None and query.status not in ORDER.states:
+            raise invalid_field("status", f"status must be one of {', '.join(sorted(ORDER.states))}")
+        return await orders.list(call.tx, call.actor.marketplace_id, query)
+
+    async def reserve(call: Call) -> dict[str, Any]:
+        body: ReserveBody = call.body
+        amount = None if body.amount is None else _amount("amount", body.amount)
+        return (await orders.reserve(call.tx, call.actor, call.path["order_id"], amount)).wire()
+
+    async def cancel(call: Call) -> dict[str, Any]:
+        return (await orders.cancel(call.tx, call.actor, call.path["order_id"], call.body.reason)).wire()
+
+    async def complete(call: Call) -> dict[str, Any]:
+        done = await orders.complete_milestone(call.tx, call.actor, call.path["order_id"], call.path["ref"])
+        return done.wire()
+
+    return {"create": create, "list": list_orders, "reserve": reserve, "cancel": cancel, "complete": complete}
+
+
+def _chain_handlers(orders: Orders, resolution: Resolution) -> dict[str, Handler]:
+    async def escrow(call: Call) -> Deferred:
+        return _deferred(call, await orders.begin_escrow(call.tx, call.actor, call.path["order_id"]))
+
+    async def fund(call: Call) -> Deferred:
+        return _deferred(call, await orders.begin_fund(call.tx, call.actor, call.path["order_id"]))
+
+    async def release(call: Call) -> Deferred:
+        body: ReleaseBody = call.body
+        saga = await resolution.begin_release(call.tx, call.actor, call.path["order_id"], body.reason)
+        return _deferred(call, saga)
+
+    async def refund(call: Call) -> Deferred:
+        reason = _text("reason", call.body.reason, DESCRIPTION_CHARACTERS_MAX)
+        return _deferred(call, await resolution.begin_refund(call.tx, call.actor, call.path["order_id"], reason))
+
+    return {"escrow": escrow, "fund": fund, "release": release, "refund": refund}
+
+
+async def _read(call: Call) -> dict[str, Any]:
+    return await _order_wire(call.tx, call.actor.marketplace_id, call.path["order_id"])
+
+
+async def _milestones_of(call: Call) -> list[dict[str, Any]]:
+    order = await service.require(call.tx, call.actor.marketplace_id, call.path["order_id"])
+    return [milestone.wire() for milestone in await store.milestones(call.tx, [order.id])]
+
+
+def _get(path: str, name: str, summary: str, handler: Handler, **more: Any) -> Route:
+    envelope = more.pop("envelope", Envelope.SUCCESS)
+    return Route("GET", path, name, summary, handler, "read", "orders", envelope, unit="read", **more)
+
+
+def _post(
+    path: str,
+    name: str,
+    summary: str,
+    handler: Handler,
+    *errors: type[Refusal],
+    body: type[Body] | None = None,
+    body_optional: bool = True,
+    status: int = 200,
+    resume: Callable[[Call, str], Awaitable[Any]] | None = None,
+) -> Route:
+    return Route(
+        "POST",
+        path,
+        name,
+        summary,
+        handler,
+        "write",
+        "orders",
+        Envelope.SUCCESS,
+        status=status,
+        body=body,
+        body_optional=body_optional,
+        idempotency_seconds=ORDER_IDEMPOTENCY_SECONDS,
+        errors=(OrderNotFound, InvalidState, *errors),
+        resume=resume,
+    )
+
+
+def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
+    """Declare the endpoints."""
+    handle = _order_handlers(orders) | _chain_handlers(orders, resolution)
+    one = "/orders/{order_id}"
+    amounts = (InvalidAmount, InvalidCurrency, InvalidRequest, UserNotFound)
+    outside = (ProviderError, ProviderUnavailable)
+    return (
+        _post(
+            "/orders",
+            "orders.create",
+            "Create an order, or answer the same one for a known client_order_ref (200)",
+            handle["create"],
+            *amounts,
+            body=CreateOrder,
+            body_optional=False,
+            status=201,
+        ),
+        _get(
+            "/orders",
+            "orders.list",
+            "List orders, newest first",
+            handle["list"],
+            query=ListOrders,
+            envelope=Envelope.LIST,
+        ),
+        _get(one, "orders.get", "Read an order", _read, errors=(OrderNotFound,)),
+        _post(
+            f"{one}/reserve",
+            "orders.reserve",
+            "Set the buyer's money aside",
+            handle["reserve"],
+            InsufficientFunds,
+            ReserveMismatchAmount,
+            body=ReserveBody,
+        ),
+        _post(f"{one}/cancel", "orders.cancel", "Cancel before the escrow", handle["cancel"], body=CancelBody),
+        _post(
+            f"{one}/escrow",
+            "orders.escrow",
+            "Deploy the order's escrow contract",
+            handle["escrow"],
+            EscrowAlreadyExists,
+            WalletNotReady,
+            *outside,
+            resume=_resume,
+        ),
+        _post(
+            f"{one}/escrow/fund",
+            "orders.fund",
+            "Fund the escrow from the buyer's wallet",
+            handle["fund"],
+            EscrowNotReady,
+            EscrowFundingFailed,
+            InsufficientFunds,
+            *outside,
+            resume=_resume,
+        ),
+        _get(
+            f"{one}/milestones",
+            "orders.milestones",
+            "The order's milestones, in sequence",
+            _milestones_of,
+            errors=(OrderNotFound,),
+        ),
+        _post(
+            f"{one}/milestones/{{ref}}/complete",
+            "orders.complete_milestone",
+            "Mark a milestone as completed",
+            handle["complete"],
+            MilestoneNotFound,
+        ),
+        _post(
+            f"{one}/resolution/release",
+            "orders.release",
+            "Pay the seller",
+            handle["release"],
+            *outside,
+            body=ReleaseBody,
+            resume=_resume,
+        ),
+        _post(
+            f"{one}/resolution/refund",
+            "orders.refund",
+            "Pay the buyer back",
+            handle["refund"],
+            *outside,
+            body=RefundBody,
+            body_optional=False,
+            resume=_resume,
+        ),
+    )

@@ -1,0 +1,203 @@
+"""Paying an escrow out: how a release, a refund or a resolved dispute ends in the books.
+
+The books say what the chain did: each amount is read from the token transfers of the final transaction, net of the
+fees that the contract charged (providers.md 5.6). One business key per order makes a second payout impossible,
+whichever way the first one went.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from offerhub.errors import InternalError
+from offerhub.escrows import service as escrows
+from offerhub.escrows.model import Escrow
+from offerhub.events import catalogue
+from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import Units, format_amount
+from offerhub.ledger import ledger
+from offerhub.ledger.chart import Kind
+from offerhub.ledger.ledger import Around, Entry, Leg
+from offerhub.orders import service, store
+from offerhub.orders.model import Order
+from offerhub.providers.trustless_work.intents import (
+    ApproveIntent,
+    CallIntent,
+    DisputeIntent,
+    ReleaseIntent,
+    ResolveIntent,
+    StatusIntent,
+)
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Tx
+from offerhub.sagas.model import Facts
+
+End = Literal["RELEASED", "REFUNDED"]
+
+
+def release_intents(escrow: Escrow) -> list[CallIntent]:
+    """Everything that is left to do until the seller is paid: mark, approve, release.
+
+    A contract on which a dispute was raised can only be resolved, so then the resolver pays the seller.
+    """
+    roles = escrow.roles
+    if escrow.disputed_on_chain:
+        return resolve_intents(escrow, seller=escrow.amount, buyer=0)
+    count = len(escrow.terms["milestones"])
+    contract = escrow.contract
+    marks: list[CallIntent] = [
+        StatusIntent(contract, roles["service_provider"], index, "completed")
+        for index in range(escrow.marked_on_chain, count)
+    ]
+    approvals = [
+        ApproveIntent(contract, roles["approver"], index) for index in range(escrow.approved_on_chain, count)
+    ]
+    return [*marks, *approvals, ReleaseIntent(contract, roles["release_signer"])]
+
+
+def resolve_intents(escrow: Escrow, *, seller: int, buyer: int) -> list[CallIntent]:
+    """Raise a dispute on the contract, unless there is one, and share its whole balance out, before fees."""
+    assert seller + buyer == escrow.amount
+    roles = escrow.roles
+    parts = [(roles["receiver"], seller), (roles["approver"], buyer)]
+    resolution = ResolveIntent(
+        escrow.contract,
+        roles["dispute_resolver"],
+        tuple((address, Units(amount)) for address, amount in parts if amount),
+    )
+    if escrow.disputed_on_chain:
+        return [resolution]
+    return [DisputeIntent(escrow.contract, roles["approver"]), resolution]
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """What left the contract, in units. `surplus` is what strangers had sent into it besides the order's money."""
+
+    seller: int
+    buyer: int
+    platform_fee: int
+    protocol_fee: int
+    surplus: int
+
+
+def read_payout(escrow: Escrow, facts: Facts) -> Payout:
+    """The payout, from the token transfers of the final transaction.
+
+    Raises InternalError when less left the contract than the order put in: then nothing is booked, and the saga
+    stands still for a person.
+    """
+    out = [moved for moved in facts["transfers"] if moved["from"] == escrow.contract]
+    known = {escrow.roles[role] for role in ("receiver", "approver", "platform_address")}
+
+    def paid_to(role: str) -> int:
+        return sum(moved["amount"] for moved in out if moved["to"] == escrow.roles[role])
+
+    protocol_fee = sum(moved["amount"] for moved in out if moved["to"] not in known)
+    total = sum(moved["amount"] for moved in out)
+    if total < escrow.amount:
+        raise InternalError(
+            "the contract paid out less than the order's amount", contract=escrow.contract, hash=facts["hash"]
+        )
+    return Payout(
+        paid_to("receiver"), paid_to("approver"), paid_to("platform_address"), protocol_fee, total - escrow.amount
+    )
+
+
+async def close(tx: Tx, actor: Actor, order: Order, end: End, facts: Facts, extra: Sequence[Event] = ()) -> None:
+    """Book the payout and close the order and its escrow; `extra` events go into the same journal entry."""
+    escrow = await escrows.of_order(tx, order.id)
+    assert escrow is not None
+    payout = read_payout(escrow, facts)
+    marketplace = order.marketplace_id
+    legs = [
+        Leg(order.id, Kind.ESCROW, -escrow.amount),
+        Leg(order.seller_id, Kind.AVAILABLE, payout.seller),
+        Leg(order.buyer_id, Kind.AVAILABLE, payout.buyer),
+        Leg(marketplace, Kind.FEES_PLATFORM, payout.platform_fee),
+        Leg(marketplace, Kind.FEES_TRUSTLESS_WORK, payout.protocol_fee),
+        Leg(marketplace, Kind.WORLD_STELLAR, -payout.surplus),
+    ]
+    around = await ledger.post(
+        tx, actor, Entry(f"order:{order.id}:payout", end.lower(), order.id, legs, facts["hash"])
+    )
+    await escrows.move(tx, escrow.id, end)
+    moved = await service.move(tx, order, end, ["RELEASE_REQUESTED"] if end == "RELEASED" else ["REFUND_REQUESTED"])
+    closed = await service.move(tx, moved, "CLOSED", [end], end)
+    assert closed.closed_at is not None
+    seller = around.get((order.seller_id, Kind.AVAILABLE))
+    buyer = around.get((order.buyer_id, Kind.AVAILABLE))
+    events = _credits(order, payout, seller, buyer)
+    events.append(_ended(order, end, payout, to_wire(closed.closed_at), seller, buyer))
+    summary = {
+        "escrowId": escrow.id,
+        "orderId": order.id,
+        "transactionHash": facts["hash"],
+        "amount": format_amount(order.amount),
+    }
+    events.append(Event(f"escrow.{end.lower()}", "Escrow", escrow.id, summary, order.seller_id))
+    final = {"orderId": order.id, "finalStatus": end, "closedAt": to_wire(closed.closed_at)}
+    events.append(Event("order.closed", "Order", order.id, final, order.buyer_id))
+    entry = AuditEntry(end, "Order", order.id, {"status": order.status}, {"status": closed.status} | summary)
+    await record(tx, actor, events=[*events, *extra], audit=[entry])
+
+
+def _credits(order: Order, payout: Payout, seller: Around | None, buyer: Around | None) -> list[Event]:
+    events = []
+    if seller is not None:
+        events.append(catalogue.balance_credited(order.seller_id, payout.seller, "release", order.id, seller))
+    if buyer is not None:
+        events.append(catalogue.balance_credited(order.buyer_id, payout.buyer, "refund", order.id, buyer))
+    return events
+
+
+def _ended(order: Order, end: End, payout: Payout, at: str, seller: Around | None, buyer: Around | None) -> Event:
+    fees = {"platformFee": format_amount(payout.platform_fee), "protocolFee": format_amount(payout.protocol_fee)}
+    common = {"orderId": order.id, "amount": format_amount(order.amount), "currency": order.currency} | fees
+    if end == "RELEASED":
+        after = None if seller is None else format_amount(seller.after)
+        more = {
+            "sellerId": order.seller_id,
+            "netAmount": format_amount(payout.seller),
+            "releasedAt": at,
+            "newSellerBalance": after,
+        }
+        return Event("order.released", "Order", order.id, common | more, order.seller_id)
+    after = None if buyer is None else format_amount(buyer.after)
+    more = {
+        "buyerId": order.buyer_id,
+        "netAmount": format_amount(payout.buyer),
+        "refundedAt": at,
+        "newBuyerBalance": after,
+    }
+    return Event("order.refunded", "Order", order.id, common | more, order.buyer_id)
+
+
+async def reopen(tx: Tx, actor: Actor, order_id: str, back_to: Literal["IN_PROGRESS", "DISPUTED"], why: str) -> None:
+    """A payout was refused: order and escrow go back to where they were, and the money stays in the contract."""
+    order = await service.require(tx, actor.marketplace_id, order_id, lock=True)
+    escrow = await escrows.of_order(tx, order.id)
+    assert escrow is not None
+    await escrows.move(
+        tx, escrow.id, "FUNDED" if back_to == "IN_PROGRESS" else "DISPUTED", ["RELEASING", "REFUNDING"]
+    )
+    await service.move(tx, order, back_to, ["RELEASE_REQUESTED", "REFUND_REQUESTED"])
+    entry = AuditEntry(
+        "PAYOUT_REFUSED", "Order", order.id, {"status": order.status}, {"status": back_to, "reason": why}, "FAILURE"
+    )
+    await record(tx, actor, audit=[entry])
+
+
+async def require_payable(tx: Tx, actor: Actor, order_id: str) -> tuple[Order, Escrow]:
+    """A locked order IN_PROGRESS with its funded escrow. Raises OrderNotFound, InvalidState."""
+    order = await service.require(tx, actor.marketplace_id, order_id, lock=True)
+    escrow = await escrows.of_order(tx, order.id)
+    if order.status != "IN_PROGRESS" or escrow is None or escrow.status != "FUNDED":
+        raise service.invalid_state(order, ["IN_PROGRESS"])
+    return order, escrow
+
+
+async def open_milestones(tx: Tx, order: Order) -> list[str]:
+    """The references of the milestones that are not completed yet."""
+    return [one.ref for one in await store.milestones(tx, [order.id]) if one.status != "COMPLETED"]

@@ -1,0 +1,330 @@
+"""Use cases of orders, up to the moment where a saga takes over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from offerhub.disputes.reading import dispute_wire_of
+from offerhub.errors import (
+    EscrowAlreadyExists,
+    EscrowNotReady,
+    FundsAlreadyReserved,
+    InvalidRequest,
+    InvalidState,
+    MilestoneNotFound,
+    OrderNotFound,
+    OrderRefReused,
+    ReserveMismatchAmount,
+)
+from offerhub.escrows import service as escrows
+from offerhub.escrows.model import Escrow
+from offerhub.events import catalogue
+from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.kernel.clock import Clock, to_wire
+from offerhub.kernel.money import format_amount
+from offerhub.kernel.pages import Page
+from offerhub.ledger import ledger
+from offerhub.ledger.chart import Kind
+from offerhub.ledger.ledger import Hold
+from offerhub.orders import store
+from offerhub.orders.model import ListOrders, Milestone, Order, OrderView
+from offerhub.orders.states import CANCELLABLE
+from offerhub.orders.store import NewOrder
+from offerhub.providers.stellar.network import Network
+from offerhub.providers.trustless_work.intents import DeployIntent, FundIntent
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Tx
+from offerhub.sagas.engine import Engine
+from offerhub.users.service import require_active
+from offerhub.wallets.service import require_ready, require_system
+
+DEPLOY: Final = "escrow.deploy"
+FUND: Final = "escrow.fund"
+CONTRACT_TITLE_CHARACTERS_MAX: Final = 100
+CONTRACT_DESCRIPTION_CHARACTERS_MAX: Final = 500
+"""Trustless Work's own limits (providers.md 4.3); longer texts stay whole on the order."""
+
+
+def order_hold(order: Order) -> Hold:
+    """The buyer's money set aside for this order."""
+    return Hold(order.buyer_id, "order", order.id)
+
+
+def invalid_state(order: Order, allowed: Sequence[str], message: str | None = None) -> InvalidState:
+    """The refusal of a move that the order's state does not allow."""
+    return InvalidState(message, orderId=order.id, currentState=order.status, allowedStates=list(allowed))
+
+
+async def require(tx: Tx, marketplace_id: str, order_id: str, *, lock: bool = False) -> Order:
+    """The order. Raises OrderNotFound, also for an order of another marketplace."""
+    order = await store.get(tx, marketplace_id, order_id, lock=lock)
+    if order is None:
+        raise OrderNotFound(orderId=order_id[:64])
+    return order
+
+
+async def move(tx: Tx, order: Order, to: str, sources: Sequence[str], final_status: str | None = None) -> Order:
+    """Move a locked order. Raises InvalidState when its state is none of the sources."""
+    moved = await store.move(tx, order.id, to, sources, final_status)
+    if moved is None:
+        raise invalid_state(order, sources)
+    return moved
+
+
+async def view(tx: Tx, order: Order) -> OrderView:
+    """The order with milestones, escrow and dispute."""
+    return (await views(tx, [order]))[0]
+
+
+async def views(tx: Tx, orders: Sequence[Order]) -> list[OrderView]:
+    """Orders with milestones, escrows and disputes, in three round trips however many there are."""
+    ids = [order.id for order in orders]
+    contracts = await escrows.of_orders(tx, ids)
+    disputes = await dispute_wire_of(tx, ids)
+    milestones: dict[str, list[Milestone]] = {order_id: [] for order_id in ids}
+    for milestone in await store.milestones(tx, ids):
+        milestones[milestone.order_id].append(milestone)
+    return [
+        OrderView(order, milestones[order.id], contracts.get(order.id), disputes.get(order.id)) for order in orders
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowPolicy:
+    """What goes into every contract: the platform's fee, and the asset."""
+
+    platform_fee_bps: int
+    network: Network
+
+
+class Orders:
+    """Creating, reading, reserving, cancelling; starting escrow deployment and funding."""
+
+    def __init__(self, engine: Engine, policy: EscrowPolicy, clock: Clock) -> None:
+        self._engine = engine
+        self._policy = policy
+        self._clock = clock
+
+    async def create(self, tx: Tx, actor: Actor, new: NewOrder) -> tuple[OrderView, bool]:
+        """A new order, or the same one again for a known client reference; and whether it is new.
+
+        Raises UserNotFound, UserNotActive, InvalidRequest (one user on both sides), OrderRefReused.
+        """
+        if new.buyer_id == new.seller_id:
+            raise InvalidRequest("buyer and seller must be two different users", userId=new.buyer_id[:64])
+        await require_active(tx, actor.marketplace_id, new.buyer_id)
+        await require_active(tx, actor.marketplace_id, new.seller_id)
+        order = await store.insert(tx, actor.marketplace_id, new)
+        if order is None:
+            assert new.client_order_ref is not None
+            existing = await view(tx, await store.by_client_ref(tx, actor.marketplace_id, new.client_order_ref))
+            if not _same_terms(existing, new):
+                raise OrderRefReused(client_order_ref=new.client_order_ref, orderId=existing.order.id)
+            return existing, False
+        payload = {
+            "orderId": order.id,
+            "buyerId": order.buyer_id,
+            "sellerId": order.seller_id,
+            "amount": format_amount(order.amount),
+            "currency": order.currency,
+            "title": order.title,
+        }
+        optional = {"description": order.description, "clientOrderRef": order.client_order_ref}
+        payload |= {name: value for name, value in optional.items() if value is not None}
+        await record(
+            tx,
+            actor,
+            events=[Event("order.created", "Order", order.id, payload, order.buyer_id)],
+            audit=[AuditEntry("ORDER_CREATED", "Order", order.id, after=payload, user_id=order.buyer_id)],
+        )
+        return await view(tx, order), True
+
+    async def list(self, tx: Tx, marketplace_id: str, query: ListOrders) -> Page:
+        """One page of orders, newest first."""
+        found = await store.page(tx, marketplace_id, query)
+        return Page([one.wire() for one in await views(tx, found.items)], found.next_cursor)
+
+    async def reserve(self, tx: Tx, actor: Actor, order_id: str, amount: int | None) -> OrderView:
+        """Set the buyer's money aside. Raises InvalidState, InsufficientFunds, ReserveMismatchAmount."""
+        order = await require(tx, actor.marketplace_id, order_id, lock=True)
+        if amount is not None and amount != order.amount:
+            raise ReserveMismatchAmount(provided=format_amount(amount), expected=format_amount(order.amount))
+        if order.status == "FUNDS_RESERVED":
+            raise FundsAlreadyReserved(orderId=order.id, currentState=order.status, allowedStates=["ORDER_CREATED"])
+        moved = await move(tx, order, "FUNDS_RESERVED", ["ORDER_CREATED"])
+        await require_active(tx, actor.marketplace_id, order.buyer_id)
+        around = await ledger.hold(tx, actor, f"order:{order.id}:reserve", order_hold(order), order.amount)
+        available, reserved = around[order.buyer_id, Kind.AVAILABLE], around[order.buyer_id, Kind.RESERVED]
+        payload = {
+            "orderId": order.id,
+            "buyerId": order.buyer_id,
+            "amount": format_amount(order.amount),
+            "currency": order.currency,
+            "reservedBalance": format_amount(reserved.after),
+            "availableBalance": format_amount(available.after),
+        }
+        held = catalogue.balance_reserved(order.buyer_id, order.amount, order.id, available, reserved)
+        await record(
+            tx,
+            actor,
+            events=[held, Event("order.funds_reserved", "Order", order.id, payload, order.buyer_id)],
+            audit=[AuditEntry("FUNDS_RESERVED", "Order", order.id, {"status": order.status}, payload)],
+        )
+        return await view(tx, moved)
+
+    async def cancel(self, tx: Tx, actor: Actor, order_id: str, reason: str | None) -> OrderView:
+        """Close an order before its escrow, and give the reservation back. Raises InvalidState."""
+        order = await require(tx, actor.marketplace_id, order_id, lock=True)
+        moved = await move(tx, order, "CLOSED", CANCELLABLE, "CANCELED")
+        events = []
+        released = order.status == "FUNDS_RESERVED"
+        if released:
+            around = await ledger.void(tx, actor, f"order:{order.id}:cancel", order_hold(order), order.amount)
+            available, reserved = around[order.buyer_id, Kind.AVAILABLE], around[order.buyer_id, Kind.RESERVED]
+            events.append(
+                catalogue.balance_released(order.buyer_id, order.amount, order.id, available, reserved, "cancel")
+            )
+        assert moved.closed_at is not None
+        payload = {
+            "orderId": order.id,
+            "buyerId": order.buyer_id,
+            "canceledBy": actor.credential_id,
+            "canceledAt": to_wire(moved.closed_at),
+            "fundsReleased": released,
+        } | ({"reason": reason} if reason else {})
+        events.append(Event("order.canceled", "Order", order.id, payload, order.buyer_id))
+        entry = AuditEntry("ORDER_CANCELLED", "Order", order.id, {"status": order.status}, payload)
+        await record(tx, actor, events=events, audit=[entry])
+        return await view(tx, moved)
+
+    async def complete_milestone(self, tx: Tx, actor: Actor, order_id: str, ref: str) -> Milestone:
+        """Mark a milestone as done. Raises InvalidState, MilestoneNotFound."""
+        order = await require(tx, actor.marketplace_id, order_id, lock=True)
+        known = {milestone.ref: milestone for milestone in await store.milestones(tx, [order.id])}
+        if ref not in known:
+            raise MilestoneNotFound(orderId=order.id, milestoneRef=ref[:100])
+        if order.status != "IN_PROGRESS":
+            raise invalid_state(order, ["IN_PROGRESS"])
+        done = await store.complete_milestone(tx, order.id, ref)
+        if done is None:
+            raise InvalidState(
+                "The milestone is completed already.",
+                orderId=order.id,
+                milestoneRef=ref,
+                currentState=known[ref].status,
+                allowedStates=["OPEN"],
+            )
+        escrow = await escrows.of_order(tx, order.id)
+        assert escrow is not None
+        assert done.completed_at is not None
+        payload = {
+            "escrowId": escrow.id,
+            "orderId": order.id,
+            "milestoneRef": ref,
+            "milestoneTitle": done.title,
+            "amount": format_amount(done.amount),
+            "completedAt": to_wire(done.completed_at),
+        }
+        await record(
+            tx,
+            actor,
+            events=[Event("escrow.milestone_completed", "Order", order.id, payload, order.seller_id)],
+            audit=[AuditEntry("MILESTONE_COMPLETED", "Order", order.id, after=payload)],
+        )
+        return done
+
+    async def begin_escrow(self, tx: Tx, actor: Actor, order_id: str) -> str:
+        """Start the deployment of the order's contract; returns the saga's id.
+
+        Raises InvalidState, EscrowAlreadyExists, WalletNotReady.
+        """
+        order = await require(tx, actor.marketplace_id, order_id, lock=True)
+        if await escrows.of_order(tx, order.id) is not None:
+            raise EscrowAlreadyExists(orderId=order.id, currentState=order.status)
+        moved = await move(tx, order, "ESCROW_CREATING", ["FUNDS_RESERVED"])
+        escrow = await self._insert_escrow(tx, moved)
+        intent = DeployIntent(signer=escrow.roles["approver"], terms=escrow.contract_terms())
+        entry = AuditEntry("ESCROW_CREATING", "Order", order.id, {"status": order.status}, {"escrowId": escrow.id})
+        await record(tx, actor, audit=[entry])
+        values = {"orderId": order.id, "escrowId": escrow.id, "intents": [intent.to_json()]}
+        return await self._engine.start(tx, actor, DEPLOY, order.id, values)
+
+    async def _insert_escrow(self, tx: Tx, order: Order) -> Escrow:
+        buyer = await require_ready(tx, order.marketplace_id, order.buyer_id)
+        seller = await require_ready(tx, order.marketplace_id, order.seller_id)
+        platform, resolver = await require_system(tx, "platform"), await require_system(tx, "resolver")
+        milestones = [milestone.title for milestone in await store.milestones(tx, [order.id])]
+        network = self._policy.network
+        terms = {
+            "title": order.title[:CONTRACT_TITLE_CHARACTERS_MAX],
+            "description": (order.description or order.title)[:CONTRACT_DESCRIPTION_CHARACTERS_MAX],
+            "milestones": milestones or [order.title[:CONTRACT_TITLE_CHARACTERS_MAX]],
+            "has_milestones": bool(milestones),
+            "issuer": network.usdc_issuer,
+            "asset_code": network.usdc_code,
+        }
+        roles = {
+            "approver": buyer.public_key,
+            "service_provider": seller.public_key,
+            "platform_address": platform.public_key,
+            "release_signer": buyer.public_key,
+            "dispute_resolver": resolver.public_key,
+            "receiver": seller.public_key,
+        }
+        fee = self._policy.platform_fee_bps
+        escrow = await escrows.insert(tx, order.marketplace_id, order.id, order.amount, fee, terms, roles)
+        assert escrow is not None, "the order is locked and had no escrow"
+        return escrow
+
+    async def begin_fund(self, tx: Tx, actor: Actor, order_id: str) -> str:
+        """Start funding the contract from the buyer's wallet; returns the saga's id.
+
+        Raises InvalidState, EscrowNotReady. A wallet that holds too little on the chain ends the saga with
+        WalletShortfall and leaves the reservation as it was.
+        """
+        order = await require(tx, actor.marketplace_id, order_id, lock=True)
+        if order.status != "ESCROW_FUNDING":
+            raise invalid_state(order, ["ESCROW_FUNDING"])
+        escrow = await escrows.of_order(tx, order.id)
+        if escrow is None or escrow.status != "CREATED":
+            raise EscrowNotReady(
+                orderId=order.id,
+                currentState=None if escrow is None else escrow.status,
+                allowedStates=["CREATED"],
+            )
+        await escrows.move(tx, escrow.id, "FUNDING")
+        intent = FundIntent(
+            contract_id=escrow.contract,
+            signer=escrow.roles["approver"],
+            amount=escrow.amount,
+            terms=escrow.contract_terms(),
+        )
+        facts = {
+            "orderId": order.id,
+            "escrowId": escrow.id,
+            "trustlessContractId": escrow.contract,
+            "amount": format_amount(order.amount),
+        }
+        await record(
+            tx,
+            actor,
+            events=[
+                Event("order.escrow_funding", "Order", order.id, facts, order.buyer_id),
+                Event("escrow.funding_started", "Escrow", escrow.id, facts, order.buyer_id),
+            ],
+        )
+        values = {"orderId": order.id, "escrowId": escrow.id, "intents": [intent.to_json()]}
+        return await self._engine.start(tx, actor, FUND, order.id, values)
+
+
+def _same_terms(existing: OrderView, new: NewOrder) -> bool:
+    order = existing.order
+    return (order.buyer_id, order.seller_id, order.amount, order.currency, order.title) == (
+        new.buyer_id,
+        new.seller_id,
+        new.amount,
+        new.currency,
+        new.title,
+    ) and [(one.ref, one.title, int(one.amount)) for one in existing.milestones] == [
+        tuple(milestone) for milestone in new.milestones
+    ]

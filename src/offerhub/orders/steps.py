@@ -1,0 +1,155 @@
+"""What an order's sagas do: deploy, fund, release, refund; and how states and books follow."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from offerhub.errors import InternalError, Refusal
+from offerhub.escrows import service as escrows
+from offerhub.escrows.steps import CheckBacking, Contracts, contract_steps
+from offerhub.events import catalogue
+from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import format_amount
+from offerhub.ledger import ledger
+from offerhub.ledger.chart import Kind
+from offerhub.ledger.ledger import Around, Leg
+from offerhub.orders import payout, service
+from offerhub.orders.resolution import REFUND, RELEASE
+from offerhub.orders.service import DEPLOY, FUND
+from offerhub.runtime.database import Tx
+from offerhub.sagas.model import Facts, Saga, Step
+
+
+class Deploy:
+    """Plan `escrow.deploy`: input `{orderId, escrowId, intents: [deploy]}`."""
+
+    kind = DEPLOY
+
+    def __init__(self, contracts: Contracts) -> None:
+        self._contracts = contracts
+
+    def steps(self, saga: Saga) -> Sequence[Step]:
+        """One transaction."""
+        return contract_steps(self._contracts, saga.input["intents"])
+
+    async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
+        """The contract is there: the order waits for its funds."""
+        order = await service.require(tx, saga.marketplace_id, saga.input["orderId"], lock=True)
+        escrow = await escrows.deployed(tx, saga.input["escrowId"], facts[-1]["contract"], facts[-1]["hash"])
+        await service.move(tx, order, "ESCROW_FUNDING", ["ESCROW_CREATING"])
+        payload = {"orderId": order.id, "escrowId": escrow.id, "amount": format_amount(order.amount)}
+        created = payload | {"currency": order.currency, "trustlessContractId": escrow.contract}
+        await record(
+            tx,
+            saga.actor,
+            events=[
+                Event("order.escrow_creating", "Order", order.id, payload, order.buyer_id),
+                Event("escrow.created", "Escrow", escrow.id, created, order.buyer_id),
+            ],
+            audit=[AuditEntry("ESCROW_CREATED", "Order", order.id, {"status": order.status}, created)],
+        )
+
+    async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
+        """No contract: back to the reservation, from where it can be tried again."""
+        order = await service.require(tx, saga.marketplace_id, saga.input["orderId"], lock=True)
+        await escrows.discard(tx, saga.input["escrowId"])
+        await service.move(tx, order, "FUNDS_RESERVED", ["ESCROW_CREATING"])
+        facts = {"code": refusal.code, "message": refusal.message}
+        entry = AuditEntry("ESCROW_CREATE_FAILED", "Order", order.id, {"status": order.status}, facts, "FAILURE")
+        await record(tx, saga.actor, audit=[entry])
+
+
+class Fund:
+    """Plan `escrow.fund`: input `{orderId, escrowId, intents: [fund]}`."""
+
+    kind = FUND
+
+    def __init__(self, contracts: Contracts) -> None:
+        self._contracts = contracts
+
+    def steps(self, saga: Saga) -> Sequence[Step]:
+        """Look whether the wallet can pay, then pay."""
+        intent = saga.input["intents"][0]
+        backing = CheckBacking(self._contracts.horizon, intent["signer"], intent["amount"])
+        return (backing, *contract_steps(self._contracts, saga.input["intents"]))
+
+    async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
+        """The contract holds the money: the reservation is settled into the order's escrow account."""
+        order = await service.require(tx, saga.marketplace_id, saga.input["orderId"], lock=True)
+        escrow = await escrows.move(tx, saga.input["escrowId"], "FUNDED", ["FUNDING"])
+        paid = sum(moved["amount"] for moved in facts[-1]["transfers"] if moved["to"] == escrow.contract)
+        if paid != order.amount:
+            raise InternalError("the funding transaction moved another amount", hash=facts[-1]["hash"])
+        around = await ledger.settle(
+            tx,
+            saga.actor,
+            f"order:{order.id}:fund",
+            service.order_hold(order),
+            [Leg(order.id, Kind.ESCROW, order.amount)],
+            kind="fund_escrow",
+        )
+        funded = await service.move(tx, order, "ESCROW_FUNDED", ["ESCROW_FUNDING"])
+        await service.move(tx, funded, "IN_PROGRESS", ["ESCROW_FUNDED"])
+        current = (await ledger.balances(tx, saga.marketplace_id, order.buyer_id, [Kind.AVAILABLE]))[Kind.AVAILABLE]
+        reserved = around[order.buyer_id, Kind.RESERVED]
+        assert escrow.funded_at is not None
+        payload = {
+            "orderId": order.id,
+            "escrowId": escrow.id,
+            "trustlessContractId": escrow.contract,
+            "amount": format_amount(order.amount),
+            "fundedAt": to_wire(escrow.funded_at),
+        }
+        await record(
+            tx,
+            saga.actor,
+            events=[
+                catalogue.balance_released(
+                    order.buyer_id, order.amount, order.id, Around(current, current), reserved, "escrow_funded"
+                ),
+                Event("order.escrow_funded", "Order", order.id, payload, order.buyer_id),
+                Event("escrow.funded", "Escrow", escrow.id, payload, order.buyer_id),
+                Event(
+                    "order.in_progress",
+                    "Order",
+                    order.id,
+                    {"orderId": order.id, "escrowId": escrow.id},
+                    order.buyer_id,
+                ),
+            ],
+            audit=[AuditEntry("ESCROW_FUNDED", "Order", order.id, {"status": order.status}, payload)],
+        )
+
+    async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
+        """Nothing moved: the contract stays, the reservation stays, and funding can be tried again."""
+        await escrows.move(tx, saga.input["escrowId"], "CREATED", ["FUNDING"])
+        facts = {"code": refusal.code, "message": refusal.message}
+        entry = AuditEntry("ESCROW_FUNDING_FAILED", "Order", saga.input["orderId"], None, facts, "FAILURE")
+        await record(tx, saga.actor, audit=[entry])
+
+
+class PayOut:
+    """Plans `order.release` and `order.refund`: input `{orderId, escrowId, intents}`."""
+
+    def __init__(self, contracts: Contracts, kind: Literal["order.release", "order.refund"]) -> None:
+        self.kind = kind
+        self._contracts = contracts
+        self._end: payout.End = "RELEASED" if kind == RELEASE else "REFUNDED"
+
+    def steps(self, saga: Saga) -> Sequence[Step]:
+        """Whatever the contract did not know yet when the saga began."""
+        return contract_steps(self._contracts, saga.input["intents"])
+
+    async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
+        """Book what the contract paid out and close the order."""
+        order = await service.require(tx, saga.marketplace_id, saga.input["orderId"], lock=True)
+        await payout.close(tx, saga.actor, order, self._end, facts[-1])
+
+    async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
+        """Back to work: the money is still in the contract, and what it knows by now is remembered."""
+        await payout.reopen(tx, saga.actor, saga.input["orderId"], "IN_PROGRESS", refusal.code)
+
+
+def plans(contracts: Contracts) -> tuple[Deploy, Fund, PayOut, PayOut]:
+    """The plans of this slice."""
+    return Deploy(contracts), Fund(contracts), PayOut(contracts, RELEASE), PayOut(contracts, REFUND)

@@ -1,0 +1,1 @@
+"""Withdrawals: a user's money leaving for the outside world."""

@@ -1,0 +1,189 @@
+"""What the saga of a payout to a Stellar address does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from offerhub.errors import InternalError, Refusal, StellarNetworkError, WithdrawalDestinationInvalid
+from offerhub.escrows.steps import CheckBacking
+from offerhub.events import catalogue
+from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import Units, format_amount
+from offerhub.ledger import ledger
+from offerhub.ledger.chart import Kind
+from offerhub.ledger.ledger import Entry, Leg
+from offerhub.providers.stellar.horizon import Horizon
+from offerhub.runtime.database import Tx
+from offerhub.sagas.chain import Chain, ChainCall, chain_refused
+from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Step, Unavailable
+from offerhub.wallets.steps import CLASSIC_FEE_MAX_STROOPS, OwnTransactions
+from offerhub.withdrawals import store
+from offerhub.withdrawals.service import PAYOUT, require
+
+DESTINATION_CODES = frozenset({"op_no_destination", "op_no_trust", "op_line_full", "op_not_authorized"})
+"""Results that are the destination's fault (providers.md 6.4)."""
+
+
+def explain(code: str, operation_codes: Sequence[str]) -> Refusal:
+    """The refusal for a payment that failed in a ledger."""
+    if DESTINATION_CODES & set(operation_codes):
+        return WithdrawalDestinationInvalid(resultCode=code, operationCodes=list(operation_codes))
+    return chain_refused(code, operation_codes)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDestination:
+    """The destination must exist, trust USDC, have room for the amount, and get the memo that it demands."""
+
+    horizon: Horizon
+    name: str = "check_destination"
+
+    async def attempt(self, saga: Saga, position: int) -> Outcome:
+        """Read the destination's account."""
+        values = saga.input
+        try:
+            account = await self.horizon.account(values["account"])
+        except StellarNetworkError as error:
+            return Unavailable(error)
+        fault = None
+        if account is None:
+            fault = "The destination account does not exist on the chain."
+        elif account.usdc is None or not account.is_authorized:
+            fault = "The destination account does not trust USDC."
+        elif account.usdc_room < values["amount"]:
+            fault = "The destination account cannot take this much USDC."
+        elif account.memo_required and values["memo"] is None and values["destination"] == values["account"]:
+            fault = "The destination account demands a memo."
+        if fault is not None:
+            return Refused(WithdrawalDestinationInvalid(fault, destination=values["destination"]))
+        return Settled()
+
+    async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
+        """Nothing to write: it was a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """The payment itself, from the user's own wallet."""
+
+    chain: Chain
+    own: OwnTransactions
+    name: str = "pay"
+
+    async def attempt(self, saga: Saga, position: int) -> Outcome:
+        """Make the payment, or find out what became of it."""
+        values = saga.input
+
+        async def build() -> str:
+            from offerhub.providers.stellar import transactions  # noqa: PLC0415 - stellar-sdk loads slowly
+
+            network = self.own.horizon.network
+            return transactions.build_payment(
+                network.passphrase,
+                source=values["source"],
+                sequence=await self.own.next_sequence(values["source"]),
+                destination=values["destination"],
+                amount=Units(values["amount"]),
+                asset=network.usdc,
+                fee=CLASSIC_FEE_MAX_STROOPS,
+                max_time=self.own.deadline(),
+                memo=values["memo"],
+            ).xdr
+
+        call = ChainCall(
+            values["source"], build, self.own.approve, self.own.submit, wants_transfers=True, explain=explain
+        )
+        return await self.chain.carry(saga, position, call)
+
+    async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
+        """Nothing to write before the plan's end."""
+
+
+class PayOut:
+    """Plan `withdrawal.payout`: input `{withdrawalId, source, destination, account, amount, memo}`."""
+
+    kind = PAYOUT
+
+    def __init__(self, chain: Chain, own: OwnTransactions) -> None:
+        self._chain = chain
+        self._own = own
+
+    def steps(self, saga: Saga) -> Sequence[Step]:
+        """Two looks, then the payment."""
+        horizon = self._own.horizon
+        return (
+            CheckDestination(horizon),
+            CheckBacking(horizon, saga.input["source"], saga.input["amount"]),
+            Pay(self._chain, self._own),
+        )
+
+    async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
+        """The money has left: settle it against the world."""
+        paid = sum(moved["amount"] for moved in facts[-1]["transfers"] if moved["from"] == saga.input["source"])
+        if paid != saga.input["amount"]:
+            raise InternalError("the payment moved another amount", hash=facts[-1]["hash"])
+        withdrawal = await require(tx, saga.marketplace_id, saga.subject_id)
+        legs = [
+            Leg(withdrawal.user_id, Kind.WITHDRAWING, -withdrawal.amount),
+            Leg(saga.marketplace_id, Kind.WORLD_STELLAR, withdrawal.amount),
+        ]
+        entry = Entry(
+            f"withdrawal:{withdrawal.id}:end", "withdrawal_completed", withdrawal.id, legs, facts[-1]["hash"]
+        )
+        await ledger.post(tx, saga.actor, entry)
+        done = await store.end(
+            tx,
+            withdrawal.id,
+            "WITHDRAWAL_COMPLETED",
+            ["WITHDRAWAL_PENDING"],
+            transaction_hash=facts[-1]["hash"],
+        )
+        assert done is not None
+        payload = {
+            "withdrawalId": done.id,
+            "userId": done.user_id,
+            "amount": format_amount(done.amount),
+            "currency": done.currency,
+            "transactionHash": done.transaction_hash,
+            "completedAt": to_wire(done.updated_at),
+        }
+        await record(
+            tx,
+            saga.actor,
+            events=[Event("withdrawal.completed", "Withdrawal", done.id, payload, done.user_id)],
+            audit=[AuditEntry("WITHDRAWAL_COMPLETED", "Withdrawal", done.id, after=payload, user_id=done.user_id)],
+        )
+
+    async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
+        """It certainly did not leave: give it back."""
+        withdrawal = await require(tx, saga.marketplace_id, saga.subject_id)
+        legs = [
+            Leg(withdrawal.user_id, Kind.WITHDRAWING, -withdrawal.amount),
+            Leg(withdrawal.user_id, Kind.AVAILABLE, withdrawal.amount),
+        ]
+        around = await ledger.post(
+            tx, saga.actor, Entry(f"withdrawal:{withdrawal.id}:end", "withdrawal_failed", withdrawal.id, legs)
+        )
+        failed = await store.end(
+            tx, withdrawal.id, "WITHDRAWAL_FAILED", ["WITHDRAWAL_PENDING"], failure_reason=refusal.message
+        )
+        assert failed is not None
+        payload = {
+            "withdrawalId": failed.id,
+            "userId": failed.user_id,
+            "amount": format_amount(failed.amount),
+            "reason": refusal.message,
+            "errorCode": refusal.code,
+        }
+        available = around[failed.user_id, Kind.AVAILABLE]
+        back = catalogue.balance_credited(failed.user_id, failed.amount, "withdrawal_cancel", failed.id, available)
+        await record(
+            tx,
+            saga.actor,
+            events=[back, Event("withdrawal.failed", "Withdrawal", failed.id, payload, failed.user_id)],
+            audit=[
+                AuditEntry(
+                    "WITHDRAWAL_FAILED", "Withdrawal", failed.id, None, payload, "FAILURE", user_id=failed.user_id
+                )
+            ],
+        )
