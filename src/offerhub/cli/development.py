@@ -1,0 +1,118 @@
+"""`offerhub sandbox` and `offerhub dev`: the providers' stand-ins, alone or together with the service."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from offerhub.cli.environment import environment, services, settings_of
+from offerhub.cli.serve import run, serve_with
+from offerhub.providers.stellar.network import TESTNET_PASSPHRASE
+
+READY: Final = "sandbox ready "
+STOP_SECONDS: Final = 10
+
+
+@contextlib.contextmanager
+def sandbox_process(
+    *, ledger_seconds: float, state_file: Path | None = None, port: int = 0, log_file: Path | None = None
+) -> Iterator[dict[str, str]]:
+    """Run the sandbox as a child process; yields the environment that points a service at it.
+
+    Raises RuntimeError when it does not start.
+    """
+    command = [sys.executable, "-m", "offerhub.sandbox", "--port", str(port)]
+    command += ["--ledger-seconds", str(ledger_seconds), "--network-passphrase", TESTNET_PASSPHRASE]
+    if state_file is not None:
+        state_file.parent.mkdir(parents=True, exist_ok=True)
+        command += ["--state-file", str(state_file)]
+    with contextlib.ExitStack() as stack:
+        errors = stack.enter_context(log_file.open("wb")) if log_file is not None else None
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        stack.callback(_stop, child)
+        assert child.stdout is not None
+        base_url = next((line for line in child.stdout if line.startswith(READY)), "").removeprefix(READY).strip()
+        if not base_url:
+            raise RuntimeError("the sandbox did not start")
+        yield sandbox_environment(base_url)
+
+
+def _stop(child: "subprocess.Popen[str]") -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def sandbox_info(base_url: str) -> dict[str, Any]:
+    """What a running sandbox says of itself."""
+    with urllib.request.urlopen(f"{base_url}/_sim/info", timeout=10) as answer:  # noqa: S310 - our own child
+        info: dict[str, Any] = json.load(answer)
+        return info
+
+
+def sandbox_environment(base_url: str) -> dict[str, str]:
+    """The variables that point a service at a running sandbox."""
+    info = sandbox_info(base_url)
+    return {
+        "OFFERHUB_SANDBOX_URL": base_url,
+        "STELLAR_NETWORK": "testnet",
+        "STELLAR_NETWORK_PASSPHRASE": info["network_passphrase"],
+        "STELLAR_HORIZON_URL": info["horizon_url"],
+        "STELLAR_FRIENDBOT_URL": f"{info['horizon_url']}/friendbot",
+        "STELLAR_USDC_ASSET_CODE": info["usdc"]["code"],
+        "STELLAR_USDC_ISSUER": info["usdc"]["issuer"],
+        "TRUSTLESS_API_URL": info["trustless_work_url"],
+        "TRUSTLESS_API_KEY": info["trustless_api_key"],
+        "TRUSTLESS_REQUESTS_PER_MINUTE": "0",
+    }
+
+
+def sandbox(*, port: int = 4010, ledger_seconds: float = 1.0, state_file: Path | None = None) -> None:
+    """Run the stand-ins for Stellar and Trustless Work on their own, over real HTTP.
+
+    Parameters
+    ----------
+    port
+        Where to listen; 0 picks a free port.
+    ledger_seconds
+        Seconds between two ledgers; 0 closes one on demand only.
+    state_file
+        Keep the ledger in this file, so that it survives a restart.
+    """
+    from offerhub.sandbox.options import SandboxOptions  # noqa: PLC0415 - loads stellar-sdk
+    from offerhub.sandbox.server import main  # noqa: PLC0415
+
+    main(SandboxOptions(port=port, ledger_seconds=ledger_seconds, state_file=state_file))
+
+
+def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1.0) -> None:
+    """Run the service together with a sandbox: everything a marketplace needs to integrate, offline.
+
+    Data is kept in the data folder (`OFFERHUB_DATA_DIR`, default `.offerhub`) between runs.
+
+    Parameters
+    ----------
+    port
+        Where the service listens.
+    sandbox_port
+        Where the sandbox listens.
+    ledger_seconds
+        Seconds between two ledgers of the sandbox.
+    """
+    given = environment(PORT=str(port), RATE_LIMIT_MAX="0")
+    data_dir = Path(given.get("OFFERHUB_DATA_DIR", ".offerhub"))
+    state_file = data_dir / "sandbox.log"
+    with sandbox_process(ledger_seconds=ledger_seconds, state_file=state_file, port=sandbox_port) as pointed:
+        settings = settings_of(given | pointed)
+        print(f"sandbox at {pointed['OFFERHUB_SANDBOX_URL']}", flush=True)  # noqa: T201
+        print(f"master key in {data_dir / 'master.key'}", flush=True)  # noqa: T201
+        with services(settings) as running:
+            run(serve_with(running))
+

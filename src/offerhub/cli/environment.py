@@ -1,0 +1,40 @@
+"""What every command starts from: the settings, and the servers they need."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from offerhub.runtime import telemetry
+from offerhub.runtime.embedded import embedded_services
+from offerhub.settings import Settings, load, read_env_file, with_development_key
+
+ENV_FILE = Path(".env")
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The process environment over `.env` in the current directory; `extra` fills what neither sets."""
+    return {**extra, **read_env_file(ENV_FILE), **os.environ}
+
+
+def settings_of(environ: Mapping[str, str]) -> Settings:
+    """The settings, with logging set up to match. Raises SettingsError, naming every fault at once."""
+    settings = load(with_development_key(environ))
+    telemetry.configure(level=settings.server.log_level, production=settings.is_production)
+    return settings
+
+
+@contextmanager
+def services(settings: Settings) -> Iterator[Settings]:
+    """The settings with PostgreSQL and Redis that run: the configured ones, or our own where none is.
+
+    Raises EmbeddedServicesError when an own server cannot be started.
+    """
+    storage = settings.storage
+    if storage.database_url and storage.redis_url:
+        yield settings
+        return
+    with embedded_services(
+        storage.data_dir, want_postgres=not storage.database_url, want_redis=not storage.redis_url
+    ) as urls:
+        yield settings.with_services(urls.database_url, urls.redis_url)

@@ -1,0 +1,129 @@
+"""`offerhub serve`, `worker`, `migrate` and `bootstrap`: running the service."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+import uvicorn
+import uvloop
+
+from offerhub.app import http_application, product, redis_client
+from offerhub.cli.environment import environment, services, settings_of
+from offerhub.runtime import migrations
+from offerhub.settings import Settings
+from offerhub.worker import background
+
+GRACEFUL_SECONDS: Final = 15
+"""How long open requests may finish when the service is asked to stop."""
+
+log = structlog.get_logger("offerhub.serve")
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, saying when and where it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        if self.started:
+            print(self._ready, flush=True)  # noqa: T201 - the line that a supervisor waits for
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end on uvloop."""
+    uvloop.run(main)
+
+
+async def prepare(settings: Settings) -> None:
+    """Bring the schema up to date."""
+    for applied in await migrations.migrate(settings.storage.direct_url.reveal()):
+        log.info("migration_applied", version=applied.version, name=applied.name)
+
+
+async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
+    """Run the service with these settings until it is told to stop."""
+    await prepare(settings)
+    # Uvicorn raises the signal that stopped it again, once it has shut down; by then it has done its work.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    async with contextlib.AsyncExitStack() as stack:
+        made = await stack.enter_async_context(product(settings))
+        await made.bootstrap()
+        client = redis_client(settings)
+        stack.push_async_callback(client.aclose)
+        server = settings.server
+        address = f"http://{server.host}:{server.port}"
+        config = uvicorn.Config(
+            http_application(made, client),
+            host=server.host,
+            port=server.port,
+            loop="none",
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        )
+        if jobs:
+            await stack.enter_async_context(background(made))
+        await _Server(config, f"offerhub ready {address}").serve()
+
+
+def serve(*, jobs: bool = True) -> None:
+    """Run the service: HTTP API and background jobs in one process.
+
+    Applies pending migrations first. Without DATABASE_URL and REDIS_URL it runs its own PostgreSQL and Valkey
+    (not in production). Stops cleanly on SIGTERM and Ctrl-C.
+
+    Parameters
+    ----------
+    jobs
+        Also hand over and run background jobs, and watch for deposits. With `--no-jobs` a separate
+        `offerhub worker` must do that.
+    """
+    with services(settings_of(environment())) as settings:
+        run(serve_with(settings, jobs=jobs))
+
+
+async def _worker(settings: Settings) -> None:
+    await prepare(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with product(settings) as made:
+        await made.bootstrap()
+        async with background(made):
+            print("offerhub worker ready", flush=True)  # noqa: T201 - the line that a supervisor waits for
+            await stop.wait()
+
+
+def worker() -> None:
+    """Run background jobs without the HTTP API; any number may run beside `offerhub serve --no-jobs`."""
+    with services(settings_of(environment())) as settings:
+        run(_worker(settings))
+
+
+async def _bootstrap(settings: Settings) -> None:
+    await prepare(settings)
+    async with product(settings) as made:
+        for wallet in await made.bootstrap():
+            print(f"{wallet.purpose} wallet {wallet.public_key} {wallet.status}")  # noqa: T201
+            if made.network.friendbot_url is None and wallet.status == "PENDING":
+                print("  send XLM to this address; the service then adds its USDC trustline")  # noqa: T201
+
+
+def bootstrap() -> None:
+    """Make the wallets that the service itself needs, and print their addresses. Safe to repeat."""
+    with services(settings_of(environment())) as settings:
+        run(_bootstrap(settings))

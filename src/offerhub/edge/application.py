@@ -1,0 +1,164 @@
+"""The HTTP application: every request passes here, in this order (contract 1).
+
+correlation id → route, 404, 405, 415 → authentication → rate limit → scope → body, query → idempotency, use case →
+envelope. Who calls is found out before the rate limit, because the limit belongs to the key; callers who cannot be
+identified are limited by their address. Whatever goes wrong, the answer is JSON.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import asyncpg
+import structlog
+from starlette.routing import Router
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+from offerhub.access.model import DEFAULT_MARKETPLACE_ID
+from offerhub.edge import scopes
+from offerhub.edge.answers import Headers, Reply, failure
+from offerhub.edge.endpoint import Endpoint
+from offerhub.edge.ports import Authenticator, SagaWaiter
+from offerhub.edge.rate_limit import RateLimiter
+from offerhub.edge.request import Request
+from offerhub.edge.table import RouteTable
+from offerhub.errors import InternalError, Refusal, ServiceUnavailable
+from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Database
+from offerhub.runtime.routes import Route
+from offerhub.runtime.vault import Vault
+
+BODY_BYTES_MAX_DEFAULT: Final = 100_000
+
+_PUBLIC = Actor(DEFAULT_MARKETPLACE_ID, "public", "public", "public")
+
+log = structlog.get_logger(__name__)
+
+
+def build(
+    routes: Sequence[Route],
+    *,
+    database: Database,
+    authenticate: Authenticator,
+    sagas: SagaWaiter,
+    limiter: RateLimiter | None,
+    inline_wait_seconds: float,
+    body_bytes_max: int = BODY_BYTES_MAX_DEFAULT,
+    version: str,
+    lifespan: Lifespan[Any] | None = None,
+    vault: Vault | None = None,
+    clock: Clock | None = None,
+) -> ASGIApp:
+    """The application that serves these routes at `/api/v1/*` and at `/*`.
+
+    `limiter` None switches the rate limit off. `inline_wait_seconds` bounds the wait for a saga. `lifespan` runs
+    around the server's life. Raises ValueError when two routes claim one path and method, or when a route's answers
+    are to be sealed and there is no vault.
+    """
+    unsealed = [route.name for route in routes if route.sealed and vault is None]
+    if unsealed:
+        raise ValueError(f"these routes answer with secrets and need a vault: {', '.join(unsealed)}")
+    endpoint = Endpoint(database, sagas, clock or SystemClock(), inline_wait_seconds, body_bytes_max, vault)
+    return Edge(RouteTable(routes), endpoint, authenticate, limiter, version, Router(lifespan=lifespan))
+
+
+class Edge:
+    """The ASGI application."""
+
+    def __init__(
+        self,
+        table: RouteTable,
+        endpoint: Endpoint,
+        authenticate: Authenticator,
+        limiter: RateLimiter | None,
+        version: str,
+        router: Router,
+    ) -> None:
+        self._table = table
+        self._endpoint = endpoint
+        self._authenticate = authenticate
+        self._limiter = limiter
+        self._version_header = (b"x-offerhub-version", version.encode("ascii"))
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            # The server's start and stop; a WebSocket is closed there.
+            await self._router(scope, receive, send)
+            return
+        request = Request.read(scope, receive)
+        started = self._endpoint.clock.monotonic()
+        with structlog.contextvars.bound_contextvars(request_id=request.correlation_id):
+            reply = await self._reply(request)
+            await reply.send(send, self._headers(request))
+            log.info(
+                "request",
+                method=scope["method"],
+                path=request.path,
+                status=reply.status,
+                milliseconds=round((self._endpoint.clock.monotonic() - started) * 1000, 1),
+            )
+
+    def _headers(self, request: Request) -> Headers:
+        headers = [(b"x-request-id", request.correlation_id.encode("ascii")), self._version_header]
+        return headers if request.allowance is None else [*headers, *request.allowance.headers()]
+
+    async def _reply(self, request: Request) -> Reply:
+        try:
+            return await self._serve(request)
+        except Refusal as refusal:
+            return failure(refusal, request.correlation_id)
+        except Exception as error:  # noqa: BLE001 - the last line: every error has a JSON body and no internals
+            return failure(_explain(error), request.correlation_id)
+
+    async def _serve(self, request: Request) -> Reply:
+        try:
+            route, path = self._table.find(request.method, request.path)
+            if route.body is not None:
+                request.require_json()
+            actor = await self._identify(route, request)
+        except Refusal:
+            await self._limit(request, None)
+            raise
+        await self._limit(request, actor)
+        scopes.require(actor, route)
+        return await self._endpoint.serve(route, path, actor, request)
+
+    async def _identify(self, route: Route, request: Request) -> Actor:
+        if route.scope == "public":
+            actor = _PUBLIC
+        else:
+            actor = await self._authenticate(request.credential(), request.headers.get("x-marketplace-id"))
+        return replace(actor, correlation_id=request.correlation_id, ip=request.ip, user_agent=request.user_agent)
+
+    async def _limit(self, request: Request, actor: Actor | None) -> None:
+        if self._limiter is None:
+            return
+        anonymous = actor is None or actor.kind == "public"
+        identity = f"ip:{request.ip}" if actor is None or anonymous else f"key:{actor.credential_id}"
+        request.allowance = await self._limiter.take(identity)
+        if request.allowance.wait_seconds:
+            raise request.allowance.refusal()
+
+
+_UNREACHABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+
+
+def _explain(error: Exception) -> Refusal:
+    """What a caller may know of an unexpected error. It is logged in full."""
+    # An InterfaceError that is also a ValueError means that we passed a wrong argument.
+    if isinstance(error, _UNREACHABLE) and not isinstance(error, ValueError):
+        log.error("service_unavailable", exc_info=error)
+        return ServiceUnavailable()
+    log.error("internal_error", exc_info=error)
+    return InternalError()

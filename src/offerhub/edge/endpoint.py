@@ -1,0 +1,162 @@
+"""One declared route at work: body, idempotency, transaction, saga, envelope.
+
+A `write` route is one transaction: claim the key, run the use case, store the answer, commit. A refusal rolls the
+use case back to its savepoint and is stored as the answer. A use case that started a saga commits without an
+answer; the saga is waited for outside any transaction, and a second one reads and stores what came of it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from offerhub.edge import decoding
+from offerhub.edge.answers import Reply, failure, success
+from offerhub.edge.idempotency import Claim, Started, is_final
+from offerhub.edge.ports import SagaWaiter
+from offerhub.edge.request import Request
+from offerhub.errors import Refusal
+from offerhub.kernel.clock import Clock
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.routes import Answer, Call, Deferred, Route
+from offerhub.runtime.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Runs routes. `inline_wait_seconds` bounds how long a request waits for the saga that it started."""
+
+    database: Database
+    sagas: SagaWaiter
+    clock: Clock
+    inline_wait_seconds: float
+    body_bytes_max: int
+    vault: Vault | None
+
+    async def serve(self, route: Route, path: Mapping[str, str], actor: Actor, request: Request) -> Reply:
+        """Answer a request that may use the route. Raises Refusal; refusals that were stored come as a Reply."""
+        raw = b"" if route.method == "GET" else await request.body(self.body_bytes_max)
+        parsed = decoding.parse_json(raw) if route.body else {}
+        key = self._key(route, actor, request)
+        call = Call(
+            actor=replace(actor, idempotency_key=key),
+            path=path,
+            body=decoding.to_body(parsed, route.body) if route.body else None,
+            query=decoding.to_query(request.scope["query_string"], route.query) if route.query else None,
+            transaction=None,
+        )
+        if route.unit == "none":
+            return self.reply(route, await route.handler(call), request)
+        if route.unit == "read":
+            found = await self.database.run(lambda tx: _handle(route, call, tx), read_only=True)
+            return self.reply(route, found, request)
+        claim = None if key is None else Claim.of(actor, route, key, request.path, parsed, self.vault)
+        return await _Writing(self, route, call, claim, request).answer()
+
+    def _key(self, route: Route, actor: Actor, request: Request) -> str | None:
+        # Public callers share one identity: a key of theirs could fetch somebody else's answer.
+        takes_key = route.unit == "write" and route.idempotency_seconds > 0 and actor.kind != "public"
+        return request.idempotency_key() if takes_key and route.method != "GET" else None
+
+    def reply(self, route: Route, result: Any, request: Request) -> Reply:
+        """What a handler returned, as the declared envelope."""
+        status = route.status
+        if isinstance(result, Answer):
+            result, status = result.data, result.status
+        return success(route.envelope, result, status, request.correlation_id, self.clock.now())
+
+
+async def _handle(route: Route, call: Call, tx: Tx) -> Any:
+    return await route.handler(replace(call, transaction=tx))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A saga whose end the answer depends on, and how to read that answer."""
+
+    saga_id: str
+    view: Callable[[Tx], Awaitable[Any]]
+    status: int | None
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """One request to a `write` route."""
+
+    endpoint: Endpoint
+    route: Route
+    call: Call
+    claim: Claim | None
+    request: Request
+
+    async def answer(self) -> Reply:
+        """Run the use case, and wait for the saga that it or an earlier request with the same key started."""
+        outcome = await self.endpoint.database.run(self._effect)
+        if isinstance(outcome, Reply):
+            return outcome
+        pending = outcome
+        await self.endpoint.sagas.wait(pending.saga_id, self.endpoint.inline_wait_seconds)
+        reply = await self.endpoint.database.run(lambda tx: self._outcome(tx, pending))
+        if pending.repeated and self.claim is not None:
+            return replace(reply, headers=[*reply.headers, *self.claim.replay_headers()])
+        return reply
+
+    async def _effect(self, tx: Tx) -> Reply | _Pending:
+        if self.claim is None:
+            return await self._use_case(tx)
+        earlier = await self.claim.take(tx, self.call.actor, self.route, self.request.path)
+        if isinstance(earlier, Started):
+            return self._resumed(earlier.saga_id)
+        if earlier is not None:
+            return earlier
+        await tx.execute("SAVEPOINT effect")
+        try:
+            outcome = await self._use_case(tx)
+        except Refusal as refusal:
+            if not is_final(refusal):
+                raise  # the whole transaction goes, the claim with it
+            await tx.execute("ROLLBACK TO SAVEPOINT effect")
+            outcome = failure(refusal, self.request.correlation_id)
+        if isinstance(outcome, Reply):
+            await self.claim.store(tx, outcome)
+        else:
+            await self.claim.started(tx, outcome.saga_id)
+        return outcome
+
+    async def _use_case(self, tx: Tx) -> Reply | _Pending:
+        result = await _handle(self.route, self.call, tx)
+        if not isinstance(result, Deferred):
+            return self.endpoint.reply(self.route, result, self.request)
+        if self.route.resume is None:
+            raise TypeError(f"route {self.route.name} answers Deferred and must declare `resume`")
+        return _Pending(result.saga_id, result.view, result.status, repeated=False)
+
+    def _resumed(self, saga_id: str) -> _Pending:
+        resume = self.route.resume
+        assert resume is not None, "only a route with `resume` leaves a saga behind"
+
+        async def view(tx: Tx) -> Any:
+            return await resume(replace(self.call, transaction=tx), saga_id)
+
+        return _Pending(saga_id, view, None, repeated=True)
+
+    async def _outcome(self, tx: Tx, pending: _Pending) -> Reply:
+        claim = self.claim
+        stored = await claim.answered(tx, pending.saga_id) if claim else None
+        if stored is not None:
+            return replace(stored, headers=[]) if pending.repeated else stored
+        refusal = await self.endpoint.sagas.refusal(tx, pending.saga_id)
+        if refusal is None:
+            result = await pending.view(tx)
+            if pending.status is not None and not isinstance(result, Answer):
+                result = Answer(result, pending.status)
+            reply = self.endpoint.reply(self.route, result, self.request)
+        else:
+            reply = failure(refusal, self.request.correlation_id)
+        if claim is not None:
+            if refusal is None or is_final(refusal):
+                await claim.store(tx, reply, pending.saga_id)
+            else:
+                await claim.release(tx, pending.saga_id)
+        return reply

@@ -1,0 +1,153 @@
+"""Idempotency keys: one key, one effect, one answer (contract 1.9).
+
+The claim on a key, the effect and the stored answer are one transaction. While it runs, an advisory lock that ends
+with it tells duplicates at once that the first is still being worked on. A request that started a saga leaves the
+saga's id behind: whoever comes back with the key, after a crash too, is answered from the saga.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from offerhub.edge.answers import Reply
+from offerhub.errors import IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Tx
+from offerhub.runtime.routes import Route
+from offerhub.runtime.vault import Sealed, Vault
+
+_CLAIM = """
+WITH gate AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock(hashtextextended('idempotency' || chr(10) || $1 || chr(10) || $2, 0)) AS mine
+), claimed AS (
+    INSERT INTO idempotent_requests AS r (credential_id, key, marketplace_id, method, path, fingerprint, expires_at)
+    SELECT $1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7) FROM gate WHERE mine
+    ON CONFLICT (credential_id, key) DO UPDATE
+    SET marketplace_id = excluded.marketplace_id, method = excluded.method, path = excluded.path,
+        fingerprint = excluded.fingerprint, saga_id = NULL, status = NULL, body = NULL,
+        created_at = clock_timestamp(), completed_at = NULL, expires_at = excluded.expires_at
+    WHERE r.expires_at <= clock_timestamp()
+    RETURNING 1
+)
+SELECT mine, EXISTS (SELECT FROM claimed) AS fresh FROM gate
+"""
+_READ = "SELECT fingerprint, saga_id, status, body FROM idempotent_requests WHERE credential_id = $1 AND key = $2"
+# A key that was released and claimed anew belongs to another saga: a late answer must not touch it.
+_READ_LOCKED = _READ + " AND saga_id = $3 FOR UPDATE"
+_STARTED = "UPDATE idempotent_requests SET saga_id = $3 WHERE credential_id = $1 AND key = $2"
+_ANSWERED = """
+UPDATE idempotent_requests SET status = $3, body = $4, completed_at = clock_timestamp()
+WHERE credential_id = $1 AND key = $2 AND saga_id IS NOT DISTINCT FROM $5
+"""
+_RELEASE = "DELETE FROM idempotent_requests WHERE credential_id = $1 AND key = $2 AND saga_id = $3"
+
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def fingerprint(method: str, path: str, body: Any) -> bytes:
+    """What makes two requests the same: the path below the base path, and the body without its key order."""
+    described = f"{method}\n{path}\n".encode()
+    return hashlib.sha256(described + _canonical.encode(body)).digest()
+
+
+def is_final(refusal: Refusal) -> bool:
+    """True when a refusal is the answer to the request for good, so that a repetition gets the same one.
+
+    Faults of ours, of providers or of the caller's credential, and whatever says "try again", free the key instead.
+    """
+    return refusal.status < 500 and refusal.status not in (401, 403, 429) and refusal.retry_after_seconds is None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An earlier request with this key started a saga and has not been answered yet."""
+
+    saga_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One key of one credential, for one request. Every method runs inside the caller's transaction."""
+
+    credential_id: str
+    key: str
+    fingerprint: bytes
+    vault: Vault | None
+
+    @classmethod
+    def of(cls, actor: Actor, route: Route, key: str, path: str, body: Any, vault: Vault | None) -> "Claim":
+        """The claim that a request makes. The master key acts in many marketplaces and has keys for each."""
+        master = actor.kind == "master"
+        credential = f"{actor.credential_id}:{actor.marketplace_id}" if master else actor.credential_id
+        return cls(credential, key, fingerprint(route.method, path, body), vault if route.sealed else None)
+
+    async def take(self, tx: Tx, actor: Actor, route: Route, path: str) -> Reply | Started | None:
+        """Claim the key: None when it is ours now, else what came of the earlier request.
+
+        Raises IdempotencyKeyInProgress and IdempotencyKeyReused.
+        """
+        claimed = await tx.one(
+            _CLAIM,
+            self.credential_id,
+            self.key,
+            actor.marketplace_id,
+            route.method,
+            path,
+            self.fingerprint,
+            float(route.idempotency_seconds),
+        )
+        if not claimed["mine"]:
+            raise IdempotencyKeyInProgress(idempotency_key=self.key)
+        if claimed["fresh"]:
+            return None
+        row = await tx.row(_READ, self.credential_id, self.key)
+        if row is None:  # released or purged between the two statements
+            raise IdempotencyKeyInProgress(idempotency_key=self.key)
+        if row["fingerprint"] != self.fingerprint:
+            raise IdempotencyKeyReused(idempotency_key=self.key)
+        if row["status"] is not None:
+            return self._replay(row["status"], row["body"])
+        assert row["saga_id"] is not None, "a claim commits with its answer or with its saga"
+        return Started(row["saga_id"])
+
+    async def answered(self, tx: Tx, saga_id: str) -> Reply | None:
+        """The answer of this saga, if another waiter stored it first; locks the row, so that one answer is stored."""
+        row = await tx.row(_READ_LOCKED, self.credential_id, self.key, saga_id)
+        return None if row is None or row["status"] is None else self._replay(row["status"], row["body"])
+
+    async def started(self, tx: Tx, saga_id: str) -> None:
+        """Leave the saga's id behind."""
+        await tx.execute(_STARTED, self.credential_id, self.key, saga_id)
+
+    async def store(self, tx: Tx, reply: Reply, saga_id: str | None = None) -> None:
+        """Keep the answer for replay."""
+        body = self._sealed(reply.body)
+        await tx.execute(_ANSWERED, self.credential_id, self.key, reply.status, body, saga_id)
+
+    async def release(self, tx: Tx, saga_id: str) -> None:
+        """Forget the key: the saga came to nothing and the request may be tried again."""
+        await tx.execute(_RELEASE, self.credential_id, self.key, saga_id)
+
+    def replay_headers(self) -> list[tuple[bytes, bytes]]:
+        """What marks an answer as a repetition."""
+        return [(b"idempotency-replay", b"true"), (b"x-idempotency-key", self.key.encode("ascii"))]
+
+    def _replay(self, status: int, body: bytes) -> Reply:
+        return Reply(status, self._opened(body), self.replay_headers())
+
+    def _bound_to(self) -> str:
+        return f"idempotent:{self.credential_id}:{self.key}"
+
+    def _sealed(self, body: bytes) -> bytes:
+        if self.vault is None:
+            return body
+        sealed = self.vault.seal(body, bound_to=self._bound_to())
+        return sealed.version.to_bytes(4, "big") + sealed.blob
+
+    def _opened(self, body: bytes) -> bytes:
+        if self.vault is None:
+            return body
+        sealed = Sealed(int.from_bytes(body[:4], "big"), body[4:])
+        return bytes(self.vault.open(sealed, bound_to=self._bound_to()))

@@ -1,0 +1,147 @@
+"""The rate limit: GCRA in one Lua call, shared by all processes through Redis (contract 1.8).
+
+An identity may spend its whole limit at once and regains it evenly over the window; unlike with fixed windows, no
+boundary exists where twice the limit passes. When Redis does not answer in time, requests pass (fail open): the
+limit protects capacity, it is not what keeps money safe.
+"""
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from offerhub.errors import RateLimited
+from offerhub.kernel.clock import Clock, SystemClock
+
+ANSWER_SECONDS_MAX: Final = 0.25
+REST_AFTER_FAILURE_SECONDS: Final = 1.0
+WARNING_INTERVAL_SECONDS: Final = 30.0
+_MICRO: Final = 1_000_000
+
+# KEYS[1] holds the theoretical arrival time in microseconds; ARGV are microseconds per request, and the limit.
+# Redis' own clock decides, so that replicas with different clocks agree.
+_GCRA: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full = tonumber(redis.call('GET', KEYS[1]) or now)
+if full < now then full = now end
+local room = now + interval * limit - full
+if room < interval then
+    return {0, interval - room, full}
+end
+full = full + interval
+redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+return {math.floor((room - interval) / interval), 0, full}
+"""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left to an identity. `reset_at` is when all of it is back, in epoch seconds.
+
+    `wait_seconds` is 0 when the request may pass, else how long until the next one may.
+    """
+
+    limit: int
+    window_seconds: int
+    remaining: int
+    reset_at: int
+    wait_seconds: int = 0
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The X-RateLimit headers."""
+        return [
+            (b"x-ratelimit-limit", b"%d" % self.limit),
+            (b"x-ratelimit-remaining", b"%d" % self.remaining),
+            (b"x-ratelimit-reset", b"%d" % self.reset_at),
+        ]
+
+    def refusal(self) -> RateLimited:
+        """The refusal of a request that may not pass; both spellings of each detail are on the wire."""
+        whole_minutes, rest = divmod(self.window_seconds, 60)
+        return RateLimited(
+            limit=self.limit,
+            windowSeconds=self.window_seconds,
+            window=f"{self.window_seconds}s" if rest else f"{whole_minutes}m",
+            retryAfter=self.wait_seconds,
+            retry_after=self.wait_seconds,
+        )
+
+
+class RateLimiter:
+    """`limit` requests per `window_seconds` for each identity."""
+
+    def __init__(
+        self,
+        client: "redis.asyncio.Redis",
+        *,
+        limit: int,
+        window_seconds: int,
+        clock: Clock | None = None,
+    ) -> None:
+        assert limit >= 1
+        assert window_seconds >= 1
+        self.limit = limit
+        self.window_seconds = window_seconds
+        self._client = client
+        self._script = client.register_script(_GCRA)
+        self._interval_micros = window_seconds * _MICRO // limit
+        self._clock = clock or SystemClock()
+        self._rest_until = -math.inf
+        self._warn_again_at = -math.inf
+
+    @classmethod
+    def connect(cls, redis_url: str, *, limit: int, window_seconds: int, clock: Clock | None = None) -> "RateLimiter":
+        """A limiter on its own connections, which never retry and give up after a quarter of a second."""
+        client = redis.asyncio.Redis.from_url(
+            redis_url,
+            socket_timeout=ANSWER_SECONDS_MAX,
+            socket_connect_timeout=ANSWER_SECONDS_MAX,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return cls(client, limit=limit, window_seconds=window_seconds, clock=clock)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._client.aclose()
+
+    async def take(self, identity: str) -> Allowance:
+        """Count one request; it passes when nothing was left to wait for, or when Redis does not answer."""
+        if self._clock.monotonic() < self._rest_until:
+            return self._unlimited()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                remaining, wait_micros, full_at_micros = await self._script(
+                    keys=[f"rate_limit:{identity}"], args=[self._interval_micros, self.limit]
+                )
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note_failure(error)
+            return self._unlimited()
+        return Allowance(
+            limit=self.limit,
+            window_seconds=self.window_seconds,
+            remaining=remaining,
+            reset_at=math.ceil(full_at_micros / _MICRO),
+            wait_seconds=math.ceil(wait_micros / _MICRO),
+        )
+
+    def _unlimited(self) -> Allowance:
+        reset_at = math.ceil(self._clock.now().timestamp()) + self.window_seconds
+        return Allowance(self.limit, self.window_seconds, self.limit, reset_at)
+
+    def _note_failure(self, error: BaseException) -> None:
+        now = self._clock.monotonic()
+        # One request in a second pays for finding out whether Redis is back, the others pass at once.
+        self._rest_until = now + REST_AFTER_FAILURE_SECONDS
+        if now >= self._warn_again_at:
+            self._warn_again_at = now + WARNING_INTERVAL_SECONDS
+            log.warning("rate_limit_off", reason="Redis does not answer", error=type(error).__name__)

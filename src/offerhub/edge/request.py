@@ -1,0 +1,124 @@
+"""One HTTP request as the edge reads it: headers, correlation id, and a body that is bounded in size and time."""
+
+import asyncio
+import re
+import uuid
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope
+
+from offerhub.edge.rate_limit import Allowance
+from offerhub.errors import PayloadTooLarge, Unauthorized, UnsupportedMediaType, ValidationFailed
+
+BODY_SECONDS_MAX: Final = 30.0
+USER_AGENT_CHARACTERS_MAX: Final = 256
+BASE_PATH: Final = "/api/v1"
+
+_CORRELATION_ID = re.compile(r"[\x20-\x7e]{1,128}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. `path` is below the base path; `allowance` is filled in once the rate limit was asked."""
+
+    scope: Scope
+    receive: Receive
+    headers: Headers
+    correlation_id: str
+    method: str
+    path: str
+    ip: str
+    allowance: Allowance | None = field(default=None)
+
+    @classmethod
+    def read(cls, scope: Scope, receive: Receive) -> "Request":
+        """Read the head of a request."""
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        path: str = scope["path"]
+        if path.startswith(BASE_PATH + "/"):
+            path = path[len(BASE_PATH) :]
+        method: str = scope["method"]
+        # The socket's peer only: a forwarded address is whatever the client wrote.
+        client = scope.get("client")
+        return cls(
+            scope=scope,
+            receive=receive,
+            headers=headers,
+            correlation_id=given if _CORRELATION_ID.fullmatch(given) else str(uuid.uuid4()),
+            # The server drops the body of an answer to HEAD by itself.
+            method="GET" if method == "HEAD" else method,
+            path=path,
+            ip=client[0] if client else "unknown",
+        )
+
+    @property
+    def user_agent(self) -> str | None:
+        """What the client calls itself, cut to a bounded length."""
+        agent = self.headers.get("user-agent")
+        return agent[:USER_AGENT_CHARACTERS_MAX] if agent else None
+
+    def credential(self) -> str:
+        """The API key, token or master key. Raises Unauthorized when there is none or it is malformed."""
+        authorization = self.headers.getlist("authorization")
+        if authorization:
+            scheme, _, credential = authorization[0].partition(" ")
+            credential = credential.strip()
+            if len(authorization) > 1 or scheme.lower() != "bearer" or not credential:
+                raise Unauthorized
+            return credential
+        keys = self.headers.getlist("x-api-key")
+        if len(keys) != 1 or not keys[0].strip():
+            raise Unauthorized
+        return keys[0].strip()
+
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key, if any. Raises ValidationFailed when it is malformed or sent twice."""
+        keys = self.headers.getlist("idempotency-key")
+        if not keys:
+            return None
+        if len(keys) > 1 or not _IDEMPOTENCY_KEY.fullmatch(keys[0]):
+            raise ValidationFailed(
+                "Idempotency-Key must be one header of 1 to 255 printable ASCII characters.",
+                header="Idempotency-Key",
+            )
+        return keys[0]
+
+    def require_json(self) -> None:
+        """Raise UnsupportedMediaType when there is a body and it says that it is not JSON."""
+        declared = self.headers.get("content-type")
+        if declared is None or not self._has_body():
+            return
+        media_type = declared.partition(";")[0].strip().lower()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise UnsupportedMediaType(contentType=media_type[:100])
+
+    def _has_body(self) -> bool:
+        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+
+    async def body(self, bytes_max: int) -> bytes:
+        """The whole body. Raises PayloadTooLarge, or ValidationFailed when it does not arrive in time."""
+        declared = self.headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > bytes_max:
+            raise PayloadTooLarge(limit=bytes_max)
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                return await self._received(bytes_max)
+        except TimeoutError:
+            raise ValidationFailed("The body did not arrive in time.") from None
+
+    async def _received(self, bytes_max: int) -> bytes:
+        chunks = bytearray()
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ValidationFailed("The client left before the body was complete.")
+            chunks += message.get("body", b"")
+            if len(chunks) > bytes_max:
+                raise PayloadTooLarge(limit=bytes_max)
+            more = message.get("more_body", False)
+        return bytes(chunks)

@@ -1,0 +1,1 @@
+"""Running the service: is it healthy, and what does it offer."""

@@ -1,0 +1,46 @@
+"""Asking the dependencies, all at once and each for a bounded time."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from offerhub.kernel.clock import Clock
+from offerhub.operations.model import Dependency, Health, Probe
+
+PROBE_SECONDS_MAX: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+async def examine(
+    probes: Mapping[str, Probe], clock: Clock, *, seconds_max: float = PROBE_SECONDS_MAX
+) -> tuple[Health, dict[str, Dependency]]:
+    """The whole's health, and each dependency's. One that is not used does not make the whole any worse."""
+    answers = await asyncio.gather(*(_ask(name, probe, clock, seconds_max) for name, probe in probes.items()))
+    found = dict(zip(probes, answers, strict=True))
+    used = {found[name].status for name, probe in probes.items() if probe.check is not None}
+    overall: Health = "healthy"
+    if "unhealthy" in used:
+        overall = "unhealthy"
+    elif "degraded" in used:
+        overall = "degraded"
+    return overall, found
+
+
+async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dependency:
+    if probe.check is None:
+        return Dependency("degraded", error="Not configured")
+    failed: Health = "unhealthy" if probe.essential else "degraded"
+    started = clock.monotonic()
+    try:
+        async with asyncio.timeout(seconds_max):
+            await probe.check()
+    except TimeoutError:
+        return Dependency(failed, error=f"No answer within {seconds_max:g} s")
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises means that it does not work
+        # The driver's words name hosts and users: they belong in the log, not in a public answer.
+        log.warning("probe_failed", dependency=name, error=repr(error))
+        return Dependency(failed, error="Not reachable")
+    return Dependency("healthy", latency=round((clock.monotonic() - started) * 1000, 2))

@@ -1,0 +1,144 @@
+"""The transactions we build ourselves, and signing. Pure; loads stellar-sdk: import it where it is used.
+
+Sign once, store, then send: build and sign give the hash before anything is submitted. `sequence` is always
+the transaction's own number, one above the account's. `fee` is the bid in stroops per operation. `max_time` is
+a Unix time in seconds and mandatory: without one, a transaction could land at any later time (providers.md 6.4).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from stellar_sdk import Account, FeeBumpTransactionEnvelope, Keypair, TransactionBuilder, TransactionEnvelope
+from stellar_sdk import Asset as SdkAsset
+from stellar_sdk import xdr as sdk_xdr
+
+from offerhub.kernel.money import Units, format_chain_amount
+from offerhub.providers.stellar.keys import seed_of
+from offerhub.providers.stellar.network import Asset
+
+MEMO_BYTES_MAX: Final = 28
+STARTING_XLM_MIN: Final = Units(15_000_000)
+"""1.5 XLM: the reserve of an account with one trustline (providers.md 6.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """An envelope without signatures (base64), and its hash (hex), which signing does not change."""
+
+    xdr: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An envelope to be stored and submitted as it is (base64), and its hash (hex)."""
+
+    xdr: str
+    hash: str
+
+
+def build_payment(
+    passphrase: str,
+    *,
+    source: str,
+    sequence: int,
+    destination: str,
+    amount: Units,
+    asset: Asset,
+    fee: int,
+    max_time: int,
+    min_time: int = 0,
+    memo: str | None = None,
+) -> Unsigned:
+    """A payment to a G… or M… address. Raises ValueError for a memo of more than 28 bytes or no amount."""
+    if amount <= 0:
+        raise ValueError("a payment needs an amount")
+    builder = _builder(passphrase, source, sequence, fee, max_time=max_time, min_time=min_time)
+    builder.append_payment_op(destination, _sdk_asset(asset), format_chain_amount(amount))
+    if memo is not None:
+        if not 0 < len(memo.encode()) <= MEMO_BYTES_MAX:
+            raise ValueError(f"a memo has 1 to {MEMO_BYTES_MAX} bytes")
+        builder.add_text_memo(memo)
+    return _unsigned(builder)
+
+
+def build_trustline(
+    passphrase: str, *, source: str, sequence: int, asset: Asset, fee: int, max_time: int
+) -> Unsigned:
+    """Let an account hold an asset, without a limit of its own."""
+    builder = _builder(passphrase, source, sequence, fee, max_time=max_time)
+    builder.append_change_trust_op(_sdk_asset(asset))
+    return _unsigned(builder)
+
+
+def build_create_account_with_trustline(
+    passphrase: str,
+    *,
+    funder: str,
+    sequence: int,
+    account: str,
+    starting_xlm: Units,
+    asset: Asset,
+    fee: int,
+    max_time: int,
+) -> Unsigned:
+    """Create an account and its trustline in one step; both the funder and the account must sign.
+
+    Raises ValueError below the 1.5 XLM that such an account must keep.
+    """
+    if starting_xlm < STARTING_XLM_MIN:
+        raise ValueError("an account with a trustline needs at least 1.5 XLM")
+    builder = _builder(passphrase, funder, sequence, fee, max_time=max_time)
+    builder.append_create_account_op(account, format_chain_amount(starting_xlm))
+    builder.append_change_trust_op(_sdk_asset(asset), source=account)
+    return _unsigned(builder)
+
+
+def sign(xdr: str, passphrase: str, secrets: Sequence[bytes | bytearray]) -> Signed:
+    """Sign an envelope with every secret `S…`. The same input always gives the same bytes (Ed25519)."""
+    envelope = _parse(xdr, passphrase)
+    for secret in secrets:
+        envelope.sign(Keypair.from_raw_ed25519_seed(seed_of(secret)))
+    return Signed(envelope.to_xdr(), envelope.hash_hex())
+
+
+def fee_bump(
+    signed_xdr: str, passphrase: str, *, fee_source: str, fee: int, secrets: Sequence[bytes | bytearray]
+) -> Signed:
+    """Wrap a signed transaction so that another account pays a higher fee; the sequence number stays.
+
+    `fee` is per operation, of which the wrapper counts as one more. The hash is the wrapper's; Horizon finds
+    the transaction under either.
+    """
+    inner = _parse(signed_xdr, passphrase)
+    if not isinstance(inner, TransactionEnvelope):
+        raise ValueError("only a plain transaction can be wrapped")  # noqa: TRY004 - a wrong envelope, not type
+    bumped = TransactionBuilder.build_fee_bump_transaction(fee_source, fee, inner, passphrase)
+    return sign(bumped.to_xdr(), passphrase, secrets)
+
+
+def _builder(
+    passphrase: str, source: str, sequence: int, fee: int, *, max_time: int, min_time: int = 0
+) -> TransactionBuilder:
+    if max_time <= min_time:
+        raise ValueError("max_time is mandatory and must lie after min_time")
+    # The builder counts one up from what it is given.
+    builder = TransactionBuilder(Account(source, sequence - 1), passphrase, base_fee=fee)
+    return builder.add_time_bounds(min_time, max_time)
+
+
+def _unsigned(builder: TransactionBuilder) -> Unsigned:
+    envelope = builder.build()
+    return Unsigned(envelope.to_xdr(), envelope.hash_hex())
+
+
+def _sdk_asset(asset: Asset) -> SdkAsset:
+    return SdkAsset.native() if asset.issuer is None else SdkAsset(asset.code, asset.issuer)
+
+
+def _parse(envelope_xdr: str, passphrase: str) -> TransactionEnvelope | FeeBumpTransactionEnvelope:
+    envelope = sdk_xdr.TransactionEnvelope.from_xdr(envelope_xdr)
+    if envelope.fee_bump is not None:
+        return FeeBumpTransactionEnvelope.from_xdr_object(envelope, passphrase)
+    return TransactionEnvelope.from_xdr_object(envelope, passphrase)

@@ -1,0 +1,250 @@
+"""The signer that refuses: is this unsigned transaction exactly what we asked for? (providers.md 4.2)
+
+Trustless Work builds the transactions that our keys sign. Whoever controls that API, or the way to it, could
+hand us anything; this is where anything else stops. Everything is compared: the source, the one operation, the
+contract, the function, each argument that matters, the authorizations, the fee, the time bounds. Argument order
+is that of the contract's source (providers.md 5.1). Loads stellar-sdk: import it where it is used.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from offerhub.errors import SigningRefused
+from offerhub.providers.stellar.envelope import (
+    DecodedOperation,
+    DecodedTransaction,
+    Invocation,
+    UnreadableEnvelopeError,
+    decode,
+)
+from offerhub.providers.stellar.network import Asset, token_contract
+from offerhub.providers.trustless_work.intents import (
+    ApproveIntent,
+    CallIntent,
+    DeployIntent,
+    DisputeIntent,
+    EscrowTerms,
+    FundIntent,
+    Intent,
+    ReleaseIntent,
+    ResolveIntent,
+    Roles,
+    StatusIntent,
+)
+
+MAX_TIME_SECONDS_MAX: Final = 600
+"""How far ahead a transaction may expire. Longer would keep an unknown outcome open for as long."""
+
+_FUNCTIONS: Final[dict[type[Intent], str]] = {
+    DeployIntent: "deploy",
+    FundIntent: "fund_escrow",
+    StatusIntent: "change_milestone_status",
+    ApproveIntent: "approve_milestone",
+    ReleaseIntent: "release_funds",
+    DisputeIntent: "dispute_escrow",
+    ResolveIntent: "resolve_dispute",
+}
+_ESCROW_FIELDS: Final = frozenset(
+    {
+        "engagement_id",
+        "title",
+        "description",
+        "roles",
+        "amount",
+        "platform_fee",
+        "milestones",
+        "flags",
+        "trustline",
+        "receiver_memo",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the caller stores before signing. `max_time` is Unix seconds; `fee` the whole bid in stroops."""
+
+    hash: str
+    source: str
+    sequence: int
+    max_time: int
+    fee: int
+
+
+def verify(
+    unsigned_xdr: str,
+    intent: Intent,
+    *,
+    passphrase: str,
+    fee_cap: int,
+    now: datetime,
+    factory: str | None,
+    wasm_hash: str | None = None,
+) -> Verified:
+    """Check an unsigned transaction against what was asked for.
+
+    `fee_cap` is in stroops for the whole transaction. `factory` pins the contract that deploys (None: any), and
+    `wasm_hash` (hex) the code that it may deploy. Raises SigningRefused; `details.field` names what differs.
+    """
+    try:
+        transaction = decode(unsigned_xdr, passphrase)
+    except UnreadableEnvelopeError as error:
+        raise SigningRefused(field="envelope", found=str(error)[:200]) from error
+    operation = _check_envelope(transaction, intent.signer, fee_cap, now)
+    _require("function", operation.function, _FUNCTIONS[type(intent)])
+    if isinstance(intent, DeployIntent):
+        if factory is not None:
+            _require("contract", operation.contract, factory)
+        _check_deploy(operation.args, intent, passphrase, wasm_hash)
+    else:
+        _require("contract", operation.contract, intent.contract_id)
+        _check_call(operation.args, intent, passphrase)
+    _check_authorizations(operation, intent, passphrase)
+    return Verified(transaction.hash, transaction.source, transaction.sequence, transaction.max_time, transaction.fee)
+
+
+def _check_envelope(transaction: DecodedTransaction, signer: str, fee_cap: int, now: datetime) -> DecodedOperation:
+    _require("signatures", transaction.signatures, 0)
+    _require("source", transaction.source, signer)
+    _require("memo", transaction.has_memo, False)
+    _require("operations", len(transaction.operations), 1)
+    if transaction.fee > fee_cap:
+        raise SigningRefused(field="fee", expected=f"at most {fee_cap}", found=transaction.fee)
+    # Other preconditions, such as a foreign extra signer, are nothing that we asked for.
+    _require("time_bounds", transaction.preconditions, "time")
+    moment = int(now.timestamp())
+    if not moment < transaction.max_time <= moment + MAX_TIME_SECONDS_MAX:
+        expected = f"after {moment}, at most {MAX_TIME_SECONDS_MAX} s later"
+        raise SigningRefused(field="max_time", expected=expected, found=transaction.max_time)
+    operation = transaction.operations[0]
+    _require("operation.type", operation.type, "invoke_host_function")
+    if operation.source is not None:
+        _require("operation.source", operation.source, signer)
+    return operation
+
+
+def _check_call(args: tuple[Any, ...], intent: CallIntent, passphrase: str) -> None:
+    expected: dict[str, Any]
+    match intent:
+        case FundIntent():
+            # The contract compares this with what it stores, but the contract might not be the one we think.
+            _require("arguments", len(args), 3)
+            _check_escrow(args[1], intent.terms, passphrase, "expected_escrow")
+            expected = {"signer": intent.signer, "expected_escrow": args[1], "amount": intent.amount}
+        case StatusIntent():
+            expected = {
+                "milestone_index": intent.milestone_index,
+                "status": intent.new_status,
+                "evidence": intent.evidence,
+                "service_provider": intent.signer,
+            }
+        case ApproveIntent():
+            expected = {"milestone_index": intent.milestone_index, "approver": intent.signer}
+        case ReleaseIntent():
+            expected = {"release_signer": intent.signer}
+        case DisputeIntent():
+            expected = {"signer": intent.signer}
+        case ResolveIntent():
+            expected = {"dispute_resolver": intent.signer, "distributions": dict(intent.distributions)}
+    _require("arguments", len(args), len(expected))
+    for (name, wanted), found in zip(expected.items(), args, strict=True):
+        _require(name, found, wanted)
+
+
+def _check_deploy(args: tuple[Any, ...], intent: DeployIntent, passphrase: str, wasm_hash: str | None) -> None:
+    _require("deployer", args[0] if args else None, intent.signer)
+    code, escrow = _deployment(args)
+    if wasm_hash is not None:
+        _require("wasm_hash", code, wasm_hash)
+    _check_escrow(escrow, intent.terms, passphrase, "escrow")
+    approved = [milestone.get("approved") for milestone in escrow["milestones"]]
+    _require("escrow.milestones.approved", approved, [False] * len(approved))
+
+
+def _deployment(args: tuple[Any, ...]) -> tuple[str | None, Any]:
+    """The hash of the code to deploy (hex; None when the factory alone knows it) and the escrow.
+
+    The published deployer takes (deployer, wasm_hash, salt, init_fn, init_args[, constructor_args]); a factory
+    that knows its code takes (deployer, salt, escrow), which is what our sandbox speaks.
+    """
+    match args[1:]:
+        case (bytes() as code, bytes(), "initialize_escrow", [escrow]):
+            return code.hex(), escrow
+        case (bytes() as code, bytes(), "initialize_escrow", [escrow], []):
+            return code.hex(), escrow
+        case (bytes(), escrow):
+            return None, escrow
+    raise SigningRefused(field="arguments", expected="a deployment of one escrow", found=_shown(args))
+
+
+def _check_escrow(escrow: Any, terms: EscrowTerms, passphrase: str, name: str) -> None:
+    """The contract's escrow struct (providers.md 5.1), which names the token contract as its trustline."""
+    if not isinstance(escrow, dict):
+        raise SigningRefused(field=name, expected="a map", found=_shown(escrow))
+    strange = sorted(str(key) for key in set(escrow) - _ESCROW_FIELDS)
+    _require(f"{name} fields", strange, [])
+    token = token_contract(Asset(terms.asset_code, terms.issuer), passphrase)
+    wanted: dict[str, Any] = {
+        "engagement_id": terms.engagement_id,
+        "title": terms.title,
+        "description": terms.description,
+        "roles": _roles(terms.roles),
+        "amount": terms.amount,
+        "platform_fee": terms.platform_fee_bps,
+        "flags": {"disputed": False, "released": False, "resolved": False},
+    }
+    for field, value in wanted.items():
+        _require(f"{name}.{field}", escrow.get(field), value)
+    trustline = escrow.get("trustline")
+    found_token = trustline.get("address") if isinstance(trustline, dict) else None
+    _require(f"{name}.trustline", found_token, token)
+    if escrow.get("receiver_memo"):
+        raise SigningRefused(field=f"{name}.receiver_memo", expected="none", found=_shown(escrow["receiver_memo"]))
+    milestones = escrow.get("milestones")
+    if not isinstance(milestones, list) or not all(isinstance(item, dict) for item in milestones):
+        raise SigningRefused(field=f"{name}.milestones", expected="a list of maps", found=_shown(milestones))
+    descriptions = [item.get("description") for item in milestones]
+    _require(f"{name}.milestones", descriptions, list(terms.milestones))
+
+
+def _roles(roles: Roles) -> dict[str, str]:
+    return {name: getattr(roles, name) for name in Roles.__struct_fields__}
+
+
+def _check_authorizations(operation: DecodedOperation, intent: Intent, passphrase: str) -> None:
+    """The signature also authorizes what is listed here, so it may list nothing beyond the call itself."""
+    allowed = [(operation.contract, operation.function, operation.args)]
+    if isinstance(intent, FundIntent):
+        token = token_contract(Asset(intent.terms.asset_code, intent.terms.issuer), passphrase)
+        allowed.append((token, "transfer", (intent.signer, intent.contract_id, intent.amount)))
+    if isinstance(intent, DeployIntent):
+        code, _ = _deployment(operation.args)
+        if code is not None:
+            allowed.append((None, "create_contract", (intent.signer, code)))
+    for authorization in operation.authorizations:
+        if authorization.address is not None:
+            _require("authorization.address", authorization.address, intent.signer)
+        for invocation in _flat(authorization.root):
+            call = (invocation.contract, invocation.function, invocation.args)
+            # Each may be used once: an authorization listed twice would let a transfer happen twice.
+            if call not in allowed:
+                raise SigningRefused(field="authorization", found=_shown(call))
+            allowed.remove(call)
+
+
+def _flat(invocation: Invocation) -> Iterator[Invocation]:
+    yield invocation
+    for below in invocation.below:
+        yield from _flat(below)
+
+
+def _require(field: str, found: Any, expected: Any) -> None:
+    # True equals 1 in Python; on the chain they are different values.
+    if type(found) is not type(expected) or found != expected:
+        raise SigningRefused(field=field, expected=_shown(expected), found=_shown(found))
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:200]

@@ -1,0 +1,197 @@
+"""The outbox relay: rows that were committed with their cause become jobs, and stay until the job has run.
+
+PostgreSQL is the truth and Redis may forget (design 8). A row goes through these moves, each its own short
+transaction, none of which is open while Redis is spoken to:
+
+1. claim: `due_at` moves ten seconds ahead, so no other relay takes the row meanwhile;
+2. the job is added to its queue under an id made from the row's, so adding it twice is one job;
+3. mark: `enqueued_at` is set and `enqueued` counts the hand-over. A crash before this repeats steps 1 and 2;
+4. `finish` deletes the row when the job's handler has succeeded.
+
+A sweep looks at rows that were handed over a minute ago and still stand. What the queue still knows (waiting,
+delayed, running, or failed and waiting for an operator) is left alone; what it does not know any more is
+handed over again, under an id with the count of hand-overs, as the old id may be remembered by the queue.
+Handlers may therefore run twice and must be idempotent.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from offerhub.runtime.database import Database
+from offerhub.runtime.leases import UNREACHABLE, heed_cancellation
+from offerhub.runtime.queue import Queues, QueueUnavailable
+
+log = structlog.stdlib.get_logger(__name__)
+
+INTERVAL_SECONDS: Final = 0.25
+BATCH_ROWS: Final = 100
+CLAIM_SECONDS: Final = 10.0
+SWEEP_AFTER_SECONDS: Final = 60.0
+BACKOFF_SECONDS_MAX: Final = 2.0
+
+# now() and not clock_timestamp(): only a stable function can be looked up in the index.
+_CLAIM = """
+WITH due AS (
+    SELECT id FROM outbox WHERE enqueued_at IS NULL AND due_at <= now()
+    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE outbox o SET due_at = clock_timestamp() + make_interval(secs => $2) FROM due WHERE o.id = due.id
+RETURNING o.id, o.queue, o.name, o.payload, o.enqueued
+"""
+_MARK = """
+UPDATE outbox SET enqueued_at = clock_timestamp(), enqueued = enqueued + 1
+WHERE id = ANY($1) AND enqueued_at IS NULL
+"""
+_UNCLAIM = "UPDATE outbox SET due_at = clock_timestamp() WHERE id = ANY($1) AND enqueued_at IS NULL"
+# Moving enqueued_at on keeps other relays away and is when the row will be looked at next.
+_LOOK_AGAIN = """
+WITH old AS (
+    SELECT id FROM outbox WHERE enqueued_at <= now() - make_interval(secs => $2)
+    ORDER BY enqueued_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE outbox o SET enqueued_at = clock_timestamp() FROM old WHERE o.id = old.id
+RETURNING o.id, o.queue, o.enqueued
+"""
+_FORGOTTEN = "UPDATE outbox SET enqueued_at = NULL, due_at = clock_timestamp() WHERE id = ANY($1)"
+_FINISH = "DELETE FROM outbox WHERE id = ANY($1)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: int
+    queue: str
+    name: str
+    payload: dict[str, Any]
+    enqueued: int
+
+
+def job_id(outbox_id: int, hand_over: int) -> str:
+    """The BullMQ job id of a row's n-th hand-over, counted from 1.
+
+    >>> job_id(17, 1), job_id(17, 2)
+    ('outbox-17', 'outbox-17-2')
+    """
+    # Never a bare number: those are the ids that BullMQ makes itself.
+    return f"outbox-{outbox_id}" if hand_over == 1 else f"outbox-{outbox_id}-{hand_over}"
+
+
+class Relay:
+    """Hands due rows of the outbox to BullMQ. Any number of relays may run on one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        queues: Queues,
+        interval_seconds: float = INTERVAL_SECONDS,
+        *,
+        sweep_after_seconds: float = SWEEP_AFTER_SECONDS,
+    ) -> None:
+        self._database = database
+        self._queues = queues
+        self._interval_seconds = interval_seconds
+        self._sweep_after_seconds = sweep_after_seconds
+        self._sweep_at = 0.0
+        self._bell = asyncio.Event()
+
+    def ring(self) -> None:
+        """Something was committed: look at once instead of at the next interval. Call it on the relay's loop."""
+        self._bell.set()
+
+    async def finish(self, outbox_id: int) -> None:
+        """The row's job has run: forget the row. Raises what the database raises; the job is then run again."""
+        await self._database.run(lambda tx: tx.execute(_FINISH, [outbox_id]))
+
+    async def run(self) -> None:
+        """Relay until cancelled. An outage of Redis or PostgreSQL is logged at every try and waited out."""
+        failures = 0
+        while True:
+            self._bell.clear()
+            more = False
+            try:
+                more = await self._turn()
+                failures = 0
+            except (QueueUnavailable, *UNREACHABLE) as error:
+                failures += 1
+                log.warning("outbox.stalled", error=repr(error), failures=failures)
+            heed_cancellation()
+            if failures:
+                # The doorbell is not heard here, or every request would knock at a server that is down.
+                wait_seconds = self._interval_seconds * 2 ** min(failures, 10)
+                await asyncio.sleep(min(wait_seconds, BACKOFF_SECONDS_MAX))
+            elif not more:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._interval_seconds):
+                await self._bell.wait()
+
+    async def _turn(self) -> bool:
+        """One hand-over and, when it is time, one sweep; True when a batch was full and more may be waiting."""
+        more = await self.hand_over() == BATCH_ROWS
+        now = asyncio.get_running_loop().time()
+        if now >= self._sweep_at:
+            swept_full = await self.sweep() == BATCH_ROWS
+            self._sweep_at = now if swept_full else now + self._sweep_after_seconds / 10
+            more = more or swept_full
+        return more
+
+    async def hand_over(self) -> int:
+        """Hand one batch of due rows over; returns how many.
+
+        Raises QueueUnavailable when Redis did not take them all; those that it did not take are due again.
+        """
+        claimed = await self._database.run(lambda tx: tx.rows(_CLAIM, BATCH_ROWS, CLAIM_SECONDS))
+        if not claimed:
+            return 0
+        rows = sorted((_Row(*row.values()) for row in claimed), key=lambda row: row.id)
+        taken: list[int] = []
+        try:
+            # Half the claim: nobody else may come for these rows while we are still handing them over.
+            async with asyncio.timeout(CLAIM_SECONDS / 2):
+                await self._add(rows, taken)
+        except TimeoutError as error:
+            raise QueueUnavailable("Redis is too slow to take a batch of jobs") from error
+        finally:
+            await self._settle(taken, [row.id for row in rows[len(taken) :]])
+        return len(rows)
+
+    async def _add(self, rows: Sequence[_Row], taken: list[int]) -> None:
+        for row in rows:
+            await self._queues.add(
+                row.queue, row.name, row.payload, job_id=job_id(row.id, row.enqueued + 1), outbox_id=row.id
+            )
+            taken.append(row.id)
+
+    async def _settle(self, taken: list[int], left: list[int]) -> None:
+        if taken:
+            await self._database.run(lambda tx: tx.execute(_MARK, taken))
+        if left:
+            await self._database.run(lambda tx: tx.execute(_UNCLAIM, left))
+
+    async def sweep(self) -> int:
+        """Look at one batch of rows whose job should have run by now; returns how many were looked at.
+
+        Raises QueueUnavailable when Redis cannot be asked; the rows are then looked at again a minute later.
+        """
+        rows = await self._database.run(lambda tx: tx.rows(_LOOK_AGAIN, BATCH_ROWS, self._sweep_after_seconds))
+        forgotten: list[int] = []
+        run: list[int] = []
+        for row in rows:
+            state = await self._queues.state(row["queue"], job_id(row["id"], row["enqueued"]))
+            if state == "unknown":
+                forgotten.append(row["id"])
+            elif state == "completed":
+                # Run by a worker that is not ours and so could not finish the row.
+                run.append(row["id"])
+        if forgotten:
+            log.warning("outbox.forgotten_by_redis", rows=len(forgotten))
+            await self._database.run(lambda tx: tx.execute(_FORGOTTEN, forgotten))
+        if run:
+            await self._database.run(lambda tx: tx.execute(_FINISH, run))
+        return len(rows)

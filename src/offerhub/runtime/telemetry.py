@@ -1,0 +1,72 @@
+"""Logs: one JSON object a line in production, coloured text in development; secrets masked in both.
+
+Our own events and those of the libraries (Uvicorn, BullMQ, asyncio) pass the same processors. What is masked, and by
+which names, is `runtime.redaction`'s business; the finished line is scrubbed once more for seeds and API keys that
+stand in a message or a traceback.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import Processor, WrappedLogger
+
+from offerhub.runtime.redaction import redact, scrub
+
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+# They log what the edge logs better, or every call at INFO.
+_QUIET: Final = ("uvicorn.access", "aiohttp.access", "asyncio")
+
+
+def configure(*, level: str = "info", production: bool = True, stream: TextIO | None = None) -> None:
+    """Set up logging for this process; safe to call again. Raises ValueError for a level that is not in LEVELS."""
+    if level.lower() not in LEVELS:
+        raise ValueError(f"the log level must be one of {', '.join(LEVELS)}")
+    threshold = LEVELS[level.lower()]
+    target = stream or sys.stderr
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _mask_fields,
+    ]
+    finish: list[Processor] = [_renderer(production), _mask_line]
+    structlog.configure(
+        processors=[*shared, *finish],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(target),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(threshold)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+def _renderer(production: bool) -> Processor:
+    return structlog.processors.JSONRenderer() if production else structlog.dev.ConsoleRenderer()
+
+
+def _mask_fields(_: WrappedLogger, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    masked: MutableMapping[str, Any] = redact(event)
+    return masked
+
+
+def _mask_line(_: WrappedLogger, __: str, line: Any) -> str:
+    return scrub(str(line))

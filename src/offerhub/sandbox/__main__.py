@@ -1,0 +1,27 @@
+"""`python -m offerhub.sandbox`: the sandbox on its own."""
+
+import argparse
+from pathlib import Path
+
+from offerhub.sandbox.options import SandboxOptions
+from offerhub.sandbox.server import main
+
+
+def _options() -> SandboxOptions:
+    defaults = SandboxOptions()
+    parser = argparse.ArgumentParser(prog="python -m offerhub.sandbox", description=__doc__)
+    parser.add_argument("--host", default=defaults.host)
+    parser.add_argument("--port", type=int, default=defaults.port, help="0 picks a free one")
+    parser.add_argument(
+        "--ledger-seconds", type=float, default=defaults.ledger_seconds, help="0 closes on demand only"
+    )
+    parser.add_argument("--network-passphrase", default=defaults.network_passphrase)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--state-file", type=Path, default=None)
+    parser.add_argument("--trustless-api-key", default=defaults.trustless_api_key)
+    parser.add_argument("--trustless-rate-limited", action="store_true")
+    return SandboxOptions(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main(_options())

@@ -1,0 +1,260 @@
+"""What each operation does to the ledger, and the record that Horizon keeps of it.
+
+An operation that the ledger does not allow raises OperationFailed with the network's own result code; the
+transaction is then undone, but for its fee and its sequence number.
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any, Final
+
+from stellar_sdk import (
+    Asset,
+    BumpSequence,
+    ChangeTrust,
+    CreateAccount,
+    InvokeHostFunction,
+    Keypair,
+    ManageData,
+    PathPaymentStrictReceive,
+    PathPaymentStrictSend,
+    Payment,
+    SetOptions,
+    xdr,
+)
+from stellar_sdk.operation import Operation
+from stellar_sdk.xdr import InvokeHostFunctionResultCode as InvokeCode
+from stellar_sdk.xdr import OperationType
+
+from offerhub.kernel.money import parse_chain_amount
+from offerhub.sandbox.contracts import Call, Host, Trap, read_call
+from offerhub.sandbox.escrow import ContractError
+from offerhub.sandbox.options import Cast
+from offerhub.sandbox.results import OperationOutcome, invoke_success, operation_outcome
+from offerhub.sandbox.state import Account, RefusalReason, Refused, State, Trustline, asset_name, issuer_of
+
+SUBENTRIES_MAX: Final = 1_000
+
+_CODES: Final[dict[RefusalReason, str]] = {
+    "malformed": "MALFORMED",
+    "no_source": "UNDERFUNDED",
+    "no_destination": "NO_DESTINATION",
+    "src_no_trust": "SRC_NO_TRUST",
+    "no_trust": "NO_TRUST",
+    "src_not_authorized": "SRC_NOT_AUTHORIZED",
+    "not_authorized": "NOT_AUTHORIZED",
+    "underfunded": "UNDERFUNDED",
+    "line_full": "LINE_FULL",
+}
+
+
+class OperationFailed(Exception):
+    """The ledger does not allow the operation. `complaint` is a contract's error number and text."""
+
+    def __init__(self, code: IntEnum, complaint: tuple[int, str] | None = None) -> None:
+        super().__init__(code.name)
+        self.code = code
+        self.complaint = complaint
+
+
+@dataclass(slots=True)
+class Effect:
+    """What came of an operation: its result, and for a contract call what it did."""
+
+    outcome: OperationOutcome
+    call: Call | None = None
+
+
+@dataclass(slots=True)
+class Applier:
+    """Applies operations to a state in the ledger with this number."""
+
+    state: State
+    cast: Cast
+    ledger: int
+    host: Host = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.host = Host(self.state, self.cast)
+
+    def apply(self, operation: Operation, source: str) -> Effect:
+        """Apply one operation. Raises OperationFailed."""
+        if source not in self.state.accounts:
+            raise OperationFailed(xdr.OperationResultCode.opNO_ACCOUNT)
+        handlers: dict[type[Operation], Callable[[Any, str], Effect]] = {
+            CreateAccount: self._create_account,
+            Payment: self._payment,
+            PathPaymentStrictSend: self._path_payment,
+            PathPaymentStrictReceive: self._path_payment,
+            ChangeTrust: self._change_trust,
+            ManageData: self._manage_data,
+            SetOptions: self._set_options,
+            BumpSequence: self._bump_sequence,
+            InvokeHostFunction: self._invoke,
+        }
+        return handlers[type(operation)](operation, source)
+
+    def _create_account(self, operation: CreateAccount, source: str) -> Effect:
+        codes = xdr.CreateAccountResultCode
+        amount, state = parse_chain_amount(operation.starting_balance), self.state
+        if operation.destination in state.accounts:
+            raise OperationFailed(codes.CREATE_ACCOUNT_ALREADY_EXIST)
+        created = Account(operation.destination, 0, self.ledger << 32)
+        if amount < created.reserve:
+            raise OperationFailed(codes.CREATE_ACCOUNT_LOW_RESERVE)
+        state.put(state.accounts, created.id, created)
+        try:
+            state.move("native", source, created.id, amount)
+        except Refused as refusal:
+            raise OperationFailed(codes.CREATE_ACCOUNT_UNDERFUNDED) from refusal
+        return _done(OperationType.CREATE_ACCOUNT, codes.CREATE_ACCOUNT_SUCCESS)
+
+    def _payment(self, operation: Payment, source: str) -> Effect:
+        target, amount = operation.destination.account_id, parse_chain_amount(operation.amount)
+        self._move(operation.asset, source, target, amount, xdr.PaymentResultCode, "PAYMENT")
+        return _done(OperationType.PAYMENT, xdr.PaymentResultCode.PAYMENT_SUCCESS)
+
+    def _path_payment(self, operation: PathPaymentStrictSend | PathPaymentStrictReceive, source: str) -> Effect:
+        """Same asset on both ends only: there is no order book to cross."""
+        if isinstance(operation, PathPaymentStrictSend):
+            kind = OperationType.PATH_PAYMENT_STRICT_SEND
+            codes: type[IntEnum] = xdr.PathPaymentStrictSendResultCode
+            amount, bound = parse_chain_amount(operation.send_amount), parse_chain_amount(operation.dest_min)
+            misses, over = amount < bound, "UNDER_DESTMIN"
+            success: type[Any] = xdr.PathPaymentStrictSendResultSuccess
+        else:
+            kind, codes = OperationType.PATH_PAYMENT_STRICT_RECEIVE, xdr.PathPaymentStrictReceiveResultCode
+            amount, bound = parse_chain_amount(operation.dest_amount), parse_chain_amount(operation.send_max)
+            misses, over = amount > bound, "OVER_SENDMAX"
+            success = xdr.PathPaymentStrictReceiveResultSuccess
+        if operation.send_asset != operation.dest_asset or operation.path:
+            raise OperationFailed(codes[f"{kind.name}_TOO_FEW_OFFERS"])
+        if misses:
+            raise OperationFailed(codes[f"{kind.name}_{over}"])
+        target = operation.destination.account_id
+        self._move(operation.dest_asset, source, target, amount, codes, kind.name)
+        last = xdr.SimplePaymentResult(
+            Keypair.from_public_key(target).xdr_account_id(),
+            operation.dest_asset.to_xdr_object(),
+            xdr.Int64(amount),
+        )
+        return _done(kind, codes[f"{kind.name}_SUCCESS"], success=success(offers=[], last=last))
+
+    def _move(self, asset: Asset, source: str, target: str, amount: int, codes: type[IntEnum], prefix: str) -> None:
+        if amount <= 0:
+            raise OperationFailed(codes[f"{prefix}_MALFORMED"])
+        try:
+            self.state.move(asset_name(asset), source, target, amount)
+        except Refused as refusal:
+            raise OperationFailed(codes[f"{prefix}_{_CODES[refusal.reason]}"]) from refusal
+
+    def _change_trust(self, operation: ChangeTrust, source: str) -> Effect:
+        codes, state = xdr.ChangeTrustResultCode, self.state
+        if not isinstance(operation.asset, Asset) or operation.asset.is_native():
+            raise OperationFailed(codes.CHANGE_TRUST_MALFORMED)
+        asset, limit = asset_name(operation.asset), parse_chain_amount(operation.limit)
+        if issuer_of(asset) == source:
+            raise OperationFailed(codes.CHANGE_TRUST_SELF_NOT_ALLOWED)
+        if issuer_of(asset) not in state.accounts:
+            raise OperationFailed(codes.CHANGE_TRUST_NO_ISSUER)
+        account, line = state.accounts[source], state.trustlines.get((source, asset))
+        if limit < (line.balance if line else 1):
+            raise OperationFailed(codes.CHANGE_TRUST_INVALID_LIMIT)
+        if limit == 0:
+            state.put(state.trustlines, (source, asset), None)
+            state.put(state.accounts, source, replace(account, subentries=account.subentries - 1))
+        elif line is None:
+            self._add_subentry(account, codes.CHANGE_TRUST_LOW_RESERVE)
+            state.put(state.trustlines, (source, asset), Trustline(0, limit))
+        else:
+            state.put(state.trustlines, (source, asset), replace(line, limit=limit))
+        return _done(OperationType.CHANGE_TRUST, codes.CHANGE_TRUST_SUCCESS)
+
+    def _manage_data(self, operation: ManageData, source: str) -> Effect:
+        codes, state = xdr.ManageDataResultCode, self.state
+        account, name = state.accounts[source], operation.data_name
+        data = dict(account.data)
+        if operation.data_value is None:
+            if name not in data:
+                raise OperationFailed(codes.MANAGE_DATA_NAME_NOT_FOUND)
+            del data[name]
+            account = replace(account, subentries=account.subentries - 1)
+        else:
+            if name not in data:
+                account = self._add_subentry(account, codes.MANAGE_DATA_LOW_RESERVE)
+            data[name] = base64.b64encode(operation.data_value).decode()
+        state.put(state.accounts, source, replace(account, data=data))
+        return _done(OperationType.MANAGE_DATA, codes.MANAGE_DATA_SUCCESS)
+
+    def _set_options(self, operation: SetOptions, source: str) -> Effect:
+        """Weights, thresholds, ed25519 signers and the home domain; issuer flags are refused."""
+        codes, state = xdr.SetOptionsResultCode, self.state
+        account = state.accounts[source]
+        if operation.set_flags or operation.clear_flags or operation.inflation_dest:
+            raise OperationFailed(codes.SET_OPTIONS_UNKNOWN_FLAG)
+        wanted = {
+            "master_weight": operation.master_weight,
+            "low": operation.low_threshold,
+            "medium": operation.med_threshold,
+            "high": operation.high_threshold,
+            "home_domain": operation.home_domain,
+        }
+        changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+        if any(isinstance(value, int) and not 0 <= value <= 255 for value in changes.values()):
+            raise OperationFailed(codes.SET_OPTIONS_THRESHOLD_OUT_OF_RANGE)
+        if operation.signer is not None:
+            key, weight = operation.signer.signer_key, operation.signer.weight
+            if key.signer_key_type.name != "SIGNER_KEY_TYPE_ED25519" or key.encoded_signer_key == source:
+                raise OperationFailed(codes.SET_OPTIONS_BAD_SIGNER)
+            signers = dict(account.signers)
+            if weight == 0:
+                account = replace(account, subentries=account.subentries - (key.encoded_signer_key in signers))
+                signers.pop(key.encoded_signer_key, None)
+            else:
+                if key.encoded_signer_key not in signers:
+                    account = self._add_subentry(account, codes.SET_OPTIONS_LOW_RESERVE)
+                signers[key.encoded_signer_key] = weight
+            changes["signers"] = signers
+        state.put(state.accounts, source, replace(account, **changes))
+        return _done(OperationType.SET_OPTIONS, codes.SET_OPTIONS_SUCCESS)
+
+    def _bump_sequence(self, operation: BumpSequence, source: str) -> Effect:
+        account = self.state.accounts[source]
+        if operation.bump_to > account.sequence:
+            self.state.put(self.state.accounts, source, replace(account, sequence=operation.bump_to))
+        return _done(OperationType.BUMP_SEQUENCE, xdr.BumpSequenceResultCode.BUMP_SEQUENCE_SUCCESS)
+
+    def _invoke(self, operation: InvokeHostFunction, source: str) -> Effect:
+        body = operation.to_xdr_object().body.invoke_host_function_op
+        assert body is not None
+        try:
+            call = read_call(operation.host_function)
+            needed = self.host.run(call)
+            if needed is not None:
+                self.host.authorise(call, needed, body, source)
+        except ContractError as error:
+            complaint = (error.number, str(error))
+            raise OperationFailed(InvokeCode.INVOKE_HOST_FUNCTION_TRAPPED, complaint) from error
+        except Trap as trap:
+            complaint = (0, str(trap))
+            raise OperationFailed(InvokeCode.INVOKE_HOST_FUNCTION_TRAPPED, complaint) from trap
+        effect = _done(
+            OperationType.INVOKE_HOST_FUNCTION,
+            InvokeCode.INVOKE_HOST_FUNCTION_SUCCESS,
+            success=invoke_success(call),
+        )
+        effect.call = call
+        return effect
+
+    def _add_subentry(self, account: Account, low_reserve: IntEnum) -> Account:
+        grown = replace(account, subentries=account.subentries + 1)
+        if grown.balance < grown.reserve or grown.subentries > SUBENTRIES_MAX:
+            raise OperationFailed(low_reserve)
+        self.state.put(self.state.accounts, account.id, grown)
+        return grown
+
+
+def _done(kind: OperationType, code: IntEnum, **success: Any) -> Effect:
+    return Effect(operation_outcome(kind, code, **success))

@@ -1,0 +1,98 @@
+"""What a sandbox is started with, and the accounts and contracts that follow from its seed."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from stellar_sdk import Asset, Keypair, StrKey
+
+STANDALONE_PASSPHRASE: Final = "Standalone Network ; February 2017"  # noqa: S105 - public by nature
+USDC_CODE: Final = "USDC"
+MINIONS: Final = 32
+"""Channel accounts of the sandbox itself, so that many are funded or minted to in one ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """How a sandbox runs.
+
+    `ledger_seconds` is the time between ledgers; 0 means that only `POST /_sim/close` closes one.
+    `build_lifetime_seconds` bounds the envelopes of the Trustless Work face; None leaves the bounds out.
+    `submission_timeout_seconds` is how long Horizon waits for inclusion before it answers 504.
+    `trustless_rate_limited` switches the real limit of 50 requests in 60 s on.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    ledger_seconds: float = 1.0
+    network_passphrase: str = STANDALONE_PASSPHRASE
+    seed: int = 1
+    state_file: Path | None = None
+    trustless_api_key: str = "sandbox-trustless-key"
+    trustless_rate_limited: bool = False
+    build_lifetime_seconds: int | None = 180
+    submission_timeout_seconds: float = 30.0
+
+
+class Cast:
+    """The accounts and contracts that every sandbox with this seed and passphrase has."""
+
+    def __init__(self, seed: int, network_passphrase: str) -> None:
+        self.seed = seed
+        self.network_passphrase = network_passphrase
+        self.network_id = hashlib.sha256(network_passphrase.encode()).digest()
+
+    def keypair(self, name: str) -> Keypair:
+        """A key pair that is always the same for the same seed and name."""
+        return Keypair.from_raw_ed25519_seed(self.digest(f"key:{name}"))
+
+    def digest(self, name: str) -> bytes:
+        """32 bytes that are always the same for the same seed and name."""
+        return hashlib.sha256(f"offerhub-sandbox:{self.seed}:{name}".encode()).digest()
+
+    @cached_property
+    def root(self) -> Keypair:
+        """Holder of every XLM at genesis; its seed is the network id, as on a real standalone network."""
+        return Keypair.from_raw_ed25519_seed(self.network_id)
+
+    @cached_property
+    def friendbot(self) -> Keypair:
+        """Gives away XLM."""
+        return self.keypair("friendbot")
+
+    @cached_property
+    def issuer(self) -> Keypair:
+        """Issues the sandbox's USDC."""
+        return self.keypair("usdc-issuer")
+
+    @cached_property
+    def trustless_fee(self) -> Keypair:
+        """Receives Trustless Work's fee."""
+        return self.keypair("trustless-work-fee")
+
+    @cached_property
+    def minions(self) -> list[Keypair]:
+        """The channel accounts."""
+        return [self.keypair(f"minion:{number}") for number in range(MINIONS)]
+
+    @cached_property
+    def usdc(self) -> Asset:
+        """The sandbox's USDC."""
+        return Asset(USDC_CODE, self.issuer.public_key)
+
+    @cached_property
+    def usdc_contract(self) -> str:
+        """The token contract of that USDC (C…)."""
+        return self.usdc.contract_id(self.network_passphrase)
+
+    @cached_property
+    def native_contract(self) -> str:
+        """The token contract of XLM (C…)."""
+        return Asset.native().contract_id(self.network_passphrase)
+
+    @cached_property
+    def factory(self) -> str:
+        """The contract whose `deploy` makes an escrow (C…)."""
+        return StrKey.encode_contract(self.digest("escrow-factory"))

@@ -1,0 +1,42 @@
+"""The configuration: every environment variable once, typed, bounded and documented. Nothing else reads one.
+
+The names are those of contract.md 9, so that an existing deployment's variables work unchanged.
+"""
+
+from offerhub.settings.catalogue import VariableDoc, describe, render_reference
+from offerhub.settings.load import (
+    Airtm,
+    Client,
+    Keys,
+    Payments,
+    Server,
+    Settings,
+    Stellar,
+    Storage,
+    TrustlessWork,
+    derive_key,
+    load,
+)
+from offerhub.settings.sources import read_env_file, with_development_key
+from offerhub.settings.variable import Secret, SettingsError
+
+__all__ = [
+    "Airtm",
+    "Client",
+    "Keys",
+    "Payments",
+    "Secret",
+    "Server",
+    "Settings",
+    "SettingsError",
+    "Stellar",
+    "Storage",
+    "TrustlessWork",
+    "VariableDoc",
+    "derive_key",
+    "describe",
+    "load",
+    "read_env_file",
+    "render_reference",
+    "with_development_key",
+]

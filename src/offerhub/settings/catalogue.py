@@ -1,0 +1,406 @@
+"""Every environment variable: name, kind, default, one sentence. The reference page is made from this list."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from offerhub.runtime.database import POOL_SIZE_DEFAULT
+from offerhub.runtime.embedded import DATA_DIR_DEFAULT
+from offerhub.settings.variable import (
+    BASIS_POINTS,
+    BOOLEAN,
+    DURATION,
+    FOLDER,
+    HEX_KEY,
+    HTTPS_URL,
+    ORIGINS,
+    STELLAR_ACCOUNT,
+    TEXT,
+    WEBHOOK_SECRET,
+    Secret,
+    Variable,
+    choice,
+    integer,
+    pattern,
+    seconds,
+    secret,
+    secret_url,
+    url,
+    words,
+)
+
+_UNSET: Final[Secret[str]] = Secret("")
+_WEB: Final = url("http", "https")
+_POSTGRESQL: Final = secret_url("PostgreSQL", "postgresql", "postgres", host_needed=False)
+_EMBEDDED: Final = "required in production, else an embedded server"
+_IN_PRODUCTION: Final = "required in production"
+_FOR_AIRTM: Final = "required for the rail `airtm`"
+_DERIVED: Final = "derived from `OFFERHUB_MASTER_KEY`"
+
+NODE_ENV: Final = Variable(
+    "NODE_ENV",
+    "Service",
+    words("development", "staging", "production", "test"),
+    "development",
+    "What kind of installation this is; production insists on servers and keys of its own.",
+)
+HOST: Final = Variable(
+    "HOST",
+    "Service",
+    pattern(r"[0-9A-Za-z.:-]{1,253}", "an address or a host name"),
+    "",
+    "The address that the HTTP service listens on.",
+    "`127.0.0.1` in development and test, else `0.0.0.0`",
+)
+PORT: Final = Variable("PORT", "Service", integer(1, 65535), 4000, "The port that the HTTP service listens on.")
+PUBLIC_BASE_URL: Final = Variable(
+    "PUBLIC_BASE_URL",
+    "Service",
+    _WEB,
+    "",
+    "Where the world reaches this service; providers call back there.",
+    "`http://localhost:<PORT>`",
+)
+ALLOWED_ORIGINS: Final[Variable[tuple[str, ...]]] = Variable(
+    "ALLOWED_ORIGINS",
+    "Service",
+    ORIGINS,
+    (),
+    "The web origins whose pages may call the API.",
+    "none",
+    aliases=("CORS_ORIGIN",),
+)
+LOG_LEVEL: Final = Variable(
+    "LOG_LEVEL",
+    "Service",
+    choice({"debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error"}),
+    "info",
+    "The least important log line that is written.",
+    "`info`; `debug` when `DEBUG` is set",
+)
+DEBUG: Final = Variable(
+    "DEBUG", "Service", TEXT, "", "Anything here turns on debug logging while `LOG_LEVEL` is unset.", "none"
+)
+RATE_LIMIT_MAX: Final = Variable(
+    "RATE_LIMIT_MAX",
+    "Service",
+    integer(0, 1_000_000),
+    100,
+    "Requests that one API key, or one address without a key, may make in a window; 0 is no limit.",
+)
+RATE_LIMIT_WINDOW_SECONDS: Final = Variable(
+    "RATE_LIMIT_WINDOW_SECONDS", "Service", integer(1, 3600), 60, "The length of that window."
+)
+OFFERHUB_DATA_DIR: Final = Variable(
+    "OFFERHUB_DATA_DIR",
+    "Storage",
+    FOLDER,
+    DATA_DIR_DEFAULT,
+    "Where the embedded servers and the development key live, outside production.",
+)
+DATABASE_URL: Final = Variable(
+    "DATABASE_URL",
+    "Storage",
+    _POSTGRESQL,
+    _UNSET,
+    "The PostgreSQL 15+ database; parameters that only Prisma knows are dropped.",
+    _EMBEDDED,
+)
+DIRECT_URL: Final = Variable(
+    "DIRECT_URL",
+    "Storage",
+    _POSTGRESQL,
+    _UNSET,
+    "The same database without a pooler in between, for migrations.",
+    "`DATABASE_URL`",
+)
+DATABASE_POOL_SIZE: Final = Variable(
+    "DATABASE_POOL_SIZE", "Storage", integer(2, 200), POOL_SIZE_DEFAULT, "Connections that one process opens at most."
+)
+REDIS_URL: Final = Variable(
+    "REDIS_URL",
+    "Storage",
+    secret_url("Redis", "redis", "rediss"),
+    _UNSET,
+    "The Redis 7+ or Valkey server; user, password, database number and TLS are kept.",
+    _EMBEDDED,
+)
+OFFERHUB_MASTER_KEY: Final = Variable(
+    "OFFERHUB_MASTER_KEY",
+    "Keys",
+    secret("text, at least 32 characters in production"),
+    _UNSET,
+    "Creates the first API keys; other keys are derived from it while they are unset.",
+    "required; made and kept in the data folder outside production",
+)
+OFFERHUB_JWT_SECRET: Final = Variable(
+    "OFFERHUB_JWT_SECRET",
+    "Keys",
+    secret("text, at least 32 bytes", 32),
+    _UNSET,
+    "Signs short-lived tokens.",
+    _DERIVED,
+    aliases=("JWT_SECRET",),
+)
+JWT_EXPIRES_IN: Final = Variable(
+    "JWT_EXPIRES_IN",
+    "Keys",
+    DURATION,
+    86_400,
+    "How long a token is valid unless it is asked for with a span of its own.",
+    "`24h`",
+)
+WALLET_ENCRYPTION_KEY: Final = Variable(
+    "WALLET_ENCRYPTION_KEY", "Keys", HEX_KEY, Secret(b""), "Encrypts the secret keys of custodial wallets.", _DERIVED
+)
+OFFERHUB_WALLET_KEY_VERSION: Final = Variable(
+    "OFFERHUB_WALLET_KEY_VERSION",
+    "Keys",
+    integer(1, 32767),
+    1,
+    "The version number stored beside what `WALLET_ENCRYPTION_KEY` encrypts.",
+)
+PAYMENT_PROVIDER: Final = Variable(
+    "PAYMENT_PROVIDER",
+    "Payments",
+    words("crypto", "airtm"),
+    "",
+    "The rail for deposits and payouts.",
+    "`airtm` when its credentials are set, else `crypto`",
+)
+PLATFORM_USER_ID: Final = Variable(
+    "PLATFORM_USER_ID",
+    "Payments",
+    pattern(r"usr_[0-9A-Za-z_-]{1,64}", "a user id such as usr_…"),
+    "",
+    "The user whose wallet signs escrows for the platform; needed by escrows only.",
+    "none",
+)
+PLATFORM_FEE_PERCENT: Final = Variable(
+    "PLATFORM_FEE_PERCENT",
+    "Payments",
+    BASIS_POINTS,
+    0,
+    "The platform's share of every release, with at most two decimals.",
+    "`0.00`",
+)
+SAGA_INLINE_WAIT_SECONDS: Final = Variable(
+    "SAGA_INLINE_WAIT_SECONDS",
+    "Payments",
+    seconds(0, 25),
+    20.0,
+    "How long a request waits for the outside world before it answers with the state reached.",
+    "`20`",
+)
+AIRTM_ENV: Final = Variable(
+    "AIRTM_ENV",
+    "Airtm",
+    choice({"sandbox": "sandbox", "production": "production", "prod": "production"}),
+    "sandbox",
+    "Which Airtm is spoken to.",
+)
+AIRTM_API_KEY: Final = Variable(
+    "AIRTM_API_KEY", "Airtm", secret(), _UNSET, "The name that Airtm knows us by.", _FOR_AIRTM
+)
+AIRTM_API_SECRET: Final = Variable(
+    "AIRTM_API_SECRET", "Airtm", secret(), _UNSET, "The password that goes with it.", _FOR_AIRTM
+)
+AIRTM_WEBHOOK_SECRET: Final = Variable(
+    "AIRTM_WEBHOOK_SECRET",
+    "Airtm",
+    WEBHOOK_SECRET,
+    _UNSET,
+    "Verifies the signatures of Airtm's webhooks.",
+    _FOR_AIRTM,
+)
+TOPUP_CALLBACK_BASE_URL: Final = Variable(
+    "TOPUP_CALLBACK_BASE_URL",
+    "Airtm",
+    _WEB,
+    "",
+    "Airtm is told to call `<this>/<top-up id>/callback`.",
+    "`<PUBLIC_BASE_URL>/api/v1/topups`, or `http://localhost:3000/topups`",
+)
+TOPUP_SUCCESS_REDIRECT_URL: Final = Variable(
+    "TOPUP_SUCCESS_REDIRECT_URL",
+    "Airtm",
+    _WEB,
+    "http://localhost:3001/topups/success",
+    "Where a browser goes after a top-up was paid.",
+)
+TOPUP_CANCEL_REDIRECT_URL: Final = Variable(
+    "TOPUP_CANCEL_REDIRECT_URL",
+    "Airtm",
+    _WEB,
+    "http://localhost:3001/topups/canceled",
+    "Where a browser goes after a top-up was given up.",
+)
+TRUSTLESS_API_KEY: Final = Variable(
+    "TRUSTLESS_API_KEY", "Trustless Work", secret(), _UNSET, "The key of the Trustless Work API.", _IN_PRODUCTION
+)
+TRUSTLESS_API_URL: Final = Variable(
+    "TRUSTLESS_API_URL",
+    "Trustless Work",
+    HTTPS_URL,
+    "",
+    "The Trustless Work API.",
+    "`https://dev.api.trustlesswork.com`, on mainnet `https://api.trustlesswork.com`",
+)
+TRUSTLESS_WEBHOOK_SECRET: Final = Variable(
+    "TRUSTLESS_WEBHOOK_SECRET",
+    "Trustless Work",
+    secret(),
+    _UNSET,
+    "Verifies webhooks of Trustless Work; without it they are refused.",
+    _IN_PRODUCTION,
+)
+TRUSTLESS_TIMEOUT_MS: Final = Variable(
+    "TRUSTLESS_TIMEOUT_MS",
+    "Trustless Work",
+    integer(1000, 120_000),
+    60_000,
+    "How long, in milliseconds, one call of the API may take.",
+)
+TRUSTLESS_REQUESTS_PER_MINUTE: Final = Variable(
+    "TRUSTLESS_REQUESTS_PER_MINUTE",
+    "Trustless Work",
+    integer(0, 10_000),
+    50,
+    "Requests that one process sends to the API in any 60 seconds; 0 sets no limit.",
+)
+STELLAR_NETWORK: Final = Variable(
+    "STELLAR_NETWORK",
+    "Stellar",
+    words("testnet", "mainnet"),
+    "testnet",
+    "The Stellar network; mainnet moves real money.",
+)
+STELLAR_NETWORK_PASSPHRASE: Final = Variable(
+    "STELLAR_NETWORK_PASSPHRASE",
+    "Stellar",
+    pattern(r"[ -~]{1,200}", "printable ASCII"),
+    "",
+    "The passphrase of a network of one's own, such as the sandbox; never on mainnet.",
+    "the network's",
+)
+STELLAR_HORIZON_URL: Final = Variable(
+    "STELLAR_HORIZON_URL",
+    "Stellar",
+    HTTPS_URL,
+    "",
+    "The Horizon server.",
+    "`https://horizon-testnet.stellar.org`, on mainnet `https://horizon.stellar.org`",
+)
+STELLAR_FRIENDBOT_URL: Final = Variable(
+    "STELLAR_FRIENDBOT_URL",
+    "Stellar",
+    HTTPS_URL,
+    "",
+    "Who funds new accounts with test XLM; never on mainnet.",
+    "`https://friendbot.stellar.org` on testnet, else none",
+)
+STELLAR_USDC_ASSET_CODE: Final = Variable(
+    "STELLAR_USDC_ASSET_CODE",
+    "Stellar",
+    pattern(r"[0-9A-Za-z]{1,12}", "1 to 12 letters or digits"),
+    "USDC",
+    "The code of the asset that the books count.",
+)
+STELLAR_USDC_ISSUER: Final = Variable(
+    "STELLAR_USDC_ISSUER",
+    "Stellar",
+    STELLAR_ACCOUNT,
+    "",
+    "The issuer of that asset; the testnet issuer is refused on mainnet.",
+    "Circle's issuer on that network",
+)
+STELLAR_FEE_MAX_STROOPS: Final = Variable(
+    "STELLAR_FEE_MAX_STROOPS",
+    "Stellar",
+    integer(100, 1_000_000_000),
+    10_000_000,
+    "The largest fee, in stroops (10^-7 XLM), of an envelope that we sign.",
+    "`10000000` (1 XLM)",
+)
+DEPOSIT_POLL_SECONDS: Final = Variable(
+    "DEPOSIT_POLL_SECONDS", "Stellar", seconds(0.05, 60), 1.0, "How often the chain is asked for new deposits.", "`1`"
+)
+DISABLE_BLOCKCHAIN_MONITOR: Final = Variable(
+    "DISABLE_BLOCKCHAIN_MONITOR",
+    "Stellar",
+    BOOLEAN,
+    False,
+    "`true` keeps this process from watching the chain for deposits.",
+    "`false`",
+)
+RECONCILIATION_ENABLED: Final = Variable(
+    "RECONCILIATION_ENABLED",
+    "Stellar",
+    BOOLEAN,
+    True,
+    "`false` switches off the search for deposits that were missed.",
+    "`true`",
+)
+OFFERHUB_API_URL: Final = Variable(
+    "OFFERHUB_API_URL",
+    "Command line",
+    _WEB,
+    "",
+    "The service that the command line talks to.",
+    "`http://localhost:<PORT>`",
+)
+OFFERHUB_API_KEY: Final = Variable(
+    "OFFERHUB_API_KEY", "Command line", secret(), _UNSET, "The API key that the command line uses.", "none"
+)
+
+ALL: Final[tuple[Variable[Any], ...]] = tuple(one for one in list(globals().values()) if isinstance(one, Variable))
+"""In the order of this page."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariableDoc:
+    """What people need to know about a variable."""
+
+    name: str
+    aliases: tuple[str, ...]
+    group: str
+    kind: str
+    default: str
+    purpose: str
+    secret: bool
+
+
+def describe() -> list[VariableDoc]:
+    """All variables, in the order of the reference page."""
+    return [
+        VariableDoc(
+            one.name,
+            one.aliases,
+            one.group,
+            one.kind.text,
+            one.shown_default or f"`{one.default}`",
+            one.purpose,
+            one.is_secret,
+        )
+        for one in ALL
+    ]
+
+
+def render_reference() -> str:
+    """The page docs/reference/configuration.md."""
+    lines = [
+        "# Configuration",
+        "",
+        "<!-- Made by `make docs` from src/offerhub/settings/catalogue.py; edit that instead. -->",
+        "",
+        "Everything is set by environment variables. The commands also read a file `.env` in the working directory;",
+        "a variable of the real environment wins. An empty value counts as unset. When something is wrong, the",
+        "program does not start and names every fault at once. Values marked *secret* are never printed.",
+    ]
+    for group in dict.fromkeys(one.group for one in describe()):
+        lines += ["", f"## {group}", "", "| Variable | Type | Default | Meaning |", "|---|---|---|---|"]
+        for one in describe():
+            if one.group == group:
+                also = f"<br>also `{'`, `'.join(one.aliases)}`" if one.aliases else ""
+                kind = f"{one.kind}, *secret*" if one.secret else one.kind
+                lines.append(f"| `{one.name}`{also} | {kind} | {one.default} | {one.purpose} |")
+    return "\n".join(lines) + "\n"

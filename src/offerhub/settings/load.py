@@ -1,0 +1,319 @@
+"""From the environment to `Settings`: defaults that depend on one another, rules across variables, derived keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, cast
+from urllib.parse import parse_qsl, quote, urlencode
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from offerhub.providers.stellar.network import PUBLIC_PASSPHRASE, TESTNET_PASSPHRASE
+from offerhub.settings import catalogue as the
+from offerhub.settings.variable import Reader, Secret, SettingsError, Variable
+
+DERIVED_KEY_BYTES: Final = 32
+MASTER_KEY_CHARACTERS_MIN: Final = 32
+
+USDC_ISSUER_TESTNET: Final = "GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5"
+USDC_ISSUER_MAINNET: Final = "GA5ZSEJYB37JRC5AVCIA5MOP4RHTM335X2KGX3IHOJAPP5RE34K4KZVN"
+"""Circle's accounts (providers.md 6.1)."""
+
+PRISMA_PARAMETERS: Final = frozenset(
+    {"schema", "pgbouncer", "connection_limit", "pool_timeout", "connect_timeout", "socket_timeout", "sslaccept"}
+)
+"""Parameters of the existing product's URLs; PostgreSQL would refuse the connection over them."""
+
+Environment = Literal["development", "staging", "production", "test"]
+Rail = Literal["crypto", "airtm"]
+StellarNetwork = Literal["testnet", "mainnet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The HTTP service."""
+
+    host: str
+    port: int
+    public_base_url: str
+    allowed_origins: tuple[str, ...]
+    log_level: str
+    rate_limit_max: int
+    rate_limit_window_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """PostgreSQL and Redis. An empty URL asks for an embedded server; never so in production."""
+
+    data_dir: Path
+    database_url: Secret[str]
+    direct_url: Secret[str]
+    database_pool_size: int
+    redis_url: Secret[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Our own secrets, all set: given, or derived from the master key."""
+
+    master_key: Secret[str]
+    token_secret: Secret[bytes]
+    token_seconds: int
+    wallet_key: Secret[bytes]
+    wallet_key_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """The rail, the platform's share, and how patient a request is."""
+
+    rail: Rail
+    platform_user_id: str | None
+    platform_fee_basis_points: int
+    saga_inline_wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Airtm:
+    """Airtm, when it is the rail."""
+
+    environment: Literal["sandbox", "production"]
+    api_key: Secret[str]
+    api_secret: Secret[str]
+    webhook_secret: Secret[str]
+    topup_callback_base_url: str
+    topup_success_redirect_url: str
+    topup_cancel_redirect_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrustlessWork:
+    """The Trustless Work API. An empty webhook secret means that its webhooks are refused."""
+
+    api_url: str
+    api_key: Secret[str]
+    webhook_secret: Secret[str]
+    timeout_ms: int
+    requests_per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stellar:
+    """The chain, and the watch for deposits."""
+
+    network: StellarNetwork
+    passphrase: str
+    horizon_url: str
+    friendbot_url: str | None
+    usdc_asset_code: str
+    usdc_issuer: str
+    fee_max_stroops: int
+    deposit_poll_seconds: float
+    monitor_enabled: bool
+    reconciliation_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What the command line talks to."""
+
+    api_url: str
+    api_key: Secret[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration, valid as a whole."""
+
+    environment: Environment
+    server: Server
+    storage: Storage
+    keys: Keys
+    payments: Payments
+    airtm: Airtm | None
+    trustless_work: TrustlessWork
+    stellar: Stellar
+    client: Client
+
+    @property
+    def is_production(self) -> bool:
+        """Real money: nothing is made up, and errors do not show their insides."""
+        return self.environment == "production"
+
+    def with_services(self, database_url: str = "", redis_url: str = "") -> "Settings":
+        """The same settings on embedded servers; an empty URL leaves what is set."""
+        storage = self.storage
+        if database_url:
+            storage = replace(storage, database_url=Secret(database_url), direct_url=Secret(database_url))
+        if redis_url:
+            storage = replace(storage, redis_url=Secret(redis_url))
+        return replace(self, storage=storage)
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the whole configuration. Raises SettingsError with every fault at once."""
+    reader = Reader(environ)
+    environment = cast("Environment", reader.get(the.NODE_ENV))
+    production = environment == "production"
+    server = _server(reader, environment)
+    rail = _rail(reader)
+    stellar = _stellar(reader)
+    settings = Settings(
+        environment=environment,
+        server=server,
+        storage=_storage(reader, production),
+        keys=_keys(reader, production),
+        payments=Payments(
+            rail=rail,
+            platform_user_id=reader.get(the.PLATFORM_USER_ID) or None,
+            platform_fee_basis_points=reader.get(the.PLATFORM_FEE_PERCENT),
+            saga_inline_wait_seconds=reader.get(the.SAGA_INLINE_WAIT_SECONDS),
+        ),
+        airtm=_airtm(reader, server) if rail == "airtm" else None,
+        trustless_work=_trustless_work(reader, production, stellar.network),
+        stellar=stellar,
+        client=Client(
+            reader.get(the.OFFERHUB_API_URL, f"http://localhost:{server.port}"), reader.get(the.OFFERHUB_API_KEY)
+        ),
+    )
+    if reader.faults:
+        raise SettingsError(reader.faults)
+    return settings
+
+
+def derive_key(master_key: str, purpose: str) -> bytes:
+    """32 bytes for one purpose: HKDF-SHA-256 of the master key, without salt. Never change what this returns.
+
+    The purposes in use are `wallet-encryption` and `token-signing`.
+    """
+    info = f"offerhub/v1/{purpose}".encode()
+    return HKDF(algorithm=SHA256(), length=DERIVED_KEY_BYTES, salt=None, info=info).derive(master_key.encode())
+
+
+def _server(reader: Reader, environment: Environment) -> Server:
+    host = "127.0.0.1" if environment in ("development", "test") else "0.0.0.0"  # noqa: S104
+    port = reader.get(the.PORT)
+    return Server(
+        host=reader.get(the.HOST, host),
+        port=port,
+        public_base_url=reader.get(the.PUBLIC_BASE_URL, f"http://localhost:{port}"),
+        allowed_origins=reader.get(the.ALLOWED_ORIGINS),
+        log_level=reader.get(the.LOG_LEVEL, "debug" if reader.get(the.DEBUG) else "info"),
+        rate_limit_max=reader.get(the.RATE_LIMIT_MAX),
+        rate_limit_window_seconds=reader.get(the.RATE_LIMIT_WINDOW_SECONDS),
+    )
+
+
+def _storage(reader: Reader, production: bool) -> Storage:
+    reason = "in production (embedded servers are for development only)"
+    database_url = _expected(reader, the.DATABASE_URL, production, reason)
+    direct_url = reader.get(the.DIRECT_URL) or database_url
+    return Storage(
+        data_dir=reader.get(the.OFFERHUB_DATA_DIR),
+        database_url=Secret(_without_prisma(database_url.reveal())),
+        direct_url=Secret(_without_prisma(direct_url.reveal())),
+        database_pool_size=reader.get(the.DATABASE_POOL_SIZE),
+        redis_url=_expected(reader, the.REDIS_URL, production, reason),
+    )
+
+
+def _without_prisma(url: str) -> str:
+    """A PostgreSQL URL without what only Prisma understands; a schema of one's own stays the search path."""
+    base, _, query = url.partition("?")
+    given = parse_qsl(query, keep_blank_values=True)
+    kept = [(name, value) for name, value in given if name not in PRISMA_PARAMETERS]
+    kept += [("search_path", value) for name, value in given if name == "schema" and value != "public"]
+    return f"{base}?{urlencode(kept, quote_via=quote)}" if kept else base
+
+
+def _keys(reader: Reader, production: bool) -> Keys:
+    master_key = reader.require(the.OFFERHUB_MASTER_KEY, "(openssl rand -base64 32)")
+    text = master_key.reveal()
+    if production and text and len(text) < MASTER_KEY_CHARACTERS_MIN:
+        reader.faults.append(
+            f"{the.OFFERHUB_MASTER_KEY.name} must be at least {MASTER_KEY_CHARACTERS_MIN} characters long in "
+            "production (openssl rand -base64 32)."
+        )
+    token_secret = reader.get(the.OFFERHUB_JWT_SECRET).reveal().encode()
+    wallet_key = reader.get(the.WALLET_ENCRYPTION_KEY)
+    return Keys(
+        master_key=master_key,
+        token_secret=Secret(token_secret or derive_key(text, "token-signing")),
+        token_seconds=reader.get(the.JWT_EXPIRES_IN),
+        wallet_key=wallet_key or Secret(derive_key(text, "wallet-encryption")),
+        wallet_key_version=reader.get(the.OFFERHUB_WALLET_KEY_VERSION),
+    )
+
+
+def _rail(reader: Reader) -> Rail:
+    """The chosen rail; else Airtm when its credentials are there, else the chain."""
+    chosen = reader.get(the.PAYMENT_PROVIDER)
+    if chosen:
+        return cast("Rail", chosen)
+    key, secret = reader.raw(the.AIRTM_API_KEY), reader.raw(the.AIRTM_API_SECRET)
+    if bool(key) != bool(secret):
+        missing, present = (
+            (the.AIRTM_API_KEY, the.AIRTM_API_SECRET) if secret else (the.AIRTM_API_SECRET, the.AIRTM_API_KEY)
+        )
+        reader.faults.append(f"{missing.name} must be set beside {present.name}, or PAYMENT_PROVIDER to crypto.")
+    return "airtm" if key and secret else "crypto"
+
+
+def _airtm(reader: Reader, server: Server) -> Airtm:
+    reason = "for the rail airtm"
+    callback = "http://localhost:3000/topups"
+    if reader.raw(the.PUBLIC_BASE_URL):
+        callback = f"{server.public_base_url}/api/v1/topups"
+    return Airtm(
+        environment=cast("Literal['sandbox', 'production']", reader.get(the.AIRTM_ENV)),
+        api_key=reader.require(the.AIRTM_API_KEY, reason),
+        api_secret=reader.require(the.AIRTM_API_SECRET, reason),
+        webhook_secret=reader.require(the.AIRTM_WEBHOOK_SECRET, f"{reason}: unsigned webhooks could credit money"),
+        topup_callback_base_url=reader.get(the.TOPUP_CALLBACK_BASE_URL, callback),
+        topup_success_redirect_url=reader.get(the.TOPUP_SUCCESS_REDIRECT_URL),
+        topup_cancel_redirect_url=reader.get(the.TOPUP_CANCEL_REDIRECT_URL),
+    )
+
+
+def _trustless_work(reader: Reader, production: bool, network: StellarNetwork) -> TrustlessWork:
+    host = "api" if network == "mainnet" else "dev.api"  # providers.md 4.1
+    return TrustlessWork(
+        api_url=reader.get(the.TRUSTLESS_API_URL, f"https://{host}.trustlesswork.com"),
+        api_key=_expected(reader, the.TRUSTLESS_API_KEY, production, "in production"),
+        webhook_secret=_expected(reader, the.TRUSTLESS_WEBHOOK_SECRET, production, "in production"),
+        timeout_ms=reader.get(the.TRUSTLESS_TIMEOUT_MS),
+        requests_per_minute=reader.get(the.TRUSTLESS_REQUESTS_PER_MINUTE),
+    )
+
+
+def _stellar(reader: Reader) -> Stellar:
+    network = cast("StellarNetwork", reader.get(the.STELLAR_NETWORK))
+    mainnet = network == "mainnet"
+    issuer = reader.get(the.STELLAR_USDC_ISSUER, USDC_ISSUER_MAINNET if mainnet else USDC_ISSUER_TESTNET)
+    passphrase = reader.get(the.STELLAR_NETWORK_PASSPHRASE, PUBLIC_PASSPHRASE if mainnet else TESTNET_PASSPHRASE)
+    if mainnet and issuer == USDC_ISSUER_TESTNET:
+        reader.faults.append("STELLAR_USDC_ISSUER must not be the testnet issuer on mainnet.")
+    if (passphrase == PUBLIC_PASSPHRASE) != mainnet:
+        reader.faults.append("STELLAR_NETWORK_PASSPHRASE must not contradict STELLAR_NETWORK.")
+    if mainnet and reader.raw(the.STELLAR_FRIENDBOT_URL):
+        reader.faults.append("STELLAR_FRIENDBOT_URL must be unset on mainnet, where nobody hands out XLM.")
+    friendbot = reader.get(the.STELLAR_FRIENDBOT_URL, "" if mainnet else "https://friendbot.stellar.org")
+    horizon = "https://horizon.stellar.org" if mainnet else "https://horizon-testnet.stellar.org"
+    return Stellar(
+        network=network,
+        passphrase=passphrase,
+        horizon_url=reader.get(the.STELLAR_HORIZON_URL, horizon),
+        friendbot_url=friendbot or None,
+        usdc_asset_code=reader.get(the.STELLAR_USDC_ASSET_CODE),
+        usdc_issuer=issuer,
+        fee_max_stroops=reader.get(the.STELLAR_FEE_MAX_STROOPS),
+        deposit_poll_seconds=reader.get(the.DEPOSIT_POLL_SECONDS),
+        monitor_enabled=not reader.get(the.DISABLE_BLOCKCHAIN_MONITOR),
+        reconciliation_enabled=reader.get(the.RECONCILIATION_ENABLED),
+    )
+
+
+def _expected(reader: Reader, variable: Variable[Secret[str]], required: bool, reason: str) -> Secret[str]:
+    return reader.require(variable, reason) if required else reader.get(variable)

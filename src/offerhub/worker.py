@@ -1,0 +1,62 @@
+"""What a process does beside answering requests: hand jobs over, run them, sweep sagas, watch for deposits."""
+
+import asyncio
+import contextlib
+import importlib
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import structlog
+
+from offerhub.app import Product
+from offerhub.runtime.leases import Lease, LeaseToken
+from offerhub.runtime.outbox import Relay
+from offerhub.runtime.queue import Queues, Workers
+from offerhub.sagas import engine
+
+CONCURRENCY: Final[Mapping[str, int]] = {engine.QUEUE: 32}
+CLOSE_SECONDS: Final = 10.0
+"""How long running jobs may finish when the process stops; what is left is resumed by another."""
+
+log = structlog.get_logger("offerhub.worker")
+
+
+@contextlib.asynccontextmanager
+async def background(made: Product) -> AsyncIterator[None]:
+    """Run the background work of a process while the block runs; stop it cleanly in the end."""
+    redis_url = made.settings.storage.redis_url.reveal()
+    queues = Queues(redis_url)
+    relay = Relay(made.database, queues)
+
+    async def drive(payload: Mapping[str, Any]) -> None:
+        await made.engine.drive(payload["sagaId"])
+
+    workers = Workers(redis_url, {(engine.QUEUE, engine.JOB): drive}, CONCURRENCY, finish=relay.finish)
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+
+    async def watch(_: LeaseToken) -> None:
+        await made.deposits.watch()
+
+    # The SDK takes a second to import; loading it in a thread now keeps the first signature from stopping the loop.
+    await asyncio.to_thread(importlib.import_module, "offerhub.providers.trustless_work.verify")
+    tasks = [
+        asyncio.create_task(relay.run(), name="outbox relay"),
+        asyncio.create_task(made.engine.sweep_forever(), name="saga sweeper"),
+    ]
+    if made.settings.stellar.monitor_enabled:
+        lease = Lease(made.database, "deposits", holder)
+        tasks.append(asyncio.create_task(lease.hold(watch), name="deposit watcher"))
+    workers.start()
+    log.info("background_started", holder=holder)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await made.engine.stop()
+        await workers.close(CLOSE_SECONDS)
+        await queues.close()
+        log.info("background_stopped", holder=holder)

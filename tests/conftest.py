@@ -1,0 +1,119 @@
+"""What all tests share: real servers, and databases with the current schema.
+
+Without DATABASE_URL and REDIS_URL, servers of our own run for this test run only, one pair for all xdist workers.
+With them (`make test-compat`) those servers are used; the database's user must be allowed to create databases.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from offerhub.runtime.embedded import embedded_services
+from offerhub.runtime.migrations import migrate
+
+TEST_DATA_DIR = "OFFERHUB_TEST_DATA_DIR"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the data folder before the workers start: they inherit it, and share its servers."""
+    if not hasattr(config, "workerinput"):
+        os.environ[TEST_DATA_DIR] = str(new_data_dir())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The workers are gone, and the servers with them."""
+    if not hasattr(config, "workerinput"):
+        remove_data_dir(Path(os.environ.pop(TEST_DATA_DIR)))
+
+
+def new_data_dir() -> Path:
+    """A data folder for servers. Not `tmp_path`: that is private, and as root the servers run as somebody else."""
+    folder = Path(tempfile.mkdtemp(prefix="offerhub-test-"))
+    folder.chmod(0o711)
+    return folder
+
+
+def remove_data_dir(folder: Path) -> None:
+    """Remove a data folder, and the servers' folder that it may point to."""
+    shutil.rmtree((folder / "services").resolve(), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A data folder for servers of one test's own."""
+    folder = new_data_dir()
+    yield folder
+    remove_data_dir(folder)
+
+
+@pytest.fixture(scope="session")
+def server_urls() -> Iterator[tuple[str, str]]:
+    """PostgreSQL and Redis for this run."""
+    database_url = os.environ.get("DATABASE_URL", "")
+    redis_url = os.environ.get("REDIS_URL", "")
+    with embedded_services(
+        Path(os.environ[TEST_DATA_DIR]), durable=False, want_postgres=not database_url, want_redis=not redis_url
+    ) as urls:
+        yield database_url or urls.database_url, redis_url or urls.redis_url
+
+
+@asynccontextmanager
+async def _new_database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
+    name = f"offerhub_test_{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(server_url)
+    try:
+        await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
+        yield with_database(server_url, name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def template_database_url(server_urls: tuple[str, str]) -> AsyncIterator[str]:
+    """The current schema, empty; only to be cloned, never connected to."""
+    async with _new_database(server_urls[0]) as url:
+        await migrate(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+    """A database with the current schema, shared by the tests of one worker."""
+    async with _new_database(server_urls[0], urlsplit(template_database_url).path[1:]) as url:
+        yield url
+
+
+@pytest.fixture
+async def fresh_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+    """A database with the current schema, for one test."""
+    async with _new_database(server_urls[0], urlsplit(template_database_url).path[1:]) as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(server_urls: tuple[str, str]) -> AsyncIterator[str]:
+    """A database without any schema, for one test."""
+    async with _new_database(server_urls[0]) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(server_urls: tuple[str, str], worker_id: str) -> str:
+    """Redis, with a database index of this worker's own."""
+    index = 1 + int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
+    return with_database(server_urls[1], str(index))

@@ -1,0 +1,403 @@
+"""The Trustless Work client: exact bodies, exact numbers, and the error each failure becomes (providers.md 4)."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offerhub.errors import (
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+from offerhub.kernel.clock import ManualClock
+from offerhub.kernel.money import UNITS_PER_CENT, Units
+from offerhub.providers.trustless_work.budget import RequestBudget
+from offerhub.providers.trustless_work.client import SendRejected, SendUnknown, Sent, TrustlessWork
+from offerhub.providers.trustless_work.intents import (
+    ApproveIntent,
+    DeployIntent,
+    DisputeIntent,
+    EscrowTerms,
+    FundIntent,
+    Intent,
+    ReleaseIntent,
+    ResolveIntent,
+    Roles,
+    StatusIntent,
+    read_intent,
+)
+from offerhub.providers.trustless_work.wire import number, percent, read_refusal, units_of
+from offerhub.runtime.http import HttpClient
+
+TERMS = EscrowTerms(
+    engagement_id="ord_1",
+    title="Logo",
+    description="A logo",
+    roles=Roles("GAPPROVER", "GSELLER", "GPLATFORM", "GSIGNER", "GRESOLVER", "GRECEIVER"),
+    amount=Units(8_010_000_000),
+    platform_fee_bps=250,
+    milestones=("Sketch", "Vector"),
+    issuer="GISSUER",
+)
+RELEASE = ReleaseIntent("CESCROW", "GSIGNER")
+
+
+@pytest.fixture
+def trustless(script: Any, http: HttpClient) -> TrustlessWork:
+    return TrustlessWork(http, script.url, "the-key", timeout_seconds=2)
+
+
+def built(xdr: str = "AAAA") -> tuple[int, dict[str, str]]:
+    return 201, {"status": "SUCCESS", "unsignedTransaction": xdr}
+
+
+# -- building ----------------------------------------------------------------------------------------------------
+
+BODIES: list[tuple[Intent, str, dict[str, Any]]] = [
+    (
+        DeployIntent("GSIGNER", TERMS),
+        "/deployer/single-release",
+        {
+            "signer": "GSIGNER",
+            "engagementId": "ord_1",
+            "title": "Logo",
+            "description": "A logo",
+            "roles": {
+                "approver": "GAPPROVER",
+                "serviceProvider": "GSELLER",
+                "platformAddress": "GPLATFORM",
+                "releaseSigner": "GSIGNER",
+                "disputeResolver": "GRESOLVER",
+                "receiver": "GRECEIVER",
+            },
+            "amount": Decimal("801.00"),
+            "platformFee": Decimal("2.5"),
+            "milestones": [{"description": "Sketch"}, {"description": "Vector"}],
+            "trustline": {"address": "GISSUER", "symbol": "USDC"},
+        },
+    ),
+    (
+        FundIntent("CESCROW", "GBUYER", Units(8_010_000_000), TERMS),
+        "/escrow/single-release/fund-escrow",
+        {"contractId": "CESCROW", "signer": "GBUYER", "amount": Decimal("801.00")},
+    ),
+    (
+        StatusIntent("CESCROW", "GSELLER", 1, "completed"),
+        "/escrow/single-release/change-milestone-status",
+        {
+            "contractId": "CESCROW",
+            "milestoneIndex": "1",
+            "newStatus": "completed",
+            "newEvidence": "",
+            "serviceProvider": "GSELLER",
+        },
+    ),
+    (
+        ApproveIntent("CESCROW", "GBUYER", 0),
+        "/escrow/single-release/approve-milestone",
+        {"contractId": "CESCROW", "milestoneIndex": "0", "approver": "GBUYER"},
+    ),
+    (
+        RELEASE,
+        "/escrow/single-release/release-funds",
+        {"contractId": "CESCROW", "releaseSigner": "GSIGNER"},
+    ),
+    (
+        DisputeIntent("CESCROW", "GBUYER"),
+        "/escrow/single-release/dispute-escrow",
+        {"contractId": "CESCROW", "signer": "GBUYER"},
+    ),
+    (
+        ResolveIntent("CESCROW", "GRESOLVER", (("GA", Units(6_000_000_000)), ("GB", Units(100_000)))),
+        "/escrow/single-release/resolve-dispute",
+        {
+            "contractId": "CESCROW",
+            "disputeResolver": "GRESOLVER",
+            "distributions": [
+                {"address": "GA", "amount": Decimal("600.00")},
+                {"address": "GB", "amount": Decimal("0.01")},
+            ],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("intent", "path", "body"), BODIES)
+async def test_what_is_sent_to_build(
+    trustless: TrustlessWork, script: Any, intent: Intent, path: str, body: dict[str, Any]
+) -> None:
+    script.answers[path] = built("unsigned")
+    assert await trustless.build(intent) == "unsigned"
+    (asked,) = script.asked
+    assert (asked.method, asked.headers["x-api-key"]) == ("POST", "the-key")
+    assert asked.headers["content-type"] == "application/json"
+    assert "authorization" not in asked.headers
+    assert json.loads(asked.body, parse_float=Decimal) == body
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ((400, {"message": "nope"}), ProviderError),
+        ((401, {}), ProviderError),
+        ((403, b""), ProviderError),
+        ((404, b"<html>"), ProviderError),
+        ((429, {}), ProviderRateLimited),
+        ((500, {"message": "x"}), ProviderUnavailable),
+        ((502, b"<html>"), ProviderUnavailable),
+        ((200, b"{"), ProviderError),
+        ((200, []), ProviderError),
+        ((200, {"status": "FAILED", "message": "no"}), ProviderError),
+        ((200, {"status": "SUCCESS"}), ProviderError),
+        ((200, {"status": "SUCCESS", "unsignedTransaction": 5}), ProviderError),
+    ],
+)
+async def test_each_failure_to_build_has_its_error(
+    trustless: TrustlessWork, script: Any, answer: Any, error: type[Exception]
+) -> None:
+    script.answers["/escrow/single-release/release-funds"] = answer
+    with pytest.raises(error) as caught:
+        await trustless.build(RELEASE)
+    assert type(caught.value) is error
+
+
+async def test_a_lost_answer_and_an_absent_host(
+    trustless: TrustlessWork, script: Any, http: HttpClient, hang_up: object
+) -> None:
+    script.answers["/escrow/single-release/release-funds"] = (200, hang_up)
+    with pytest.raises(ProviderTimeout):
+        await trustless.build(RELEASE)
+    with pytest.raises(ProviderUnavailable):
+        await TrustlessWork(http, "http://127.0.0.1:9", "k").build(RELEASE)
+
+
+async def test_the_api_s_words_and_the_contract_s_number_are_kept(trustless: TrustlessWork, script: Any) -> None:
+    text = "HostError: Error(Contract, #29) event log"
+    script.answers["/escrow/single-release/release-funds"] = (400, {"statusCode": 400, "message": text})
+    with pytest.raises(ProviderError) as caught:
+        await trustless.build(RELEASE)
+    assert caught.value.details["message"] == text
+    assert caught.value.details["contract_error"] == 29
+    assert caught.value.details["contract_error_name"] == "AlreadyApproved"
+    json.dumps(caught.value.details)
+
+
+async def test_how_long_to_wait_is_passed_on(trustless: TrustlessWork, script: Any) -> None:
+    script.headers["retry-after"] = "7"
+    script.answers["/escrow/single-release/release-funds"] = (429, {})
+    with pytest.raises(ProviderRateLimited) as caught:
+        await trustless.build(RELEASE)
+    assert caught.value.details["retry_after"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "contract_error"),
+    [
+        ({"message": ["a", "b"]}, "a; b", None),
+        ({"message": "Milestone already in dispute"}, "Milestone already in dispute", 13),
+        ({"message": "Escrow not found"}, "Escrow not found", 3),
+        ({"message": "Error(Contract, #999)"}, "Error(Contract, #999)", 999),
+        (None, "raw text", None),
+        ({"error": 1}, "raw text", None),
+    ],
+)
+def test_reasons(body: Any, message: str, contract_error: int | None) -> None:
+    refused = read_refusal(body, "raw text")
+    assert (refused.message, refused.contract_error) == (message, contract_error)
+
+
+# -- sending -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((201, {"status": "SUCCESS", "message": "ok"}), Sent("ok", None)),
+        ((200, {"status": "SUCCESS", "message": "ok", "contractId": "C1"}), Sent("ok", "C1")),
+        ((200, {"status": "FAILED", "message": "tx_bad_seq"}), SendRejected("tx_bad_seq", None)),
+        ((400, {"message": "Error(Contract, #6)"}), SendRejected("Error(Contract, #6)", 6)),
+        ((400, b"text"), SendRejected("text", None)),
+        ((401, {"message": "key"}), SendRejected("key", None)),
+    ],
+)
+async def test_what_an_answer_to_a_submission_says(
+    trustless: TrustlessWork, script: Any, answer: Any, expected: object
+) -> None:
+    script.answers["/helper/send-transaction"] = answer
+    assert await trustless.send("AA==") == expected
+    assert json.loads(script.asked[0].body) == {"signedXdr": "AA=="}
+
+
+@pytest.mark.parametrize("answer", [(500, {}), (504, b""), (429, {}), (200, b"{"), (201, b"")])
+async def test_anything_unclear_is_unknown(trustless: TrustlessWork, script: Any, answer: Any) -> None:
+    script.answers["/helper/send-transaction"] = answer
+    assert isinstance(await trustless.send("AA=="), SendUnknown)
+
+
+async def test_a_lost_submission_is_unknown_and_sent_once(
+    trustless: TrustlessWork, script: Any, http: HttpClient, hang_up: object
+) -> None:
+    script.answers["/helper/send-transaction"] = (200, hang_up)
+    assert isinstance(await trustless.send("AA=="), SendUnknown)
+    assert len(script.asked) == 1
+    assert isinstance(await TrustlessWork(http, "http://127.0.0.1:9", "k").send("AA=="), SendUnknown)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+async def test_balances_are_asked_for_in_twenties(trustless: TrustlessWork, script: Any) -> None:
+    body = b'[{"address": "C1", "balance": 801.1}, {"address": "C2", "balance": 0}]'
+    script.answers["/helper/get-multiple-escrow-balance"] = (200, body)
+    wanted = [f"C{index}" for index in range(21)]
+    assert await trustless.balances(wanted) == {"C1": 8_011_000_000, "C2": 0}
+    assert [len(asked.query) for asked in script.asked] == [20, 1]
+    assert script.asked[1].query == [("addresses[]", "C20")]
+    assert await trustless.balances([]) == {}
+
+
+@pytest.mark.parametrize("body", [b"[{}]", b"7", b'[{"address": "C", "balance": -1}]', b'[["C", 1]]'])
+async def test_balances_in_another_form_are_refused(trustless: TrustlessWork, script: Any, body: bytes) -> None:
+    script.answers["/helper/get-multiple-escrow-balance"] = (200, body)
+    with pytest.raises(ProviderError):
+        await trustless.balances(["C1"])
+
+
+async def test_an_escrow_of_the_index(trustless: TrustlessWork, script: Any) -> None:
+    row = {
+        "contractId": "C1",
+        "engagementId": "ord_1",
+        "amount": 801,
+        "balance": 801,
+        "flags": {"disputed": True},
+        "milestones": [{"status": "completed", "approved": True}, {"description": "x"}],
+    }
+    script.answers["/helper/get-escrow-by-contract-ids"] = (200, [row | {"contractId": "C0"}, row])
+    found = await trustless.escrow("C1")
+    assert found is not None
+    assert (found.contract_id, found.amount, found.balance) == ("C1", 8_010_000_000, 8_010_000_000)
+    assert (found.disputed, found.released, found.resolved) == (True, False, False)
+    assert found.milestones == (("completed", True), ("", False))
+    assert script.asked[0].query == [("contractIds[]", "C1"), ("validateOnChain", "true")]
+    assert await trustless.escrow("C9") is None
+    script.answers["/helper/get-escrow-by-contract-ids"] = (400, {"message": "Escrow not found"})
+    assert await trustless.escrow("C1") is None
+    script.answers["/helper/get-escrow-by-contract-ids"] = (400, {"message": "bad contractIds"})
+    with pytest.raises(ProviderError):
+        await trustless.escrow("C1")
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 10**12).map(lambda cents: cents * UNITS_PER_CENT))
+def test_amounts_go_out_and_come_back_whole(units: int) -> None:
+    text = msgspec.json.encode(number(units))
+    assert units_of(json.loads(text, parse_float=Decimal)) == units
+
+
+@pytest.mark.parametrize("units", [0, -100_000, 1, 99_999])
+def test_only_whole_cents_go_out(units: int) -> None:
+    with pytest.raises(AssertionError):
+        number(units)
+
+
+@pytest.mark.parametrize(
+    ("bps", "text"), [(0, b"0"), (500, b"5"), (250, b"2.5"), (1, b"0.01"), (30, b"0.3"), (1000, b"10")]
+)
+def test_basis_points_as_percent(bps: int, text: bytes) -> None:
+    assert msgspec.json.encode(percent(bps)) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "units"),
+    [(5, 50_000_000), (Decimal("1E-7"), 1), (Decimal("1.50000000000"), 15_000_000), ("0.1", 1_000_000)],
+)
+def test_amounts_that_are_read(value: Any, units: int) -> None:
+    assert units_of(value) == units
+
+
+@pytest.mark.parametrize(
+    "value",
+    [True, None, 1.5, -1, Decimal("1E-8"), Decimal("NaN"), Decimal("1E+999999999"), "1e3", "", "\u0661", [1]],
+)
+def test_amounts_that_are_not(value: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - AmountError or ValueError, whichever sees it first
+        units_of(value)
+
+
+# -- intents -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: FundIntent("C", "G", Units(1), TERMS),
+        lambda: FundIntent("C", "G", Units(0), TERMS),
+        lambda: ResolveIntent("C", "G", ()),
+        lambda: ResolveIntent("C", "G", (("GA", Units(150_000)),)),
+        lambda: ResolveIntent("C", "G", (("GA", Units(100_000)), ("GA", Units(100_000)))),
+        lambda: msgspec.structs.replace(TERMS, amount=Units(123)),
+        lambda: msgspec.structs.replace(TERMS, milestones=()),
+        lambda: msgspec.structs.replace(TERMS, milestones=("x",) * 11),
+        lambda: msgspec.structs.replace(TERMS, title=""),
+        lambda: msgspec.structs.replace(TERMS, title="x" * 101),
+        lambda: msgspec.structs.replace(TERMS, description=""),
+        lambda: msgspec.structs.replace(TERMS, description="x" * 501),
+        lambda: msgspec.structs.replace(TERMS, platform_fee_bps=10_000),
+        lambda: msgspec.structs.replace(TERMS, platform_fee_bps=-1),
+    ],
+)
+def test_an_intent_that_cannot_work_is_not_made(build: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
+        build()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"kind": "steal"},
+        {"kind": "release", "contract_id": "C"},
+        {"kind": "release", "contract_id": "C", "signer": "G", "more": 1},
+        {"kind": "resolve", "contract_id": "C", "signer": "G", "distributions": [["GA", 1]]},
+    ],
+)
+def test_what_is_not_a_stored_intent_is_refused(value: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        read_intent(value)
+
+
+# -- budget ------------------------------------------------------------------------------------------------------
+
+
+async def test_no_window_ever_holds_more_than_the_budget() -> None:
+    clock = ManualClock()
+    budget = RequestBudget(clock, requests_max=3, window_seconds=60)
+    sent = []
+    for pause in (0, 10, 10, 0, 0, 0, 45, 0):
+        clock.advance(pause)
+        await budget.take()
+        sent.append(clock.monotonic())
+    assert sent[:3] == [0, 10, 20]
+    assert sent[3:6] == [60, 70, 80]
+    assert all(later - earlier >= 60 for earlier, later in zip(sent, sent[3:], strict=False))
+
+
+async def test_every_request_counts(script: Any, http: HttpClient) -> None:
+    clock = ManualClock()
+    budget = RequestBudget(clock, requests_max=2)
+    trustless = TrustlessWork(http, script.url, "k", budget=budget)
+    script.answers["/helper/send-transaction"] = (500, {})
+    script.answers["/helper/get-multiple-escrow-balance"] = (200, [])
+    await trustless.send("AA==")
+    await trustless.balances(["C1"])
+    assert clock.monotonic() == 0
+    await trustless.balances(["C1"])
+    assert clock.monotonic() == 60
