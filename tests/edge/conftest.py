@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from asgi_client import Client
 from edge_fixture import Stage
 
+from asgi_client import Client
 from offerhub.runtime.database import Database
 
 

@@ -38,17 +38,17 @@ class CreateApiKey(Body):
 
     name: Name | None = None
     scopes: Annotated[list[ScopeName], Meta(max_length=SCOPES_MAX)] = field(default_factory=list)
-    userId: str | None = None  # noqa: N815 - the wire's name
-    marketplaceId: str | None = None  # noqa: N815 - the wire's name
+    userId: str | None = None
+    marketplaceId: str | None = None
     marketplace_id: str | None = None
-    expiresAt: Moment | None = None  # noqa: N815 - the wire's name
+    expiresAt: Moment | None = None
     ttl: KeySeconds | None = None
 
 
 class ListApiKeys(PageQuery):
     """Which keys to list."""
 
-    userId: str | None = None  # noqa: N815 - the wire's name
+    userId: str | None = None
 
 
 class IssueToken(Body):

@@ -17,7 +17,7 @@ GRANTING_SCOPES: Final = frozenset({"*", "admin"})
 
 SECRET_BYTES: Final = 24
 API_KEY_NAME_DEFAULT: Final = "API key"
-TOKEN_PREFIX: Final = "ohk_tok_"  # noqa: S105 - a format, not a secret
+TOKEN_PREFIX: Final = "ohk_tok_"
 
 _API_KEY = re.compile(r"ohk_(?:live|test)_(?P<id>key_[0-9A-Za-z]{32})_[0-9a-f]{48}", re.ASCII)
 

@@ -38,7 +38,7 @@ def _marketplace(row: Row) -> Marketplace:
 
 async def find_key(tx: Tx, key_id: str) -> ApiKey | None:
     """The key with this id, in whatever marketplace; for authentication."""
-    row = await tx.row(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE id = $1", key_id)  # noqa: S608 - constant
+    row = await tx.row(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE id = $1", key_id)
     return None if row is None else _key(row)
 
 
@@ -47,7 +47,7 @@ async def get_key(
 ) -> ApiKey | None:
     """The marketplace's key; with a user, only when it is bound to that user."""
     sql = (
-        f"SELECT {_KEY_COLUMNS} FROM api_keys"  # noqa: S608 - constant
+        f"SELECT {_KEY_COLUMNS} FROM api_keys"
         " WHERE id = $1 AND marketplace_id = $2 AND ($3::text IS NULL OR user_id = $3)"
     )
     row = await tx.row(sql + (" FOR UPDATE" if for_update else ""), key_id, marketplace_id, user_id)
@@ -69,7 +69,7 @@ async def insert_key(
     """Store a new key. Raises UserNotFound when it is bound to a user whom the marketplace does not have."""
     try:
         row = await tx.one(
-            "INSERT INTO api_keys"  # noqa: S608 - constant
+            "INSERT INTO api_keys"
             " (id, marketplace_id, name, secret_hash, last4, scopes, user_id, expires_at)"
             f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {_KEY_COLUMNS}",
             key_id,
@@ -93,7 +93,7 @@ async def list_keys(
 ) -> Page:
     """One page of the marketplace's keys, newest first; `bound_to` narrows to what a bound caller may see."""
     filters = {"user_id": user_id, "user_id = ?": bound_to}
-    select = f"SELECT {_KEY_COLUMNS} FROM api_keys"  # noqa: S608 - constant
+    select = f"SELECT {_KEY_COLUMNS} FROM api_keys"
     found = await paging.fetch(tx, marketplace_id, select, "api_keys", filters, query)
     return Page([_key(row) for row in found.items], found.next_cursor)
 
@@ -101,7 +101,7 @@ async def list_keys(
 async def revoke_key(tx: Tx, key_id: str) -> ApiKey:
     """Revoke a key now. The caller holds its lock."""
     row = await tx.one(
-        "UPDATE api_keys SET revoked_at = clock_timestamp()"  # noqa: S608 - constant
+        "UPDATE api_keys SET revoked_at = clock_timestamp()"
         f" WHERE id = $1 AND revoked_at IS NULL RETURNING {_KEY_COLUMNS}",
         key_id,
     )

@@ -62,7 +62,7 @@ class HoldBody(Body, kw_only=True):
     """The body of the operations on a reservation: `orderId`, or the SDK's `reference`, names it."""
 
     amount: str
-    orderId: str | None = None  # noqa: N815 - wire name
+    orderId: str | None = None
     reference: str | None = None
     currency: str | None = None
     description: str | None = None
@@ -71,5 +71,5 @@ class HoldBody(Body, kw_only=True):
 class ReleaseBody(HoldBody, kw_only=True):
     """The body of release: `sellerId`, or the SDK's `recipientId`, receives the money."""
 
-    sellerId: str | None = None  # noqa: N815 - wire name
-    recipientId: str | None = None  # noqa: N815 - wire name
+    sellerId: str | None = None
+    recipientId: str | None = None

@@ -88,7 +88,7 @@ def prove_command(*, as_json: bool = False) -> None:
     with services(settings_of(environment())) as settings:
         run(check(settings))
     if as_json:
-        print(json.dumps(found[0].wire(), indent=2))  # noqa: T201
+        print(json.dumps(found[0].wire(), indent=2))
     else:
         show_proof(found[0], Console())
     if not found[0].holds:

@@ -48,11 +48,13 @@ def _stop(child: "subprocess.Popen[str]") -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
 
 
 def sandbox_info(base_url: str) -> dict[str, Any]:
     """What a running sandbox says of itself."""
-    with urllib.request.urlopen(f"{base_url}/_sim/info", timeout=10) as answer:  # noqa: S310 - our own child
+    with urllib.request.urlopen(f"{base_url}/_sim/info", timeout=10) as answer:
         info: dict[str, Any] = json.load(answer)
         return info
 
@@ -86,8 +88,8 @@ def sandbox(*, port: int = 4010, ledger_seconds: float = 1.0, state_file: Path |
     state_file
         Keep the ledger in this file, so that it survives a restart.
     """
-    from offerhub.sandbox.options import SandboxOptions  # noqa: PLC0415 - loads stellar-sdk
-    from offerhub.sandbox.server import main  # noqa: PLC0415
+    from offerhub.sandbox.options import SandboxOptions
+    from offerhub.sandbox.server import main
 
     main(SandboxOptions(port=port, ledger_seconds=ledger_seconds, state_file=state_file))
 
@@ -111,8 +113,8 @@ def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1
     state_file = data_dir / "sandbox.log"
     with sandbox_process(ledger_seconds=ledger_seconds, state_file=state_file, port=sandbox_port) as pointed:
         settings = settings_of(given | pointed)
-        print(f"sandbox at {pointed['OFFERHUB_SANDBOX_URL']}", flush=True)  # noqa: T201
-        print(f"master key in {data_dir / 'master.key'}", flush=True)  # noqa: T201
+        print(f"sandbox at {pointed['OFFERHUB_SANDBOX_URL']}", flush=True)
+        print(f"master key in {data_dir / 'master.key'}", flush=True)
         with services(settings) as running:
             run(serve_with(running))
 

@@ -34,7 +34,7 @@ class _Server(uvicorn.Server):
         """Begin to listen."""
         await super().startup(sockets)
         if self.started:
-            print(self._ready, flush=True)  # noqa: T201 - the line that a supervisor waits for
+            print(self._ready, flush=True)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -104,7 +104,7 @@ async def _worker(settings: Settings) -> None:
     async with product(settings) as made:
         await made.bootstrap()
         async with background(made):
-            print("offerhub worker ready", flush=True)  # noqa: T201 - the line that a supervisor waits for
+            print("offerhub worker ready", flush=True)
             await stop.wait()
 
 
@@ -118,9 +118,9 @@ async def _bootstrap(settings: Settings) -> None:
     await prepare(settings)
     async with product(settings) as made:
         for wallet in await made.bootstrap():
-            print(f"{wallet.purpose} wallet {wallet.public_key} {wallet.status}")  # noqa: T201
+            print(f"{wallet.purpose} wallet {wallet.public_key} {wallet.status}")
             if made.network.friendbot_url is None and wallet.status == "PENDING":
-                print("  send XLM to this address; the service then adds its USDC trustline")  # noqa: T201
+                print("  send XLM to this address; the service then adds its USDC trustline")
 
 
 def bootstrap() -> None:

@@ -56,17 +56,17 @@ class Dispute:
 class OpenDispute(Body, kw_only=True):
     """The body of POST /orders/{id}/resolution/dispute; an `orderId` must be the path's."""
 
-    openedBy: Party  # noqa: N815 - wire name
+    openedBy: Party
     reason: Reason
     evidence: list[str] | None = None
-    orderId: str | None = None  # noqa: N815 - wire name
+    orderId: str | None = None
 
 
 class AssignDispute(Body, kw_only=True):
     """The body of assign; `agentId` is an alias of `assignedTo`."""
 
-    assignedTo: str | None = None  # noqa: N815 - wire name
-    agentId: str | None = None  # noqa: N815 - wire name
+    assignedTo: str | None = None
+    agentId: str | None = None
     notes: str | None = None
 
 
@@ -74,8 +74,8 @@ class ResolveDispute(Body, kw_only=True):
     """The body of resolve; a SPLIT needs both amounts."""
 
     decision: Decision
-    releaseAmount: str | None = None  # noqa: N815 - wire name
-    refundAmount: str | None = None  # noqa: N815 - wire name
+    releaseAmount: str | None = None
+    refundAmount: str | None = None
     release_amount: str | None = None
     refund_amount: str | None = None
     note: str | None = None
@@ -84,6 +84,6 @@ class ResolveDispute(Body, kw_only=True):
 class ListDisputes(Body, kw_only=True):
     """Filters of GET /disputes."""
 
-    orderId: str | None = None  # noqa: N815 - wire name
+    orderId: str | None = None
     status: Literal["OPEN", "UNDER_REVIEW", "RESOLVED"] | None = None
-    openedBy: Party | None = None  # noqa: N815 - wire name
+    openedBy: Party | None = None

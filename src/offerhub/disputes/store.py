@@ -40,7 +40,7 @@ async def insert(tx: Tx, marketplace_id: str, order_id: str, opened: OpenDispute
         f"""
         INSERT INTO disputes (id, marketplace_id, order_id, opened_by, reason, evidence)
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         new_id("dsp"),
         marketplace_id,
         order_id,
@@ -54,7 +54,7 @@ async def insert(tx: Tx, marketplace_id: str, order_id: str, opened: OpenDispute
 async def get(tx: Tx, marketplace_id: str, dispute_id: str) -> Dispute | None:
     """The dispute, within its marketplace."""
     row = await tx.row(
-        f"SELECT {_COLUMNS} FROM disputes WHERE marketplace_id = $1 AND id = $2",  # noqa: S608 - constant columns
+        f"SELECT {_COLUMNS} FROM disputes WHERE marketplace_id = $1 AND id = $2",
         marketplace_id,
         dispute_id,
     )
@@ -64,7 +64,7 @@ async def get(tx: Tx, marketplace_id: str, dispute_id: str) -> Dispute | None:
 async def of_orders(tx: Tx, order_ids: Sequence[str]) -> list[Dispute]:
     """The disputes of some orders."""
     rows = await tx.rows(
-        f"SELECT {_COLUMNS} FROM disputes WHERE order_id = ANY($1::text[])",  # noqa: S608 - constant columns
+        f"SELECT {_COLUMNS} FROM disputes WHERE order_id = ANY($1::text[])",
         list(order_ids),
     )
     return [_dispute(row) for row in rows]
@@ -78,7 +78,7 @@ async def find(tx: Tx, marketplace_id: str, query: ListDisputes) -> list[Dispute
         WHERE marketplace_id = $1 AND ($2::text IS NULL OR order_id = $2) AND ($3::text IS NULL OR status = $3)
             AND ($4::text IS NULL OR opened_by = $4)
         ORDER BY id DESC LIMIT $5
-        """,  # noqa: S608 - constant columns
+        """,
         marketplace_id,
         query.orderId,
         query.status,
@@ -94,7 +94,7 @@ async def assign(tx: Tx, dispute_id: str, assigned_to: str) -> Dispute | None:
         f"""
         UPDATE disputes SET status = 'UNDER_REVIEW', assigned_to = $2
         WHERE id = $1 AND status = 'OPEN' RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         dispute_id,
         assigned_to,
     )
@@ -108,7 +108,7 @@ async def decide(tx: Tx, dispute_id: str, decision: Decision, note: str | None, 
         UPDATE disputes SET status = 'RESOLVED', resolution_decision = $2, decision_note = $3, release_amount = $4,
             refund_amount = $5, resolved_at = clock_timestamp()
         WHERE id = $1 AND status = 'UNDER_REVIEW' RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         dispute_id,
         decision,
         note,

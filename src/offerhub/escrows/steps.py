@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from offerhub.errors import EscrowFundingFailed, ProviderError, Refusal, StellarNetworkError, WalletShortfall
+from offerhub.errors import EscrowFundingFailed, ProviderError, Refusal
 from offerhub.escrows import store
 from offerhub.kernel.clock import Clock
-from offerhub.kernel.money import format_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.trustless_work.client import TrustlessWork
 from offerhub.providers.trustless_work.intents import (
@@ -22,7 +21,7 @@ from offerhub.providers.trustless_work.intents import (
 )
 from offerhub.runtime.database import Tx
 from offerhub.sagas.chain import Approved, Chain, ChainCall
-from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Unavailable, Unknown
+from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Unknown
 
 NAMES: Final[Mapping[str, str]] = {
     "deploy": "deploy_escrow",
@@ -60,7 +59,7 @@ class Contracts:
 
     def _approve(self, xdr: str, intent: Intent) -> Approved:
         # stellar-sdk takes a second to import; only processes that sign pay for it.
-        from offerhub.providers.trustless_work.verify import verify  # noqa: PLC0415
+        from offerhub.providers.trustless_work.verify import verify
 
         verified = verify(
             xdr,
@@ -134,34 +133,3 @@ class ContractStep:
 def contract_steps(contracts: Contracts, intents: list[dict[str, Any]]) -> list[ContractStep]:
     """The steps for intents as a saga's input stores them."""
     return [ContractStep(contracts, read_intent(intent)) for intent in intents]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckBacking:
-    """A wallet must hold on the chain what is about to leave it: a manual credit alone backs nothing."""
-
-    horizon: Horizon
-    address: str
-    amount: int
-    name: str = "check_backing"
-
-    async def attempt(self, saga: Saga, position: int) -> Outcome:
-        """Read the wallet's balance on the chain."""
-        try:
-            account = await self.horizon.account(self.address)
-        except StellarNetworkError as error:
-            return Unavailable(error)
-        held = 0 if account is None or account.usdc is None else int(account.usdc)
-        if held < self.amount:
-            shortfall = WalletShortfall(
-                requested=format_amount(self.amount),
-                available=format_amount(held),
-                shortfall=format_amount(self.amount - held),
-                address=self.address,
-                currency="USD",
-            )
-            return Refused(shortfall)
-        return Settled({"held": held})
-
-    async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
-        """Nothing to write: it was a look."""

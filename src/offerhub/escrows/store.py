@@ -52,7 +52,7 @@ async def insert(
         f"""
         INSERT INTO escrows (id, marketplace_id, order_id, amount, platform_fee_bps, terms, roles)
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         new_id("esc"),
         marketplace_id,
         order_id,
@@ -67,7 +67,7 @@ async def insert(
 async def of_order(tx: Tx, order_id: str) -> Escrow | None:
     """The order's escrow. The order has been read within its marketplace before."""
     row = await tx.row(
-        f"SELECT {_COLUMNS} FROM escrows WHERE order_id = $1",  # noqa: S608 - constant columns
+        f"SELECT {_COLUMNS} FROM escrows WHERE order_id = $1",
         order_id,
     )
     return None if row is None else _escrow(row)
@@ -76,7 +76,7 @@ async def of_order(tx: Tx, order_id: str) -> Escrow | None:
 async def of_orders(tx: Tx, order_ids: Sequence[str]) -> dict[str, Escrow]:
     """Order id to escrow, for those orders that have one."""
     rows = await tx.rows(
-        f"SELECT {_COLUMNS} FROM escrows WHERE order_id = ANY($1::text[])",  # noqa: S608 - constant columns
+        f"SELECT {_COLUMNS} FROM escrows WHERE order_id = ANY($1::text[])",
         list(order_ids),
     )
     return {row["order_id"]: _escrow(row) for row in rows}
@@ -92,7 +92,7 @@ async def move(tx: Tx, escrow_id: str, to: str, sources: Sequence[str] | None = 
             released_at = CASE WHEN $2 = 'RELEASED' THEN clock_timestamp() ELSE released_at END,
             refunded_at = CASE WHEN $2 = 'REFUNDED' THEN clock_timestamp() ELSE refunded_at END
         WHERE id = $1 AND status = ANY($3::text[]) RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         escrow_id,
         to,
         allowed,
@@ -108,7 +108,7 @@ async def deployed(tx: Tx, escrow_id: str, contract_id: str, tx_hash: str) -> Es
         f"""
         UPDATE escrows SET status = 'CREATED', contract_id = $2, tx_hash = $3
         WHERE id = $1 AND status = 'CREATING' RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         escrow_id,
         contract_id,
         tx_hash,

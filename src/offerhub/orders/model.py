@@ -116,8 +116,8 @@ class CreateOrder(Body, kw_only=True):
     title: str
     buyer_id: str | None = None
     seller_id: str | None = None
-    buyerId: str | None = None  # noqa: N815 - wire name
-    sellerId: str | None = None  # noqa: N815 - wire name
+    buyerId: str | None = None
+    sellerId: str | None = None
     client_order_ref: str | None = None
     currency: str | None = None
     description: str | None = None
@@ -136,21 +136,21 @@ class CancelBody(Body, kw_only=True):
     """The body of cancel."""
 
     reason: str | None = None
-    canceledBy: str | None = None  # noqa: N815 - wire name
+    canceledBy: str | None = None
 
 
 class ReleaseBody(Body, kw_only=True):
     """The body of release."""
 
     reason: str | None = None
-    requestedBy: str | None = None  # noqa: N815 - wire name
+    requestedBy: str | None = None
 
 
 class RefundBody(Body, kw_only=True):
     """The body of refund; a reason is required."""
 
     reason: str
-    requestedBy: str | None = None  # noqa: N815 - wire name
+    requestedBy: str | None = None
 
 
 class ListOrders(PageQuery, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from offerhub.errors import InternalError, Refusal
 from offerhub.escrows import service as escrows
-from offerhub.escrows.steps import CheckBacking, Contracts, contract_steps
+from offerhub.escrows.steps import Contracts, contract_steps
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
 from offerhub.kernel.clock import to_wire
@@ -18,6 +18,7 @@ from offerhub.orders.resolution import REFUND, RELEASE
 from offerhub.orders.service import DEPLOY, FUND
 from offerhub.runtime.database import Tx
 from offerhub.sagas.model import Facts, Saga, Step
+from offerhub.wallets.steps import CheckBacking
 
 
 class Deploy:

@@ -79,7 +79,7 @@ async def insert(tx: Tx, marketplace_id: str, new: NewOrder) -> Order | None:
             description, metadata)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (marketplace_id, client_order_ref) DO NOTHING RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         new_id("ord"),
         marketplace_id,
         new.client_order_ref,
@@ -111,7 +111,7 @@ async def by_client_ref(tx: Tx, marketplace_id: str, client_order_ref: str) -> O
     """The order with the client's reference; there must be one."""
     return _order(
         await tx.one(
-            f"SELECT {_COLUMNS} FROM orders WHERE marketplace_id = $1 AND client_order_ref = $2",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM orders WHERE marketplace_id = $1 AND client_order_ref = $2",
             marketplace_id,
             client_order_ref,
         )
@@ -121,7 +121,7 @@ async def by_client_ref(tx: Tx, marketplace_id: str, client_order_ref: str) -> O
 async def get(tx: Tx, marketplace_id: str, order_id: str, *, lock: bool = False) -> Order | None:
     """The order, within its marketplace; locked against other changes until the transaction ends if asked."""
     row = await tx.row(
-        f"SELECT {_COLUMNS} FROM orders WHERE marketplace_id = $1 AND id = $2"  # noqa: S608 - constant columns
+        f"SELECT {_COLUMNS} FROM orders WHERE marketplace_id = $1 AND id = $2"
         + (" FOR NO KEY UPDATE" if lock else ""),
         marketplace_id,
         order_id,
@@ -138,7 +138,7 @@ async def move(
         UPDATE orders SET status = $2, final_status = coalesce($4, final_status),
             closed_at = CASE WHEN $2 = 'CLOSED' THEN clock_timestamp() ELSE closed_at END
         WHERE id = $1 AND status = ANY($3::text[]) RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         order_id,
         to,
         list(sources),
@@ -152,7 +152,7 @@ async def milestones(tx: Tx, order_ids: Sequence[str]) -> list[Milestone]:
     rows = await tx.rows(
         f"""
         SELECT {_MILESTONE} FROM milestones WHERE order_id = ANY($1::text[]) ORDER BY order_id, position
-        """,  # noqa: S608 - constant columns
+        """,
         list(order_ids),
     )
     return [_milestone(row) for row in rows]
@@ -164,7 +164,7 @@ async def complete_milestone(tx: Tx, order_id: str, ref: str) -> Milestone | Non
         f"""
         UPDATE milestones SET status = 'COMPLETED', completed_at = clock_timestamp()
         WHERE order_id = $1 AND milestone_ref = $2 AND status = 'OPEN' RETURNING {_MILESTONE}
-        """,  # noqa: S608 - constant columns
+        """,
         order_id,
         ref,
     )
@@ -179,5 +179,5 @@ async def page(tx: Tx, marketplace_id: str, query: ListOrders) -> Page:
         filters["(buyer_id = (?::text[])[1] OR seller_id = (?::text[])[2])"] = parties
     else:
         filters |= {"buyer_id": query.buyer_id, "seller_id": query.seller_id}
-    found = await fetch(tx, marketplace_id, f"SELECT {_COLUMNS} FROM orders", "orders", filters, query)  # noqa: S608
+    found = await fetch(tx, marketplace_id, f"SELECT {_COLUMNS} FROM orders", "orders", filters, query)
     return Page([_order(row) for row in found.items], found.next_cursor)

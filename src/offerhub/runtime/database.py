@@ -7,6 +7,7 @@ outside their transaction, and never wait for the network. The pool runs no rese
 """
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,6 +22,9 @@ RETRY_ATTEMPTS_MAX: Final = 8
 RETRY_BASE_SECONDS: Final = 0.005
 STATEMENT_TIMEOUT_SECONDS: Final = 30
 POOL_SIZE_DEFAULT: Final = 12
+
+UNREACHABLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What a use case raises when the database cannot be used; a loop waits and tries again."""
 
 
 class StatementHook(Protocol):
@@ -40,9 +44,7 @@ class Tx:
 
     __slots__ = ("_connection", "_hook")
 
-    def __init__(
-        self, connection: "asyncpg.pool.PoolConnectionProxy[Row]", hook: StatementHook | None
-    ) -> None:
+    def __init__(self, connection: "asyncpg.pool.PoolConnectionProxy[Row]", hook: StatementHook | None) -> None:
         self._connection = connection
         self._hook = hook
 
@@ -95,7 +97,7 @@ class Tx:
         self._after(sql)
 
 
-class _Connection(asyncpg.Connection):  # type: ignore[type-arg]
+class _Connection(asyncpg.Connection):
     """A connection without session state, which therefore needs no reset between uses."""
 
     def get_reset_query(self) -> str:
@@ -107,6 +109,27 @@ async def _prepare(connection: "asyncpg.Connection[Row]") -> None:
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=_encode_json, decoder=json.loads, format="text"
         )
+
+
+async def _roll_back(connection: "asyncpg.pool.PoolConnectionProxy[Row]") -> None:
+    """End a transaction that failed. A connection that cannot even do that must not be used again."""
+    try:
+        await connection.execute("ROLLBACK")
+    except UNREACHABLE:
+        # The pool may have taken a cancelled caller's connection back already; then there is nothing to end.
+        with contextlib.suppress(asyncpg.InterfaceError):
+            connection.terminate()
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError when this task has been cancelled and a library has swallowed it.
+
+    A loop that runs until it is cancelled calls this once a turn: on Python 3.11 `asyncio.wait_for`, which drivers
+    use inside, may drop a cancellation that arrives together with its result.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _encode_json(value: Any) -> str:
@@ -162,18 +185,17 @@ class Database:
                 if attempt == RETRY_ATTEMPTS_MAX - 1:
                     raise
                 # Jitter keeps the losers of one collision from meeting again.
-                await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * (0.5 + random.random()))  # noqa: S311
+                await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * (0.5 + random.random()))
         raise AssertionError("unreachable")
 
     async def _once(self, begin: str, use_case: Callable[[Tx], Awaitable[T]]) -> T:
         async with self._pool.acquire() as connection:
             tx = Tx(connection, self.hook)
-            await tx.execute(begin)
             try:
+                await tx.execute(begin)
                 result = await use_case(tx)
             except BaseException:
-                if not connection.is_closed():
-                    await asyncio.shield(connection.execute("ROLLBACK"))
+                await asyncio.shield(_roll_back(connection))
                 raise
             await tx.execute("COMMIT")
             return result

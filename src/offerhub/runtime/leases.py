@@ -12,10 +12,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
 import structlog
 
-from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -25,9 +24,6 @@ POLL_SECONDS_MAX: Final = 1.0
 POLL_SECONDS_MIN: Final = 0.02
 REST_SECONDS: Final = 1.0
 """The pause after work that returned or failed, so that a defect cannot spin."""
-
-UNREACHABLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-"""What a database that is away raises (a time-out is an OSError)."""
 
 # Reading comes first so that waiting replicas write nothing, not even a row lock.
 _TAKE = """
@@ -48,17 +44,6 @@ UPDATE leases SET held_until = clock_timestamp() + make_interval(secs => $3) WHE
 """
 _RELEASE = "UPDATE leases SET held_until = clock_timestamp() WHERE name = $1 AND token = $2"
 _FENCE = "SELECT FROM leases WHERE name = $1 AND token = $2 FOR SHARE"
-
-
-def heed_cancellation() -> None:
-    """Raise CancelledError if the running task was cancelled and a library swallowed it.
-
-    In Python 3.11 `asyncio.wait_for`, which drivers use, drops a cancellation that comes together with the result.
-    A loop that runs until it is cancelled must ask after each call of a driver, or it may never stop.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 class LeaseLost(Exception):

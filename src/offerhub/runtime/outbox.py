@@ -22,8 +22,7 @@ from typing import Any, Final
 
 import structlog
 
-from offerhub.runtime.database import Database
-from offerhub.runtime.leases import UNREACHABLE, heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, heed_cancellation
 from offerhub.runtime.queue import Queues, QueueUnavailable
 
 log = structlog.stdlib.get_logger(__name__)

@@ -38,7 +38,7 @@ async def fetch(
     if query.cursor is not None:
         args.append(query.cursor)
         clauses.append(f"{table}.id < ${len(args)}")
-        known = f"SELECT FROM {table} WHERE id = $1 AND marketplace_id = $2"  # noqa: S608 - constants, see docstring
+        known = f"SELECT FROM {table} WHERE id = $1 AND marketplace_id = $2"
         if await tx.row(known, query.cursor, marketplace_id) is None:
             raise invalid_field("cursor", "cursor must be the nextCursor of an earlier page")
     args.append(limit + 1)

@@ -93,7 +93,7 @@ class Queues:
         A job id must not be a bare number nor contain a colon (BullMQ's own rule).
         """
         # The jitter is drawn per job, so that a Node worker, too, spreads the jobs that failed together.
-        backoff_ms = round(BACKOFF_SECONDS * 1000 * random.uniform(0.5, 1.5))  # noqa: S311
+        backoff_ms = round(BACKOFF_SECONDS * 1000 * random.uniform(0.5, 1.5))
         options = {
             "jobId": job_id,
             "delay": round(delay_seconds * 1000),
@@ -189,7 +189,7 @@ class Workers:
                 _, left = await asyncio.wait(left, timeout=FETCH_GRACE_SECONDS)
             if not left:
                 return
-            # A cancellation may have been swallowed by a driver (see `leases.heed_cancellation`).
+            # A cancellation may have been swallowed by a driver (see `database.heed_cancellation`).
             for worker in workers:
                 worker.cancelProcessing()
         log.error("queue.not_closed", tasks=len(left))
@@ -212,7 +212,7 @@ class Workers:
                 await client.aclose()
             failures += 1
             wait_seconds = min(0.1 * 2 ** min(failures, 10), RECONNECT_SECONDS_MAX)
-            await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+            await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))
 
     async def _work(self, queue: str, client: "redis.Redis") -> None:
         async def process(job: Job, _: str) -> None:

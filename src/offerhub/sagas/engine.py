@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-import asyncpg
 import structlog
 
 from offerhub.errors import InternalError, Refusal, revive
@@ -20,7 +19,7 @@ from offerhub.events import journal
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import Actor
-from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
 from offerhub.sagas import store
 from offerhub.sagas.model import Facts, NotYet, Outcome, Plan, Refused, Saga, Settled, Step, Unavailable, Unknown
 
@@ -36,8 +35,6 @@ HAND_BACK_AFTER_SECONDS: Final = 5.0
 SWEEP_BATCH: Final = 50
 QUEUE: Final = "sagas"
 JOB: Final = "drive"
-
-UNREACHABLE_DATABASE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 log = structlog.get_logger("offerhub.sagas")
 
@@ -111,8 +108,9 @@ class Engine:
         while True:
             try:
                 await self.sweep()
-            except UNREACHABLE_DATABASE as error:
+            except UNREACHABLE as error:
                 log.warning("sweep_failed", error=str(error))
+            heed_cancellation()
             await self._clock.sleep(interval_seconds)
 
     async def stop(self) -> None:
@@ -154,7 +152,7 @@ class Engine:
     async def _hand_back(self, saga_id: str, delay: float) -> None:
         try:
             await self._database.run(lambda tx: store.hand_back(tx, saga_id, self._holder, delay))
-        except UNREACHABLE_DATABASE:
+        except UNREACHABLE:
             # The lease runs out by itself.
             log.warning("saga_not_handed_back", saga_id=saga_id)
 
@@ -163,7 +161,7 @@ class Engine:
             await asyncio.sleep(LEASE_SECONDS / 3)
             try:
                 await self._database.run(lambda tx: store.claim(tx, saga_id, self._holder, LEASE_SECONDS))
-            except UNREACHABLE_DATABASE:
+            except UNREACHABLE:
                 log.warning("saga_lease_not_renewed", saga_id=saga_id)
 
     async def _advance(self, saga: Saga, plan: Plan) -> float:
@@ -255,7 +253,7 @@ class Engine:
 
 def _back_off(base: float, failures: int) -> float:
     """Exponential with jitter, from `base` seconds to DELAY_MAX_SECONDS."""
-    return float(min(DELAY_MAX_SECONDS, base * 2 ** (failures - 1)) * (0.75 + random.random() / 2))  # noqa: S311
+    return float(min(DELAY_MAX_SECONDS, base * 2 ** (failures - 1)) * (0.75 + random.random() / 2))
 
 
 def _marking_unknown(saga_id: str, position: int, reason: str) -> Any:

@@ -45,7 +45,7 @@ async def insert(tx: Tx, saga: Saga, steps: list[str]) -> None:
 
 async def get(tx: Tx, saga_id: str) -> Saga | None:
     """The saga as it stands."""
-    row = await tx.row(f"SELECT {_COLUMNS} FROM sagas WHERE id = $1", saga_id)  # noqa: S608 - constant columns
+    row = await tx.row(f"SELECT {_COLUMNS} FROM sagas WHERE id = $1", saga_id)
     return None if row is None else _saga(row)
 
 
@@ -65,7 +65,7 @@ async def claim(tx: Tx, saga_id: str, holder: str, seconds: float) -> Saga | Non
         WHERE id = $1 AND status = 'RUNNING' AND (
             lease_holder = $2 OR (lease_until < clock_timestamp() AND next_attempt_at <= clock_timestamp()))
         RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         saga_id,
         holder,
         seconds,

@@ -113,6 +113,8 @@ class Chain:
         self._enqueue(envelope)
         future: asyncio.Future[TransactionRecord] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(envelope.hash, []).append(future)
+        if self.stopped:
+            future.set_exception(TimeoutError())
         return future
 
     async def inclusion(self, envelope: Envelope, offered: "asyncio.Future[TransactionRecord]") -> TransactionRecord:

@@ -8,7 +8,7 @@ from typing import Final
 
 from stellar_sdk import Asset, Keypair, StrKey
 
-STANDALONE_PASSPHRASE: Final = "Standalone Network ; February 2017"  # noqa: S105 - public by nature
+STANDALONE_PASSPHRASE: Final = "Standalone Network ; February 2017"
 USDC_CODE: Final = "USDC"
 MINIONS: Final = 32
 """Channel accounts of the sandbox itself, so that many are funded or minted to in one ledger."""

@@ -102,9 +102,18 @@ async def serve(
     Raises ConservationError, JournalError or OSError (the port is taken).
     """
     clock = SystemClock()
-    chain = Chain(options, clock)
-    listener = socket.create_server((options.host, options.port))
-    base_url = f"http://{options.host}:{listener.getsockname()[1]}"
+    with socket.create_server((options.host, options.port)) as listener:
+        chain = Chain(options, clock)
+        try:
+            await _serve_on(listener, chain, clock, started, stop or asyncio.Event())
+        finally:
+            chain.dispose()
+
+
+async def _serve_on(
+    listener: socket.socket, chain: Chain, clock: Clock, started: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    base_url = f"http://{chain.options.host}:{listener.getsockname()[1]}"
     ticker = Ticker(chain, clock)
     config = uvicorn.Config(
         application(chain, clock, base_url, ticker.clock_set),
@@ -118,7 +127,7 @@ async def serve(
     server = _Server(config, lambda: started(base_url))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     ticking = asyncio.create_task(ticker.run())
-    stopping = asyncio.create_task((stop or asyncio.Event()).wait())
+    stopping = asyncio.create_task(stop.wait())
     breaking = asyncio.create_task(chain.broken.wait())
     try:
         await asyncio.wait({serving, ticking, stopping, breaking}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,8 +137,6 @@ async def serve(
         chain.stop()
         server.should_exit = True
         await serving
-        listener.close()
-        chain.dispose()
     if ticking.done() and not ticking.cancelled():
         ticking.result()
     if chain.broken.is_set():

@@ -65,9 +65,9 @@ class UserView:
 class CreateUser(Body, kw_only=True):
     """The body of POST /users. `externalUserId` has two aliases; one of the three must be there."""
 
-    externalUserId: str | None = None  # noqa: N815 - wire name
+    externalUserId: str | None = None
     external_user_id: str | None = None
-    externalId: str | None = None  # noqa: N815 - wire name of the deployment guide
+    externalId: str | None = None
     email: str | None = None
     type: UserType = "BOTH"
     metadata: dict[str, Any] | None = None

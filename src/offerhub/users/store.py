@@ -18,7 +18,7 @@ SELECT {_COLUMNS}, wallets.public_key, wallets.status AS wallet_status,
     coalesce((SELECT sum(balance) FROM ledger.accounts a WHERE a.marketplace_id = users.marketplace_id
         AND a.owner = users.id AND a.kind IN ('reserved', 'withdrawing')), 0)::bigint AS reserved
 FROM users LEFT JOIN wallets ON wallets.user_id = users.id AND wallets.is_active AND wallets.is_primary
-"""  # noqa: S608 - constant columns
+"""
 
 
 def _user(row: Row) -> User:
@@ -53,7 +53,7 @@ async def insert(
         INSERT INTO users (id, marketplace_id, external_user_id, email, type, metadata)
         VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (marketplace_id, external_user_id) DO NOTHING RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         new_id("usr"),
         marketplace_id,
         external_user_id,
@@ -75,7 +75,7 @@ async def id_of(tx: Tx, marketplace_id: str, external_user_id: str) -> str:
 async def get(tx: Tx, marketplace_id: str, user_id: str) -> User | None:
     """The user, within its marketplace."""
     row = await tx.row(
-        f"SELECT {_COLUMNS} FROM users WHERE marketplace_id = $1 AND id = $2",  # noqa: S608 - constant columns
+        f"SELECT {_COLUMNS} FROM users WHERE marketplace_id = $1 AND id = $2",
         marketplace_id,
         user_id,
     )

@@ -19,7 +19,7 @@ from offerhub.ledger.ledger import Entry, Leg, post
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.records import Transfer, TransferPage
 from offerhub.runtime.actor import system
-from offerhub.runtime.database import Database, Row, Tx
+from offerhub.runtime.database import UNREACHABLE, Database, Row, Tx, heed_cancellation
 from offerhub.wallets import store
 
 STREAM: Final = "deposits:horizon"
@@ -59,10 +59,11 @@ class DepositWatcher:
                 delay = 0.0 if full else self._poll_seconds
             except CursorMoved:
                 delay = self._poll_seconds
-            except (StellarNetworkError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (StellarNetworkError, *UNREACHABLE) as error:
                 failures += 1
                 delay = min(RETRY_SECONDS_MAX, self._poll_seconds * 2**failures)
                 log.warning("deposits_delayed", error=str(error), failures=failures)
+            heed_cancellation()
             await self._clock.sleep(delay)
 
     async def book_page(self) -> bool:

@@ -29,7 +29,7 @@ class Keyring:
     async def sign(self, public_keys: Sequence[str], xdr: str) -> SignedEnvelope:
         """Sign an approved envelope with each key. Raises VaultError, or InternalError for an unknown key."""
         # stellar-sdk takes a second to import; only processes that sign pay for it.
-        from offerhub.providers.stellar import transactions  # noqa: PLC0415
+        from offerhub.providers.stellar import transactions
 
         sealed = await self._database.run(lambda tx: store.sealed_secrets(tx, public_keys), read_only=True)
         missing = set(public_keys) - set(sealed)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from offerhub.errors import InternalError, Refusal, StellarNetworkError
+from offerhub.errors import InternalError, Refusal, StellarNetworkError, WalletShortfall
 from offerhub.events.journal import Event, record
 from offerhub.kernel.clock import Clock
-from offerhub.kernel.money import Units
+from offerhub.kernel.money import Units, format_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.database import Tx
 from offerhub.sagas.chain import Approved, Chain, ChainCall
-from offerhub.sagas.model import Facts, Outcome, Saga, Settled, Step, Unavailable
+from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Step, Unavailable
 from offerhub.wallets import store
 from offerhub.wallets.service import PROVISION
 
@@ -48,7 +48,7 @@ class OwnTransactions:
 
     def approve(self, xdr: str) -> Approved:
         """We built it: read what has to be stored with it."""
-        from offerhub.providers.stellar.envelope import decode  # noqa: PLC0415 - stellar-sdk loads slowly
+        from offerhub.providers.stellar.envelope import decode
 
         decoded = decode(xdr, self.horizon.network.passphrase)
         assert decoded.max_time is not None
@@ -93,7 +93,7 @@ class AddTrustline:
         address = saga.input["address"]
 
         async def build() -> str:
-            from offerhub.providers.stellar import transactions  # noqa: PLC0415
+            from offerhub.providers.stellar import transactions
 
             network = self.own.horizon.network
             sequence = await self.own.next_sequence(address)
@@ -130,7 +130,7 @@ class CreateAccount:
             return Unavailable(missing, patient=True)
 
         async def build() -> str:
-            from offerhub.providers.stellar import transactions  # noqa: PLC0415
+            from offerhub.providers.stellar import transactions
 
             network = self.own.horizon.network
             sequence = await self.own.next_sequence(funder)
@@ -150,6 +150,37 @@ class CreateAccount:
 
     async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
         """Nothing to write before the plan's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBacking:
+    """A wallet must hold on the chain what is about to leave it: a manual credit alone backs nothing."""
+
+    horizon: Horizon
+    address: str
+    amount: int
+    name: str = "check_backing"
+
+    async def attempt(self, saga: Saga, position: int) -> Outcome:
+        """Read the wallet's balance on the chain."""
+        try:
+            account = await self.horizon.account(self.address)
+        except StellarNetworkError as error:
+            return Unavailable(error)
+        held = 0 if account is None or account.usdc is None else int(account.usdc)
+        if held < self.amount:
+            shortfall = WalletShortfall(
+                requested=format_amount(self.amount),
+                available=format_amount(held),
+                shortfall=format_amount(self.amount - held),
+                address=self.address,
+                currency="USD",
+            )
+            return Refused(shortfall)
+        return Settled({"held": held})
+
+    async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
+        """Nothing to write: it was a look."""
 
 
 class Provision:

@@ -33,7 +33,7 @@ async def insert(
         f"""
         INSERT INTO wallets (id, marketplace_id, user_id, purpose, public_key, secret_blob, key_version)
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         new_id("wal"),
         marketplace_id,
         user_id,
@@ -51,7 +51,7 @@ async def of_user(tx: Tx, marketplace_id: str, user_id: str) -> Wallet | None:
         f"""
         SELECT {_COLUMNS} FROM wallets
         WHERE marketplace_id = $1 AND user_id = $2 AND is_active AND is_primary
-        """,  # noqa: S608 - constant columns
+        """,
         marketplace_id,
         user_id,
     )
@@ -61,7 +61,7 @@ async def of_user(tx: Tx, marketplace_id: str, user_id: str) -> Wallet | None:
 async def of_system(tx: Tx, purpose: Purpose) -> Wallet | None:
     """The system's wallet for a purpose."""
     row = await tx.row(
-        f"SELECT {_COLUMNS} FROM wallets WHERE purpose = $1 AND is_active",  # noqa: S608 - constant columns
+        f"SELECT {_COLUMNS} FROM wallets WHERE purpose = $1 AND is_active",
         purpose,
     )
     return None if row is None else _wallet(row)

@@ -58,10 +58,10 @@ class CreateWithdrawal(Body, kw_only=True):
     """The body of POST /withdrawals; `destination` is an alias of `destinationRef`."""
 
     amount: str
-    destinationType: Literal["crypto", "bank", "airtm_balance", "stellar", "airtm"]  # noqa: N815 - wire name
-    userId: str | None = None  # noqa: N815 - wire name
+    destinationType: Literal["crypto", "bank", "airtm_balance", "stellar", "airtm"]
+    userId: str | None = None
     user_id: str | None = None
-    destinationRef: str | None = None  # noqa: N815 - wire name
+    destinationRef: str | None = None
     destination: str | None = None
     memo: str | None = None
     currency: str | None = None
@@ -72,11 +72,11 @@ class CreateWithdrawal(Body, kw_only=True):
 class UserQuery(Body, kw_only=True):
     """`userId` narrows a single withdrawal down to its owner."""
 
-    userId: str | None = None  # noqa: N815 - wire name
+    userId: str | None = None
 
 
 class ListWithdrawals(PageQuery, kw_only=True):
     """Filters of GET /withdrawals."""
 
-    userId: str | None = None  # noqa: N815 - wire name
+    userId: str | None = None
     status: str | None = None

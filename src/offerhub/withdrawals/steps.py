@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from offerhub.errors import InternalError, Refusal, StellarNetworkError, WithdrawalDestinationInvalid
-from offerhub.escrows.steps import CheckBacking
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
 from offerhub.kernel.clock import to_wire
@@ -16,7 +15,7 @@ from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.database import Tx
 from offerhub.sagas.chain import Chain, ChainCall, chain_refused
 from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Step, Unavailable
-from offerhub.wallets.steps import CLASSIC_FEE_MAX_STROOPS, OwnTransactions
+from offerhub.wallets.steps import CLASSIC_FEE_MAX_STROOPS, CheckBacking, OwnTransactions
 from offerhub.withdrawals import store
 from offerhub.withdrawals.service import PAYOUT, require
 
@@ -75,7 +74,7 @@ class Pay:
         values = saga.input
 
         async def build() -> str:
-            from offerhub.providers.stellar import transactions  # noqa: PLC0415 - stellar-sdk loads slowly
+            from offerhub.providers.stellar import transactions
 
             network = self.own.horizon.network
             return transactions.build_payment(

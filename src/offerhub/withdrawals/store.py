@@ -51,7 +51,7 @@ async def insert_crypto(
         INSERT INTO withdrawals (id, marketplace_id, user_id, amount, currency, status, destination_type,
             destination_ref, memo, description, committed)
         VALUES ($1, $2, $3, $4, $5, 'WITHDRAWAL_PENDING', 'crypto', $6, $7, $8, true) RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         new_id("wd"),
         marketplace_id,
         user_id,
@@ -67,7 +67,7 @@ async def insert_crypto(
 async def get(tx: Tx, marketplace_id: str, withdrawal_id: str) -> Withdrawal | None:
     """The withdrawal, within its marketplace."""
     row = await tx.row(
-        f"SELECT {_COLUMNS} FROM withdrawals WHERE marketplace_id = $1 AND id = $2",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM withdrawals WHERE marketplace_id = $1 AND id = $2",
         marketplace_id,
         withdrawal_id,
     )
@@ -88,7 +88,7 @@ async def end(
         f"""
         UPDATE withdrawals SET status = $2, transaction_hash = $4, failure_reason = $5
         WHERE id = $1 AND status = ANY($3::text[]) RETURNING {_COLUMNS}
-        """,  # noqa: S608 - constant columns
+        """,
         withdrawal_id,
         to,
         list(sources),
@@ -100,7 +100,7 @@ async def end(
 
 async def page(tx: Tx, marketplace_id: str, user_id: str | None, status: str | None, query: PageQuery) -> Page:
     """One page of withdrawals, ready for the wire."""
-    select = f"SELECT {_COLUMNS} FROM withdrawals"  # noqa: S608 - constant columns
+    select = f"SELECT {_COLUMNS} FROM withdrawals"
     filters = {"user_id": user_id, "status": status}
     found = await fetch(tx, marketplace_id, select, "withdrawals", filters, query)
     return Page([_withdrawal(row).wire() for row in found.items], found.next_cursor)

@@ -260,7 +260,7 @@ def _classify_failure(extras: Any) -> Submission:
 
 def _read_transaction(transaction_hash: str, body: dict[str, Any]) -> ChainTransaction:
     # Loads stellar-sdk, which takes a second: only now, and only once.
-    from offerhub.providers.stellar.results import decode_result, returned_contract  # noqa: PLC0415
+    from offerhub.providers.stellar.results import decode_result, returned_contract
 
     code, operation_codes = decode_result(body["result_xdr"])
     successful = body["successful"] is True

@@ -6,8 +6,8 @@ from typing import Final
 
 from offerhub.providers.stellar.keys import decode_key, encode_key
 
-PUBLIC_PASSPHRASE: Final = "Public Global Stellar Network ; September 2015"  # noqa: S105
-TESTNET_PASSPHRASE: Final = "Test SDF Network ; September 2015"  # noqa: S105
+PUBLIC_PASSPHRASE: Final = "Public Global Stellar Network ; September 2015"
+TESTNET_PASSPHRASE: Final = "Test SDF Network ; September 2015"
 
 _ENVELOPE_TYPE_CONTRACT_ID: Final = 8
 _PREIMAGE_FROM_ASSET: Final = 1

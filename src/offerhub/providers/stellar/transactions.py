@@ -113,7 +113,7 @@ def fee_bump(
     """
     inner = _parse(signed_xdr, passphrase)
     if not isinstance(inner, TransactionEnvelope):
-        raise ValueError("only a plain transaction can be wrapped")  # noqa: TRY004 - a wrong envelope, not type
+        raise ValueError("only a plain transaction can be wrapped")
     bumped = TransactionBuilder.build_fee_bump_transaction(fee_source, fee, inner, passphrase)
     return sign(bumped.to_xdr(), passphrase, secrets)
 

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from asgi_client import Client, Heard
 from edge_fixture import Search, Stage, one_page
+
+from asgi_client import Client, Heard
 
 
 def fields(heard: Heard) -> dict[str, str]:

@@ -6,9 +6,9 @@ import uuid
 
 import asyncpg
 import pytest
-from asgi_client import Client
 from edge_fixture import Stage, one_page
 
+from asgi_client import Client
 from offerhub.errors import InsufficientFunds, ServiceUnavailable
 from offerhub.runtime.routes import Envelope, Route
 
@@ -155,7 +155,7 @@ async def test_errors_of_our_database_functions_tell_nothing(client: Client, sta
 )
 async def test_a_lost_database_is_unavailable(client: Client, stage: Stage, error: Exception) -> None:
     stage.raises = error
-    heard = await client.post("/bare")
+    heard = await client.get("/open")
     assert (heard.status, heard.code) == (503, ServiceUnavailable.code)
     assert heard.headers["retry-after"] == "1"
     assert str(error) == "" or str(error).encode() not in heard.body
@@ -185,7 +185,7 @@ async def test_two_routes_of_one_shape_are_refused(stage: Stage) -> None:
     first = Route("GET", "/a/{x}", "one", "", stage.look, "any", "x", Envelope.DATA)
     for path in ("/a/{x}", "/a/{y}"):
         twin = Route("GET", path, "two", "", stage.look, "any", "x", Envelope.DATA)
-        with pytest.raises(ValueError, match="another route|two routes"):
+        with pytest.raises(ValueError, match=r"another route|two routes"):
             stage.application(routes=[first, twin])
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import redis.asyncio
 import structlog
-from asgi_client import Client
 from edge_fixture import Stage
 
+from asgi_client import Client
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.kernel.clock import ManualClock
 

@@ -1,9 +1,9 @@
 """Who may do what, and how callers say who they are."""
 
 import pytest
-from asgi_client import Client
 from edge_fixture import Stage
 
+from asgi_client import Client
 from offerhub.edge.scopes import permits
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.routes import Envelope, Route

@@ -1,0 +1,239 @@
+"""Processes that die at a chosen point, and what is left for the next one.
+
+A point is the moment before or after one SQL statement (BEGIN and COMMIT included) or one call to a provider. From
+the chosen point on, the process does nothing any more: every later statement and call of it dies, too. What it knew
+in memory is gone; the next process has the database and the chain.
+"""
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from offerhub.access.model import DEFAULT_MARKETPLACE_ID
+from offerhub.app import Product
+from offerhub.kernel.ids import new_id
+from offerhub.kernel.money import parse_chain_amount
+from offerhub.ledger import ledger
+from offerhub.ledger.chart import Kind
+from offerhub.operations.proof import prove
+from offerhub.orders.resolution import Resolution
+from offerhub.orders.service import EscrowPolicy, Orders
+from offerhub.orders.store import NewOrder
+from offerhub.runtime.actor import Actor, system
+from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.http import HttpClient
+from offerhub.settings import Settings, load
+from offerhub.users.service import Users
+from offerhub.wallets.deposits import DepositWatcher
+from offerhub.wallets.service import require as require_wallet
+from offerhub.withdrawals.service import Payout, Withdrawals
+
+DONE_SECONDS = 30.0
+
+
+class Killed(BaseException):
+    """The process is dead."""
+
+
+class Fuse:
+    """Counts points and kills at one of them."""
+
+    def __init__(self, kill_at: int | None = None) -> None:
+        self.points = 0
+        self.kill_at = kill_at
+        self.blown = False
+
+    def _tick(self) -> None:
+        if self.blown:
+            raise Killed
+        self.points += 1
+        if self.points == self.kill_at:
+            self.blown = True
+            raise Killed
+
+    def before(self, name: str) -> None:
+        """Before a statement or call."""
+        self._tick()
+
+    def after(self, name: str) -> None:
+        """After it; only reached when it was answered."""
+        self._tick()
+
+
+@dataclass
+class Process:
+    """One process of ours: the product, without its HTTP edge."""
+
+    product: Product
+    orders: Orders
+    resolution: Resolution
+    withdrawals: Withdrawals
+    deposits: DepositWatcher
+
+
+@asynccontextmanager
+async def process(settings: Settings, fuse: Fuse | None = None) -> AsyncIterator[Process]:
+    """Start a process; with a fuse, one that will die."""
+    database = await Database.connect(settings.storage.database_url.reveal(), pool_size=6, hook=fuse)
+    http = HttpClient(fuse)
+    product = Product(settings, database, http)
+    engine = product.engine
+    try:
+        yield Process(
+            product,
+            Orders(engine, EscrowPolicy(0, product.network), product.clock),
+            Resolution(engine, product.clock),
+            Withdrawals(engine, product.network),
+            product.deposits,
+        )
+    finally:
+        await engine.stop()
+        await http.close()
+        await database.close()
+
+
+@dataclass
+class World:
+    """What stays when processes die."""
+
+    settings: Settings
+    sandbox_url: str
+    database: Database
+    actor: Actor
+    buyer: str
+    seller: str
+    seller_address: str
+    outside: str
+
+    @classmethod
+    async def open(cls, sandbox_variables: dict[str, str], database_url: str, redis_url: str) -> "World":
+        """Users with wallets, and a deposit that will last."""
+        settings = load(
+            {
+                "NODE_ENV": "test",
+                "DATABASE_URL": database_url,
+                "REDIS_URL": redis_url,
+                "OFFERHUB_MASTER_KEY": "a master key for tests only, long enough",
+                "DEPOSIT_POLL_SECONDS": "0.1",
+            }
+            | {name: text for name, text in sandbox_variables.items() if name != "OFFERHUB_SANDBOX_URL"}
+        )
+        sandbox_url = sandbox_variables["OFFERHUB_SANDBOX_URL"]
+        actor = system(DEFAULT_MARKETPLACE_ID, "test")
+        database = await Database.connect(database_url, pool_size=4)
+        outside = (await simulate(sandbox_url, "account"))["public_key"]
+        world = cls(settings, sandbox_url, database, actor, "", "", "", outside)
+        async with process(settings) as alive:
+            await alive.product.bootstrap()
+            await alive.deposits.begin()
+            users = Users(alive.product.wallets)
+            made = [
+                (await database.run(lambda tx, name=name: users.create(tx, actor, name)))[0].user.id
+                for name in (new_id("req"), new_id("req"))
+            ]
+            world.buyer, world.seller = made
+            await world.settle(alive)
+            addresses = [
+                (await database.run(lambda tx, user=user: require_wallet(tx, DEFAULT_MARKETPLACE_ID, user))).public_key
+                for user in made
+            ]
+            world.seller_address = addresses[1]
+            await simulate(sandbox_url, "mint", {"address": addresses[0], "amount": "100000.00"})
+            while await world.available(world.buyer) == 0:
+                await alive.deposits.book_page()
+        return world
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.database.close()
+
+    async def available(self, user_id: str) -> int:
+        """What the books say a user may spend."""
+        found = await self.database.run(
+            lambda tx: ledger.balances(tx, self.actor.marketplace_id, user_id, [Kind.AVAILABLE]), read_only=True
+        )
+        return found[Kind.AVAILABLE]
+
+    async def on_chain(self, address: str) -> int:
+        """What the chain says an address holds, in units of USDC."""
+        state = await simulate(self.sandbox_url, "state")
+        return next(parse_chain_amount(one["usdc"]) for one in state["accounts"] if one["address"] == address)
+
+    async def in_contract(self, contract: str) -> int:
+        """What the chain says a contract holds, in units of USDC."""
+        state = await simulate(self.sandbox_url, "state")
+        return next(
+            parse_chain_amount(one["usdc"]) for one in state["contracts"] if one["address"] == contract
+        )
+
+    async def mint(self, address: str, amount: str) -> None:
+        """Send new USDC to an address."""
+        await simulate(self.sandbox_url, "mint", {"address": address, "amount": amount})
+
+    async def settle(self, alive: Process) -> None:
+        """Let a process finish every saga there is. The dead do not renew their leases; time has passed."""
+        await self.database.run(
+            lambda tx: tx.execute("UPDATE sagas SET lease_until = '-infinity' WHERE status = 'RUNNING'")
+        )
+        async with asyncio.timeout(DONE_SECONDS):
+            while running := await self.database.run(_running, read_only=True):
+                for saga_id in running:
+                    await alive.product.engine.wait(saga_id, 5.0)
+
+    async def funded_order(self, alive: Process, units: int) -> str:
+        """An order in progress."""
+        new = NewOrder(None, self.buyer, self.seller, units, "USD", "Logo", None, None, ())
+        run = self.database.run
+        created, _ = await run(lambda tx: alive.orders.create(tx, self.actor, new))
+        order_id = created.order.id
+        await run(lambda tx: alive.orders.reserve(tx, self.actor, order_id, None))
+        for begin in (alive.orders.begin_escrow, alive.orders.begin_fund):
+            saga = await run(lambda tx, begin=begin: begin(tx, self.actor, order_id))
+            await alive.product.engine.wait(saga, DONE_SECONDS)
+        assert await self.order_status(order_id) == "IN_PROGRESS"
+        return order_id
+
+    async def order_status(self, order_id: str) -> str:
+        """The order's state."""
+        return str(await self.database.run(lambda tx: tx.value("SELECT status FROM orders WHERE id = $1", order_id)))
+
+    async def assert_books_hold(self) -> None:
+        """Everything that `offerhub prove` checks."""
+        assert (await prove(self.database)).findings == []
+
+    def payout_to(self, units: int) -> Payout:
+        """A withdrawal of the buyer's to a wallet outside."""
+        return Payout(self.buyer, units, "USD", self.outside, None, None)
+
+
+async def _running(tx: Tx) -> list[str]:
+    return [row["id"] for row in await tx.rows("SELECT id FROM sagas WHERE status = 'RUNNING'")]
+
+
+async def simulate(sandbox_url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Speak to the sandbox's control face; reading what has a state, writing the rest."""
+
+    def ask() -> dict[str, Any]:
+        method = "GET" if path in {"state", "info", "faults"} else "POST"
+        data = None if method == "GET" else json.dumps(body or {}).encode()
+        request = urllib.request.Request(  # noqa: S310 - our own sandbox
+            f"{sandbox_url}/_sim/{path}", data, {"content-type": "application/json"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    return await asyncio.to_thread(ask)
+
+
+async def until_killed(work: Callable[[], Awaitable[object]]) -> bool:
+    """Run work that may die; True when it did."""
+    try:
+        await work()
+    except Killed:
+        return True
+    return False

@@ -1,0 +1,160 @@
+"""A process killed at any point of a money movement is resumed by the next one, and the money moves exactly once.
+
+Each flow is first run whole, to count its points. Then it is run again and again, killed at one point each time,
+finished by a fresh process, and held against the books and the chain. `OFFERHUB_ALL_CRASH_POINTS=1` takes every
+point; otherwise a spread of them that moves with the seed, which is printed.
+"""
+
+import os
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+from faults.killable import Fuse, Process, World, process, until_killed
+
+from offerhub.providers.trustless_work.fees import release_net, resolve_nets
+
+ORDER = 200_000_000
+POINTS_PER_FLOW = 14
+
+Prepare = Callable[[World, Process], Awaitable[str]]
+Act = Callable[[World, Process, str], Awaitable[None]]
+
+
+async def _release(world: World, alive: Process, order_id: str) -> None:
+    """What a client does: ask for the release, wait for its end."""
+    if await world.order_status(order_id) == "IN_PROGRESS":
+        run = alive.product.database.run
+        saga = await run(lambda tx: alive.resolution.begin_release(tx, world.actor, order_id, None))
+        await alive.product.engine.wait(saga, 30)
+
+
+async def _refund(world: World, alive: Process, order_id: str) -> None:
+    if await world.order_status(order_id) == "IN_PROGRESS":
+        run = alive.product.database.run
+        saga = await run(lambda tx: alive.resolution.begin_refund(tx, world.actor, order_id, "changed my mind"))
+        await alive.product.engine.wait(saga, 30)
+
+
+def _points(total: int) -> list[int]:
+    if os.environ.get("OFFERHUB_ALL_CRASH_POINTS"):
+        return list(range(1, total + 1))
+    seed = int(os.environ.get("OFFERHUB_CRASH_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"crash points drawn with OFFERHUB_CRASH_SEED={seed}")
+    return sorted(random.Random(seed).sample(range(1, total + 1), min(POINTS_PER_FLOW, total)))
+
+
+async def _count(world: World, act: Act, order_id: str) -> int:
+    fuse = Fuse()
+    async with process(world.settings, fuse) as alive:
+        await act(world, alive, order_id)
+        return fuse.points
+
+
+async def _killed_and_resumed(world: World, act: Act, order_id: str, point: int) -> None:
+    fuse = Fuse(point)
+    async with process(world.settings, fuse) as doomed:
+        await until_killed(lambda: act(world, doomed, order_id))
+    async with process(world.settings) as alive:
+        await world.settle(alive)
+        await act(world, alive, order_id)
+        await world.settle(alive)
+
+
+@pytest.mark.parametrize("flow", ["release", "refund"])
+async def test_a_payout_killed_anywhere_pays_exactly_once(world: World, flow: str) -> None:
+    act = _release if flow == "release" else _refund
+    async with process(world.settings) as alive:
+        total = await _count(world, act, await world.funded_order(alive, ORDER))
+        points = _points(total)
+        orders = [await world.funded_order(alive, ORDER) for _ in points]
+    gains = {
+        "release": (release_net(ORDER, 0).net, 0),
+        "refund": (0, resolve_nets(ORDER, 0, [ORDER]).nets[0]),
+    }[flow]
+    for order_id, point in zip(orders, points, strict=True):
+        before = await world.available(world.seller), await world.available(world.buyer)
+        chain_before = await world.on_chain(world.seller_address)
+        await _killed_and_resumed(world, act, order_id, point)
+        after = await world.available(world.seller), await world.available(world.buyer)
+        assert await world.order_status(order_id) == "CLOSED", point
+        assert (after[0] - before[0], after[1] - before[1]) == gains, f"killed at point {point} of {total}"
+        assert await world.on_chain(world.seller_address) - chain_before == gains[0], point
+    await world.assert_books_hold()
+
+
+async def test_a_funding_killed_anywhere_funds_exactly_once(world: World) -> None:
+    async def fund(world: World, alive: Process, order_id: str) -> None:
+        if await world.order_status(order_id) == "ESCROW_FUNDING":
+            run = alive.product.database.run
+            await alive.product.engine.wait(
+                await run(lambda tx: alive.orders.begin_fund(tx, world.actor, order_id)), 30
+            )
+
+    async def deployed(alive: Process) -> str:
+        from offerhub.orders.store import NewOrder  # noqa: PLC0415
+
+        new = NewOrder(None, world.buyer, world.seller, ORDER, "USD", "Logo", None, None, ())
+        created, _ = await world.database.run(lambda tx: alive.orders.create(tx, world.actor, new))
+        order_id = created.order.id
+        await world.database.run(lambda tx: alive.orders.reserve(tx, world.actor, order_id, None))
+        saga = await world.database.run(lambda tx: alive.orders.begin_escrow(tx, world.actor, order_id))
+        await alive.product.engine.wait(saga, 30)
+        return order_id
+
+    async with process(world.settings) as alive:
+        total = await _count(world, fund, await deployed(alive))
+        points = _points(total)
+        orders = [await deployed(alive) for _ in points]
+    for order_id, point in zip(orders, points, strict=True):
+        await _killed_and_resumed(world, fund, order_id, point)
+        assert await world.order_status(order_id) == "IN_PROGRESS", f"killed at point {point} of {total}"
+        contract = await world.database.run(
+            lambda tx, order_id=order_id: tx.value("SELECT contract_id FROM escrows WHERE order_id = $1", order_id)
+        )
+        assert await world.in_contract(contract) == ORDER, f"killed at point {point} of {total}"
+    await world.assert_books_hold()
+
+
+async def test_a_withdrawal_killed_anywhere_leaves_exactly_once(world: World) -> None:
+    amount = 10_000_000
+
+    async def withdraw(world: World, alive: Process, _: str) -> None:
+        run = alive.product.database.run
+        _, saga = await run(lambda tx: alive.withdrawals.begin(tx, world.actor, world.payout_to(amount)))
+        await alive.product.engine.wait(saga, 30)
+
+    total = await _count(world, withdraw, "")
+    for point in _points(total):
+        before, chain_before = await world.available(world.buyer), await world.on_chain(world.outside)
+        async with process(world.settings, Fuse(point)) as doomed:
+            await until_killed(lambda doomed=doomed: withdraw(world, doomed, ""))
+        async with process(world.settings) as alive:
+            await world.settle(alive)
+        # Killed before the first commit, nothing was asked for; after it, the payment goes out.
+        paid = before - await world.available(world.buyer)
+        assert paid in {0, amount}, f"killed at point {point} of {total}"
+        assert await world.on_chain(world.outside) - chain_before == paid, f"killed at point {point} of {total}"
+    await world.assert_books_hold()
+
+
+async def test_a_deposit_killed_anywhere_is_credited_exactly_once(world: World) -> None:
+    async def booked(alive: Process) -> None:
+        while await alive.deposits.book_page():
+            pass
+
+    async with process(world.settings) as alive:
+        await booked(alive)
+    for point in range(1, 40):
+        before = await world.available(world.seller)
+        await world.mint(world.seller_address, "1.2345678")
+        async with process(world.settings, Fuse(point)) as doomed:
+            died = await until_killed(lambda doomed=doomed: booked(doomed))
+        async with process(world.settings) as alive:
+            await booked(alive)
+        assert await world.available(world.seller) - before == 12_345_678, f"killed at point {point}"
+        if not died:
+            break
+    else:
+        pytest.fail("the flow has more points than were tried")
+    await world.assert_books_hold()

@@ -1,0 +1,95 @@
+"""Health and configuration: what the public is told."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from offerhub.errors import Refusal
+from offerhub.kernel.clock import ManualClock
+from offerhub.operations import service
+from offerhub.operations.api import routes
+from offerhub.operations.model import Probe, PublicConfig
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.routes import Call
+
+CALL = Call(Actor("mkt", "public", "public", "public"), {}, None, None, None)
+CONFIG = PublicConfig(fiat="none", sse=True, airtm=False, trustless_work=True)
+
+
+async def well() -> None:
+    return None
+
+
+async def broken() -> None:
+    raise OSError("connect to db.internal:5432 as admin failed")
+
+
+async def hanging() -> None:
+    await asyncio.Event().wait()
+
+
+async def refused() -> None:
+    raise Refusal
+
+
+async def answer(path: str, probes: dict[str, Probe]) -> Any:
+    found = {route.path: route for route in routes(version="9.9", probes=probes, config=CONFIG, clock=ManualClock())}
+    return await found[path].handler(CALL)
+
+
+async def test_health_asks_nothing() -> None:
+    assert await answer("/health", {"database": Probe(broken, essential=True)}) == {
+        "status": "healthy",
+        "version": "9.9",
+        "timestamp": "2026-01-01T00:00:00.000Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("probes", "overall"),
+    [
+        ({"database": Probe(well, essential=True), "stellar": Probe(well)}, "healthy"),
+        ({"database": Probe(well, essential=True), "airtm": Probe(None)}, "healthy"),
+        ({"database": Probe(well, essential=True), "stellar": Probe(broken)}, "degraded"),
+        ({"database": Probe(broken, essential=True), "stellar": Probe(refused)}, "unhealthy"),
+    ],
+)
+async def test_the_worst_that_is_used_counts(probes: dict[str, Probe], overall: str) -> None:
+    assert (await answer("/health/detailed", probes))["status"] == overall
+
+
+async def test_each_dependency_answers_for_itself() -> None:
+    probes = {"database": Probe(broken, essential=True), "redis": Probe(well), "airtm": Probe(None)}
+    found = (await answer("/health/detailed", probes))["dependencies"]
+    assert (found["database"].status, found["database"].error) == ("unhealthy", "Not reachable")
+    assert (found["redis"].status, found["redis"].latency, found["redis"].error) == ("healthy", 0.0, None)
+    assert (found["airtm"].status, found["airtm"].error) == ("degraded", "Not configured")
+
+
+async def test_a_hanging_dependency_is_not_waited_for() -> None:
+    overall, found = await service.examine(
+        {"a": Probe(hanging, essential=True), "b": Probe(hanging)}, ManualClock(), seconds_max=0.01
+    )
+    assert overall == "unhealthy"
+    assert (found["a"].error, found["b"].status) == ("No answer within 0.01 s", "degraded")
+
+
+async def test_config() -> None:
+    config = await answer("/config", {})
+    assert config["features"] == {
+        "milestones": True,
+        "disputes": True,
+        "sse": True,
+        "airtm": False,
+        "trustlessWork": True,
+    }
+    assert config["providers"] == {"fiat": "none", "escrow": "trustless_work"}
+    assert (config["currencies"], config["version"]) == (["USD"], "9.9")
+    assert config["limits"]["withdrawal"] == {"min": "10.00", "max": "5000.00"}
+
+
+def test_everything_here_is_public_and_touches_no_transaction() -> None:
+    declared = routes(version="1", probes={}, config=CONFIG)
+    assert {route.path for route in declared} == {"/health", "/health/detailed", "/config"}
+    assert {(route.scope, route.unit) for route in declared} == {("public", "none")}

@@ -1,0 +1,96 @@
+"""One sandbox and one product for each worker, a marketplace for each module, and the proof after it."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import asyncpg
+import pytest
+from support.product import Marketplace, Person, Running, World, environment, running, sandbox_process
+
+REDIS_INDEX_OFFSET = 7
+"""Beside the indexes of the other tests, which empty theirs."""
+
+
+def _with_path(url: str, path: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
+
+
+@pytest.fixture(scope="session")
+def product_redis_url(redis_url: str) -> str:
+    """Redis, with an index of the product's own."""
+    return _with_path(redis_url, str(int(urlsplit(redis_url).path[1:]) + REDIS_INDEX_OFFSET))
+
+
+@pytest.fixture(scope="session")
+async def product_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+    """A database of the product's own: other tests leave rows behind that no product would write."""
+    name = f"offerhub_test_product_{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(server_urls[0])
+    try:
+        await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{urlsplit(template_database_url).path[1:]}"')
+        yield _with_path(server_urls[0], name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """The clients' connections."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def sandbox_environ() -> Iterator[dict[str, str]]:
+    """The sandbox's process."""
+    with sandbox_process() as environ:
+        yield environ
+
+
+@pytest.fixture(scope="session")
+def world(sandbox_environ: dict[str, str], http: aiohttp.ClientSession) -> World:
+    """The world outside the product."""
+    return World(sandbox_environ, http)
+
+
+@pytest.fixture(scope="session")
+def environ(product_database_url: str, product_redis_url: str, sandbox_environ: dict[str, str]) -> dict[str, str]:
+    """The variables that the product is started with."""
+    return environment(product_database_url, product_redis_url, sandbox_environ)
+
+
+@pytest.fixture(scope="session")
+async def live(environ: dict[str, str]) -> AsyncIterator[Running]:
+    """The product."""
+    async with running(environ) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True, scope="module")
+async def _books_hold(live: Running) -> AsyncIterator[None]:
+    """Whatever a module does, the books hold afterwards."""
+    yield
+    await live.assert_books_hold()
+
+
+@pytest.fixture(scope="module")
+async def shop(live: Running, world: World, http: aiohttp.ClientSession) -> Marketplace:
+    """A marketplace of this module's own."""
+    return await Marketplace.found(live, world, http)
+
+
+@pytest.fixture(scope="module")
+async def pair(shop: Marketplace) -> tuple[Person, Person]:
+    """A buyer with 5000.00 on the chain, and a seller; tests look at how their balances change."""
+    buyer, seller = await shop.people("5000", None)
+    return buyer, seller
+
+
+@pytest.fixture
+async def mended(world: World) -> AsyncIterator[None]:
+    """Faults end with the test that asked for them."""
+    yield
+    await world.mend()

@@ -1,0 +1,74 @@
+"""Every state machine is the same table in the code and in the database, and the database holds to it."""
+
+import asyncpg
+import pytest
+
+from offerhub.disputes.states import DISPUTE
+from offerhub.escrows.states import ESCROW
+from offerhub.kernel.states import Machine, machine
+from offerhub.orders.states import MILESTONE, ORDER
+from offerhub.runtime.database import Database
+from offerhub.sagas.model import ENVELOPE, SAGA, STEP
+from offerhub.users.states import USER
+from offerhub.wallets.states import WALLET
+from offerhub.withdrawals.states import WITHDRAWAL
+
+MACHINES = (USER, WALLET, ORDER, MILESTONE, ESCROW, DISPUTE, WITHDRAWAL, SAGA, STEP, ENVELOPE)
+
+
+async def test_the_database_knows_exactly_the_moves_of_the_code(database_url: str) -> None:
+    database = await Database.connect(database_url)
+    try:
+        rows = await database.run(
+            lambda tx: tx.rows("SELECT machine, source, target FROM state_moves"), read_only=True
+        )
+    finally:
+        await database.close()
+    in_code = {row for one in MACHINES for row in one.rows()}
+    assert {(row["machine"], row["source"], row["target"]) for row in rows} == in_code
+
+
+async def test_every_status_column_is_guarded(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        rows = await connection.fetch(
+            "SELECT event_object_table AS name FROM information_schema.triggers WHERE trigger_name = 'states'"
+        )
+    finally:
+        await connection.close()
+    assert {f"{row['name']}.status" for row in rows} == {one.column for one in MACHINES}
+
+
+@pytest.mark.parametrize("one", MACHINES, ids=lambda one: one.name)
+async def test_the_guard_refuses_every_move_that_the_table_lacks(one: Machine, database_url: str) -> None:
+    """All pairs of states, against the very trigger function, on a table that looks like the real one."""
+    connection = await asyncpg.connect(database_url)
+    table = one.column.split(".")[0]
+    try:
+        await connection.execute(
+            f"CREATE TEMP TABLE {table} (status text, updated_at timestamptz);"
+            f"CREATE TRIGGER states BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION public.guard_state()"
+        )
+        for source in one.states:
+            for target in one.states - {source}:
+                await connection.execute(f"TRUNCATE {table}")
+                await connection.execute(f"INSERT INTO {table} VALUES ($1)", source)
+                try:
+                    await connection.execute(f"UPDATE {table} SET status = $1", target)
+                    moved = True
+                except asyncpg.PostgresError as error:
+                    assert error.sqlstate == "OH003"
+                    moved = False
+                assert moved == one.allows(source, target), (source, target)
+    finally:
+        await connection.close()
+
+
+def test_a_machine_names_every_state_it_reaches() -> None:
+    with pytest.raises(ValueError, match="every state"):
+        machine("broken", "x.status", "A", {"A": {"B"}})
+
+
+def test_terminal_states_are_left_by_nothing() -> None:
+    assert ORDER.terminal == {"CLOSED"}
+    assert WITHDRAWAL.terminal == {"WITHDRAWAL_COMPLETED", "WITHDRAWAL_FAILED", "WITHDRAWAL_CANCELED"}
