@@ -4,10 +4,12 @@
 anything about money.
 """
 
+import asyncio
 import contextlib
+import importlib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -56,6 +58,7 @@ from offerhub.withdrawals.service import Withdrawals
 from offerhub.withdrawals.steps import PayOut
 
 VERSION: Final = version("offerhub")
+REDIS_SECONDS_MAX: Final = 0.5
 
 
 class Product:
@@ -121,6 +124,11 @@ class Product:
         return await self.database.run(lambda tx: self.wallets.create_system_wallets(tx, DEFAULT_MARKETPLACE_ID))
 
 
+async def load_signing() -> None:
+    """Import what signatures need, in a thread: stellar-sdk takes a second, during which nothing else should stop."""
+    await asyncio.to_thread(importlib.import_module, "offerhub.providers.trustless_work.verify")
+
+
 @contextlib.asynccontextmanager
 async def product(settings: Settings) -> AsyncIterator[Product]:
     """Connect to the database and the providers; everything is closed in the end."""
@@ -129,44 +137,49 @@ async def product(settings: Settings) -> AsyncIterator[Product]:
     )
     http = HttpClient()
     made = Product(settings, database, http)
+    loading = asyncio.create_task(load_signing())
     try:
         yield made
     finally:
+        await loading
         await made.engine.stop()
         await http.close()
         await database.close()
 
 
-def http_application(made: Product, client: "redis.asyncio.Redis", lifespan: Any = None) -> ASGIApp:
-    """The edge in front of the product: what Uvicorn serves."""
+@contextlib.asynccontextmanager
+async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
+    """The edge in front of the product: what Uvicorn serves while the block runs."""
     settings = made.settings
     credentials = Credentials(
         made.database, master_key=settings.keys.master_key.reveal(), signer=made.tokens, clock=made.clock
     )
+    # It fails fast and never retries: nothing of value depends on Redis.
+    client = redis.asyncio.Redis.from_url(
+        settings.storage.redis_url.reveal(),
+        socket_timeout=REDIS_SECONDS_MAX,
+        socket_connect_timeout=REDIS_SECONDS_MAX,
+        retry=Retry(NoBackoff(), 0),
+    )
+    server = settings.server
     limiter = None
-    if settings.server.rate_limit_max:
-        limiter = RateLimiter(
-            client, limit=settings.server.rate_limit_max, window_seconds=settings.server.rate_limit_window_seconds
+    if server.rate_limit_max:
+        limiter = RateLimiter(client, limit=server.rate_limit_max, window_seconds=server.rate_limit_window_seconds)
+    try:
+        yield application.build(
+            made.routes(_probes(made, client)),
+            database=made.database,
+            authenticate=credentials,
+            sagas=made.engine,
+            limiter=limiter,
+            inline_wait_seconds=settings.payments.saga_inline_wait_seconds,
+            version=VERSION,
+            vault=made.vault,
+            clock=made.clock,
         )
-    return application.build(
-        made.routes(_probes(made, client)),
-        database=made.database,
-        authenticate=credentials,
-        sagas=made.engine,
-        limiter=limiter,
-        inline_wait_seconds=settings.payments.saga_inline_wait_seconds,
-        version=VERSION,
-        lifespan=lifespan,
-        vault=made.vault,
-        clock=made.clock,
-    )
-
-
-def redis_client(settings: Settings) -> "redis.asyncio.Redis":
-    """A client for short commands: it fails fast and never retries, because nothing of value depends on it."""
-    return redis.asyncio.Redis.from_url(
-        settings.storage.redis_url.reveal(), socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
-    )
+    finally:
+        await credentials.close()
+        await client.aclose()
 
 
 def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
@@ -176,15 +189,12 @@ def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
     async def queue() -> None:
         await client.ping()
 
-    async def trustless_work() -> None:
-        await made.trustless_work.balances([])
-
     async def stellar() -> None:
         await made.horizon.latest_ledger()
 
     return {
         "database": Probe(database, essential=True),
         "redis": Probe(queue, essential=True),
-        "trustlessWork": Probe(trustless_work),
+        "trustlessWork": Probe(made.trustless_work.reach),
         "stellar": Probe(stellar),
     }

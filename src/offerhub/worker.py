@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -39,8 +38,6 @@ async def background(made: Product) -> AsyncIterator[None]:
     async def watch(_: LeaseToken) -> None:
         await made.deposits.watch()
 
-    # The SDK takes a second to import; loading it in a thread now keeps the first signature from stopping the loop.
-    await asyncio.to_thread(importlib.import_module, "offerhub.providers.trustless_work.verify")
     tasks = [
         asyncio.create_task(relay.run(), name="outbox relay"),
         asyncio.create_task(made.engine.sweep_forever(), name="saga sweeper"),

@@ -20,7 +20,7 @@ import aiohttp
 import uvicorn
 from asgi_client import Heard
 
-from offerhub.app import Product, http_application, product, redis_client
+from offerhub.app import Product, http_application, product
 from offerhub.cli.development import READY, sandbox_environment
 from offerhub.operations.proof import prove
 from offerhub.providers.stellar.horizon import Accepted
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 MASTER_KEY: Final = "test-master-key-with-enough-characters"
 LEDGER_SECONDS: Final = "0.1"
-PATIENCE_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 15.0
 """When something that must happen soon has not happened by now, it never will."""
 
 _names = itertools.count(1)
@@ -182,12 +182,11 @@ async def running(environ: Mapping[str, str], *, jobs: bool = True) -> AsyncIter
         settings = load(environ)
         made = await stack.enter_async_context(product(settings))
         await made.bootstrap()
-        client = redis_client(settings)
-        stack.push_async_callback(client.aclose)
+        served = await stack.enter_async_context(http_application(made))
         if jobs:
             await stack.enter_async_context(background(made))
         config = uvicorn.Config(
-            http_application(made, client),
+            served,
             loop="none",
             http="httptools",
             lifespan="off",

@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from offerhub.app import http_application, product, redis_client
+from offerhub.app import http_application, product
 from offerhub.cli.environment import environment, services, settings_of
 from offerhub.runtime import migrations
 from offerhub.settings import Settings
@@ -57,12 +57,11 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
     async with contextlib.AsyncExitStack() as stack:
         made = await stack.enter_async_context(product(settings))
         await made.bootstrap()
-        client = redis_client(settings)
-        stack.push_async_callback(client.aclose)
+        served = await stack.enter_async_context(http_application(made))
         server = settings.server
         address = f"http://{server.host}:{server.port}"
         config = uvicorn.Config(
-            http_application(made, client),
+            served,
             host=server.host,
             port=server.port,
             loop="none",

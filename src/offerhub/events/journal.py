@@ -1,7 +1,7 @@
 """The journal: events, audit entries and jobs, written with their cause in one round trip (design 7, 8).
 
 Nothing is emitted from memory after a commit: a change that is committed has its event, its audit entry and its
-job; one that is rolled back has none. The caller must hold the lock on every aggregate it writes events for.
+job; one that is rolled back has none. Writers of one aggregate take turns, so its events are numbered without gaps.
 """
 
 from collections.abc import Mapping, Sequence

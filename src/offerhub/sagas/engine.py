@@ -93,8 +93,8 @@ class Engine:
         return saga is None or saga.status != "RUNNING"
 
     async def drive(self, saga_id: str) -> None:
-        """Drive the saga as far as it goes; what the queue's job does."""
-        await asyncio.shield(self._drive_task(saga_id))
+        """Drive the saga as far as it goes; what the queue's job does. What is left over is the sweeper's."""
+        await asyncio.wait([self._drive_task(saga_id)])
 
     async def sweep(self) -> int:
         """Drive every saga that is due and that nobody drives; returns how many were found."""

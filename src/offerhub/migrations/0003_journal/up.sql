@@ -55,11 +55,16 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_due ON outbox (due_at) WHERE enqueued_at IS NULL;
 CREATE INDEX outbox_by_enqueued ON outbox (enqueued_at) WHERE enqueued_at IS NOT NULL;
 
--- One round trip for all that goes with a change. The caller holds the lock on each aggregate that it writes
--- events for, which is what makes "highest sequence plus one" safe.
+-- One round trip for all that goes with a change. Writers of one aggregate queue up on its lock until they commit,
+-- which is what makes "highest sequence plus one" safe; the locks are taken in one order.
 CREATE FUNCTION journal(p_marketplace text, p_actor jsonb, p_events jsonb, p_audit jsonb, p_jobs jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(key) FROM (
+        SELECT DISTINCT hashtextextended((item ->> 'aggregate_type') || ' ' || (item ->> 'aggregate_id'), 0) AS key
+        FROM jsonb_array_elements(p_events) AS e (item) ORDER BY 1
+    ) AS aggregates;
+
     INSERT INTO events (id, marketplace_id, aggregate_type, aggregate_id, sequence, type, payload, metadata)
     SELECT e.item ->> 'id', p_marketplace, e.item ->> 'aggregate_type', e.item ->> 'aggregate_id',
         coalesce((

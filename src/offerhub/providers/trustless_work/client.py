@@ -104,6 +104,12 @@ class TrustlessWork:
         except (NotSent, NoAnswer, GarbledAnswer) as error:
             return SendUnknown(str(error))
 
+    async def reach(self) -> None:
+        """See whether the API answers at all, whatever it says. Raises ProviderUnavailable or ProviderTimeout."""
+        response = await self._ask("reach", "GET", "/")
+        if response.status >= 500:
+            raise ProviderUnavailable(provider=_PROVIDER, status=response.status)
+
     async def balances(self, contract_ids: Sequence[str]) -> dict[str, Units]:
         """The USDC that each contract holds, by contract id. Asked for 20 at a time; raises like `build`."""
         found: dict[str, Units] = {}
@@ -153,24 +159,21 @@ class TrustlessWork:
             body=body,
         )
 
-    async def _json(
-        self,
-        name: str,
-        method: Literal["GET", "POST"],
-        path: str,
-        *,
-        body: bytes | None = None,
-        query: Sequence[tuple[str, str]] = (),
-    ) -> Any:
-        """A call without effect: its decoded answer, or an error of the catalogue."""
+    async def _ask(self, name: str, method: Literal["GET", "POST"], path: str, **sent: Any) -> Response:
+        """A call without effect: its answer, whatever the status, or an error of the catalogue."""
         try:
-            response = await self._call(name, method, path, body=body, query=query)
-            _raise_for_status(response, name)
-            return response.json()
+            return await self._call(name, method, path, **sent)
         except NotSent as error:
             raise ProviderUnavailable("Trustless Work cannot be reached.", provider=_PROVIDER) from error
         except NoAnswer as error:
             raise ProviderTimeout("Trustless Work did not answer.", provider=_PROVIDER, call=name) from error
+
+    async def _json(self, name: str, method: Literal["GET", "POST"], path: str, **sent: Any) -> Any:
+        """A call without effect: its decoded answer, or an error of the catalogue."""
+        response = await self._ask(name, method, path, **sent)
+        _raise_for_status(response, name)
+        try:
+            return response.json()
         except GarbledAnswer as error:
             raise _garbled(error) from error
 

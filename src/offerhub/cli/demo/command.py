@@ -1,0 +1,89 @@
+"""The command itself: set the stage, play, report, and say how it ended."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+
+from offerhub.cli.demo.client import ConnectionCut, DemoFailed
+from offerhub.cli.demo.progress import Progress
+from offerhub.cli.demo.report import Report, gather
+from offerhub.cli.demo.script import Script
+from offerhub.cli.demo.stage import Stage, data_dir_of, new_folder, remove_folder, stage
+from offerhub.cli.development import sandbox_info
+
+LEDGER_SECONDS: Final = 1.0
+FAST_LEDGER_SECONDS: Final = 0.25
+
+
+def demo(*, fast: bool = False, keep: bool = False) -> None:
+    """Show the main job on real servers, with a crash in the middle.
+
+    Starts PostgreSQL, Valkey, the service and a sandbox of Stellar and Trustless Work, all of its own. Then over
+    HTTP: a deposit, an order through escrow to release, one disputed and split, one refunded, a withdrawal. In the
+    middle of the release it kills the service with SIGKILL and starts it again. In the end the books are held
+    against the chain and proven; any disagreement makes the exit status 1.
+
+    Parameters
+    ----------
+    fast
+        Close a ledger every 0.25 s instead of every second.
+    keep
+        Leave everything running until Ctrl-C, and print the address and the keys.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever asks us to end, nothing is left running
+    started = time.monotonic()
+    console = Console()
+    folder = new_folder(data_dir_of(os.environ))
+    try:
+        _perform(console, folder, started, fast=fast, keep=keep)
+    except KeyboardInterrupt:
+        remove_folder(folder)
+        raise
+    except (DemoFailed, ConnectionCut) as error:
+        console.print(f"\n[red]The demo failed:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        console.print(f"The logs of this run are in {folder}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    remove_folder(folder)
+
+
+def _perform(console: Console, folder: Path, started: float, *, fast: bool, keep: bool) -> None:
+    progress = Progress(console)
+    progress.act("Servers of its own, in a folder of its own")
+    with stage(folder, progress, FAST_LEDGER_SECONDS if fast else LEDGER_SECONDS) as on:
+        script = Script(on, progress)
+        script.play()
+        report = gather(script, on.database_url, sandbox_info(on.sandbox_url)["trustless_work_fee_account"])
+        report.show(console)
+        console.print(f"\n[bold]{time.monotonic() - started:.1f} s[/bold] in all", highlight=False)
+        if keep:
+            _keep(console, on, script)
+        conclude(report)
+
+
+def conclude(report: Report) -> None:
+    """Raises DemoFailed, naming what disagrees, unless everything is as it must be."""
+    if wrong := report.disagreements():
+        raise DemoFailed(f"Books, chain and what must be do not agree on: {', '.join(wrong)}.")
+
+
+def _keep(console: Console, on: Stage, script: Script) -> None:
+    """Print how to reach what runs, and wait for Ctrl-C."""
+    authorised = f"curl -H 'Authorization: Bearer {script.cast.api_key}'"
+    lines = (
+        f"\nEverything is still running, until Ctrl-C. The service is at {script.api.base_url},",
+        f"the sandbox of the outside world at {on.sandbox_url}, the logs in {on.service.log.parent}.",
+        f"\n  API key     {script.cast.api_key}",
+        f"  master key  {on.master_key}",
+        f"\n  {authorised} {script.api.base_url}/users/{script.cast.seller}/balance",
+        f"  {authorised} {script.api.base_url}/orders",
+    )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    on.service.wait()
+    raise DemoFailed("The service ended by itself.")
