@@ -46,7 +46,11 @@ async def test_credit_and_debit(shop: Marketplace, alice: Person) -> None:
     assert debited["total"] == "0.00"
     assert await shop.units(alice.id) == {}
     assert await shop.postings(alice.id) == ["manual_credit", "manual_credit", "manual_debit"]
-    assert (await shop.audit(alice.id))[-3:] == ["CREDIT_AVAILABLE", "CREDIT_AVAILABLE", "DEBIT_AVAILABLE"]
+    for done, action in ((credited, "CREDIT_AVAILABLE"), (debited, "DEBIT_AVAILABLE")):
+        sql = "SELECT action, resource_id FROM audit_entries WHERE id = $1"
+        [entry] = await shop.live.rows(sql, done["auditLogId"])
+        assert (entry["action"], entry["resource_id"]) == (action, alice.id)
+    assert (await shop.events(alice.id))[-2:] == ["balance.credited", "balance.debited"]
 
 
 async def test_nobody_spends_more_than_is_there(shop: Marketplace, alice: Person) -> None:

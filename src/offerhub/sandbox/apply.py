@@ -28,7 +28,6 @@ from stellar_sdk.operation import Operation
 from stellar_sdk.xdr import InvokeHostFunctionResultCode as InvokeCode
 from stellar_sdk.xdr import OperationType
 
-from offerhub.kernel.money import parse_chain_amount
 from offerhub.sandbox.contracts import Call, Host, Trap, read_call
 from offerhub.sandbox.escrow import ContractError
 from offerhub.sandbox.options import Cast
@@ -57,6 +56,11 @@ class OperationFailed(Exception):
         super().__init__(code.name)
         self.code = code
         self.complaint = complaint
+
+
+def _units(text: str) -> int:
+    """An operation's amount in units; stellar-sdk writes the smallest ones with an exponent, such as `1E-7`."""
+    return int(Operation.to_xdr_amount(text))
 
 
 @dataclass(slots=True)
@@ -98,7 +102,7 @@ class Applier:
 
     def _create_account(self, operation: CreateAccount, source: str) -> Effect:
         codes = xdr.CreateAccountResultCode
-        amount, state = parse_chain_amount(operation.starting_balance), self.state
+        amount, state = _units(operation.starting_balance), self.state
         if operation.destination in state.accounts:
             raise OperationFailed(codes.CREATE_ACCOUNT_ALREADY_EXIST)
         created = Account(operation.destination, 0, self.ledger << 32)
@@ -112,7 +116,7 @@ class Applier:
         return _done(OperationType.CREATE_ACCOUNT, codes.CREATE_ACCOUNT_SUCCESS)
 
     def _payment(self, operation: Payment, source: str) -> Effect:
-        target, amount = operation.destination.account_id, parse_chain_amount(operation.amount)
+        target, amount = operation.destination.account_id, _units(operation.amount)
         self._move(operation.asset, source, target, amount, xdr.PaymentResultCode, "PAYMENT")
         return _done(OperationType.PAYMENT, xdr.PaymentResultCode.PAYMENT_SUCCESS)
 
@@ -121,12 +125,12 @@ class Applier:
         if isinstance(operation, PathPaymentStrictSend):
             kind = OperationType.PATH_PAYMENT_STRICT_SEND
             codes: type[IntEnum] = xdr.PathPaymentStrictSendResultCode
-            amount, bound = parse_chain_amount(operation.send_amount), parse_chain_amount(operation.dest_min)
+            amount, bound = _units(operation.send_amount), _units(operation.dest_min)
             misses, over = amount < bound, "UNDER_DESTMIN"
             success: type[Any] = xdr.PathPaymentStrictSendResultSuccess
         else:
             kind, codes = OperationType.PATH_PAYMENT_STRICT_RECEIVE, xdr.PathPaymentStrictReceiveResultCode
-            amount, bound = parse_chain_amount(operation.dest_amount), parse_chain_amount(operation.send_max)
+            amount, bound = _units(operation.dest_amount), _units(operation.send_max)
             misses, over = amount > bound, "OVER_SENDMAX"
             success = xdr.PathPaymentStrictReceiveResultSuccess
         if operation.send_asset != operation.dest_asset or operation.path:
@@ -154,7 +158,7 @@ class Applier:
         codes, state = xdr.ChangeTrustResultCode, self.state
         if not isinstance(operation.asset, Asset) or operation.asset.is_native():
             raise OperationFailed(codes.CHANGE_TRUST_MALFORMED)
-        asset, limit = asset_name(operation.asset), parse_chain_amount(operation.limit)
+        asset, limit = asset_name(operation.asset), _units(operation.limit)
         if issuer_of(asset) == source:
             raise OperationFailed(codes.CHANGE_TRUST_SELF_NOT_ALLOWED)
         if issuer_of(asset) not in state.accounts:

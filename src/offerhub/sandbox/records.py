@@ -19,7 +19,7 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from offerhub.kernel.money import format_chain_amount, parse_chain_amount
+from offerhub.kernel.money import format_chain_amount
 from offerhub.sandbox.contracts import Call
 from offerhub.sandbox.state import Movement
 
@@ -140,7 +140,7 @@ def _typed(name: str, number: int) -> dict[str, Any]:
 
 
 def _amount(text: str) -> str:
-    return format_chain_amount(parse_chain_amount(text))
+    return format_chain_amount(Operation.to_xdr_amount(text))
 
 
 def _muxed(name: str, account: MuxedAccount) -> dict[str, str]:
