@@ -57,9 +57,7 @@ def test_time_comes_from_the_clock(module: Path) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize(
-    "module", [one for one in MODULES if name_of(one).startswith(MONEY)], ids=name_of
-)
+@pytest.mark.parametrize("module", [one for one in MODULES if name_of(one).startswith(MONEY)], ids=name_of)
 def test_no_float_comes_near_money(module: Path) -> None:
     """I14: amounts are whole units; a float literal, a call of float or a true division would not be."""
     tree = ast.parse(module.read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ async def stored(stage: Stage, key: str) -> Row | None:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the condition is somebody else's progress
+        while not condition():
             await asyncio.sleep(0.01)
 
 

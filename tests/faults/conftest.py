@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from faults.killable import World
 
+from faults.killable import World
 from offerhub.cli.development import sandbox_process
 from offerhub.runtime.database import Database
 

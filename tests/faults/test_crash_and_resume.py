@@ -10,8 +10,8 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from faults.killable import Fuse, Process, World, process, until_killed
 
+from faults.killable import Fuse, Process, World, process, until_killed
 from offerhub.providers.trustless_work.fees import release_net, resolve_nets
 
 ORDER = 200_000_000
@@ -92,7 +92,7 @@ async def test_a_funding_killed_anywhere_funds_exactly_once(world: World) -> Non
             )
 
     async def deployed(alive: Process) -> str:
-        from offerhub.orders.store import NewOrder  # noqa: PLC0415
+        from offerhub.orders.store import NewOrder
 
         new = NewOrder(None, world.buyer, world.seller, ORDER, "USD", "Logo", None, None, ())
         created, _ = await world.database.run(lambda tx: alive.orders.create(tx, world.actor, new))

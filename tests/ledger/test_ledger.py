@@ -162,6 +162,4 @@ async def test_postings_written_by_hand_must_balance(database: Database, actor: 
 async def test_a_balance_cannot_be_set_below_zero_by_hand(database: Database, actor: Actor, user_id: str) -> None:
     await database.run(lambda tx: ledger.post(tx, actor, deposit(user_id, ONE)))
     with pytest.raises(asyncpg.CheckViolationError):
-        await database.run(
-            lambda tx: tx.execute("UPDATE ledger.accounts SET balance = -1 WHERE owner = $1", user_id)
-        )
+        await database.run(lambda tx: tx.execute("UPDATE ledger.accounts SET balance = -1 WHERE owner = $1", user_id))

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import asyncpg
 import pytest
+
 from support.product import Marketplace, Person, Running, World, environment, running, sandbox_process
 
 REDIS_INDEX_OFFSET = 7

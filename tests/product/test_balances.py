@@ -1,6 +1,7 @@
 """Balances over the wire (contract 2.4): every operation, in both spellings, and what the books hold afterwards."""
 
 import pytest
+
 from support.product import Marketplace, Person, unique
 
 UNIT = 10_000_000
@@ -105,7 +106,11 @@ async def test_reserved_money_belongs_to_its_reference(shop: Marketplace, alice:
     await operate(shop, alice, "reserve", amount="30.00", orderId="job-2")
     path = f"/users/{alice.id}/balance/{operation}"
     before = await shop.counts()
-    for amount, reference, held in (("20.01", "job-1", "20.00"), ("1.00", "job-3", "0.00"), ("50.00", "job-2", "30.00")):
+    for amount, reference, held in (
+        ("20.01", "job-1", "20.00"),
+        ("1.00", "job-3", "0.00"),
+        ("50.00", "job-2", "30.00"),
+    ):
         body = {"amount": amount, "orderId": reference, **more}
         details = await shop.refused("POST", path, body, status=422, code="RESERVE_NOT_FOUND")
         assert (details["requested"], details["reserved"]) == (amount, held)
@@ -114,21 +119,15 @@ async def test_reserved_money_belongs_to_its_reference(shop: Marketplace, alice:
 
 
 @pytest.mark.parametrize("operation", ["cancel-reservation", "deduct-reserved", "release"])
-async def test_the_reservation_of_an_order_is_out_of_reach(
-    shop: Marketplace, alice: Person, operation: str
-) -> None:
+async def test_the_reservation_of_an_order_is_out_of_reach(shop: Marketplace, alice: Person, operation: str) -> None:
     seller = Person((await shop.done("POST", "/users", {"externalUserId": unique("bob")}, status=201))["id"], "")
     order_id = await shop.order(alice, seller, "60.00", "FUNDS_RESERVED")
     more = {"sellerId": seller.id} if operation == "release" else {}
     body = {"amount": "60.00", "orderId": order_id, **more}
-    await shop.refused(
-        "POST", f"/users/{alice.id}/balance/{operation}", body, status=422, code="RESERVE_NOT_FOUND"
-    )
+    await shop.refused("POST", f"/users/{alice.id}/balance/{operation}", body, status=422, code="RESERVE_NOT_FOUND")
     # The same name for a reservation by hand is another reservation.
     await operate(shop, alice, "reserve", amount="10.00", orderId=order_id)
-    await shop.refused(
-        "POST", f"/users/{alice.id}/balance/{operation}", body, status=422, code="RESERVE_NOT_FOUND"
-    )
+    await shop.refused("POST", f"/users/{alice.id}/balance/{operation}", body, status=422, code="RESERVE_NOT_FOUND")
     await shop.done("POST", f"/orders/{order_id}/cancel")
     assert await shop.balance(alice) == ("90.00", "10.00")
 
@@ -139,14 +138,10 @@ async def test_release_needs_another_user_who_exists(shop: Marketplace, alice: P
     body = {"amount": "1.00", "orderId": "job-1"}
     await shop.refused("POST", path, body, status=400, code="VALIDATION_ERROR")
     await shop.refused("POST", path, {**body, "sellerId": alice.id}, status=400, code="INVALID_REQUEST")
-    await shop.refused(
-        "POST", path, {**body, "sellerId": "usr_" + "0" * 32}, status=404, code="USER_NOT_FOUND"
-    )
+    await shop.refused("POST", path, {**body, "sellerId": "usr_" + "0" * 32}, status=404, code="USER_NOT_FOUND")
     other = await Marketplace.found(shop.live, shop.world, shop._http)
     foreigner = await other.done("POST", "/users", {"externalUserId": unique("far")}, status=201)
-    await shop.refused(
-        "POST", path, {**body, "sellerId": foreigner["id"]}, status=404, code="USER_NOT_FOUND"
-    )
+    await shop.refused("POST", path, {**body, "sellerId": foreigner["id"]}, status=404, code="USER_NOT_FOUND")
     assert await shop.balance(alice) == ("80.00", "20.00")
 
 
@@ -189,9 +184,7 @@ async def test_sync_and_verify_compare_the_books_with_the_chain(shop: Marketplac
     assert (await shop.done("GET", f"/users/{bob.id}/balance/verify"))["providerVerified"] is False
 
     await shop.credit(bob, "0.01")
-    details = await shop.refused(
-        "GET", f"/users/{bob.id}/balance/verify", status=409, code="BALANCE_DISCREPANCY"
-    )
+    details = await shop.refused("GET", f"/users/{bob.id}/balance/verify", status=409, code="BALANCE_DISCREPANCY")
     assert (details["localBalance"], details["providerBalance"], details["difference"]) == ("11.01", "10.00", "-1.01")
     assert await shop.balance(bob) == ("11.01", "0.00"), "comparing changes nothing"
 

@@ -1,6 +1,7 @@
 """Deposits: what arrives on the chain is in the books once, to the last unit."""
 
 from stellar_sdk import Account, Asset, Keypair, TransactionBuilder
+
 from support.product import Marketplace, Person, World, unique
 
 UNIT = 10_000_000

@@ -1,6 +1,7 @@
 """Users over the wire (contract 2.3)."""
 
 import pytest
+
 from support.product import Marketplace, eventually, unique
 
 USER_FIELDS = {

@@ -1,6 +1,7 @@
 """Wallets over the wire (contract 2.5)."""
 
 import pytest
+
 from support.product import Marketplace, Person, World, unique
 
 

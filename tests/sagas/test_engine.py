@@ -194,9 +194,7 @@ async def test_a_driver_that_slept_past_its_lease_changes_nothing(database: Data
     driving = asyncio.create_task(sleeper.wait(saga_id, 0.5))
     while not plan.script[0].attempts:
         await asyncio.sleep(0.01)
-    await database.run(
-        lambda tx: tx.execute("UPDATE sagas SET lease_holder = 'another' WHERE id = $1", saga_id)
-    )
+    await database.run(lambda tx: tx.execute("UPDATE sagas SET lease_holder = 'another' WHERE id = $1", saga_id))
     gate.set()
     await driving
     assert plan.succeeded == []
@@ -239,3 +237,15 @@ async def test_one_subject_runs_one_saga_of_a_kind(database: Database, start: An
     subject = (await saga_of(database, saga_id)).subject_id
     with pytest.raises(asyncpg.UniqueViolationError):
         await database.run(lambda tx: engine.start(tx, ACTOR, plan.kind, subject, {}))
+
+
+async def test_a_saga_of_a_newer_program_is_left_to_it(database: Database, start: Any) -> None:
+    """During a rolling upgrade an older process must not hold what only the newer one can drive."""
+    plan = ScriptedPlan(new_id("req"), [ScriptedStep("one")])
+    newer, saga_id = await start(plan)
+    older = Engine(database, QuickClock())
+    older.register([ScriptedPlan(new_id("req"), [])])
+    await older.drive(saga_id)
+    assert await older.sweep() == 0
+    await newer.wait(saga_id, 5)
+    assert len(plan.succeeded) == 1

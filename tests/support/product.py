@@ -18,8 +18,8 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 import uvicorn
-from asgi_client import Heard
 
+from asgi_client import Heard
 from offerhub.app import Product, http_application, product
 from offerhub.cli.development import READY, sandbox_environment
 from offerhub.operations.proof import prove
@@ -112,9 +112,7 @@ class World:
 
     async def fault(self, face: str, route: str, kind: str, **more: Any) -> Fault:
         """Break a wire."""
-        return Fault(
-            self, (await self.control("POST", "faults", face=face, route=route, kind=kind, **more))["id"]
-        )
+        return Fault(self, (await self.control("POST", "faults", face=face, route=route, kind=kind, **more))["id"])
 
     async def mend(self) -> None:
         """Take every fault away."""
@@ -426,7 +424,7 @@ class Marketplace:
         counted = dict.fromkeys(tables, "true")
         counted |= {"events": "aggregate_type <> 'Wallet'", "audit_entries": "actor_type <> 'SYSTEM'"}
         parts = " UNION ALL ".join(
-            f"SELECT '{table}' AS name, count(*) AS rows FROM {table} WHERE marketplace_id = $1 AND {which}"  # noqa: S608
+            f"SELECT '{table}' AS name, count(*) AS rows FROM {table} WHERE marketplace_id = $1 AND {which}"
             for table, which in counted.items()
         )
         return {row["name"]: row["rows"] for row in await self.live.rows(parts, self.id)}

@@ -109,7 +109,7 @@ class Edge:
             return await self._serve(request)
         except Refusal as refusal:
             return failure(refusal, request.correlation_id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
             return failure(_explain(error), request.correlation_id)
 
     async def _serve(self, request: Request) -> Reply:

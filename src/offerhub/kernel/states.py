@@ -43,9 +43,7 @@ class Machine:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """(machine column, from, to) for every move: what the table `state_moves` must hold."""
-        return sorted(
-            (self.column, source, target) for source, targets in self.moves.items() for target in targets
-        )
+        return sorted((self.column, source, target) for source, targets in self.moves.items() for target in targets)
 
 
 def machine(name: str, column: str, initial: str, moves: Mapping[str, set[str]]) -> Machine:

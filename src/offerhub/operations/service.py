@@ -39,7 +39,7 @@ async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dep
             await probe.check()
     except TimeoutError:
         return Dependency(failed, error=f"No answer within {seconds_max:g} s")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
         # The driver's words name hosts and users: they belong in the log, not in a public answer.
         log.warning("probe_failed", dependency=name, error=repr(error))
         return Dependency(failed, error="Not reachable")

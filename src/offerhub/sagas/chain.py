@@ -132,7 +132,7 @@ class Chain:
         except UNREACHABLE as error:
             return Unavailable(error, call.patient)
         except SigningRefused as error:
-            log.error("signing_refused", saga_id=saga.id, kind=saga.kind, details=error.details)
+            log.error("signing_refused", saga_id=saga.id, kind=saga.kind, details=error.details)  # noqa: TRY400 - a refusal, not a crash
             return Refused(error)
         except Refusal as error:
             return Refused(error)

@@ -98,7 +98,7 @@ class Engine:
 
     async def sweep(self) -> int:
         """Drive every saga that is due and that nobody drives; returns how many were found."""
-        found = await self._database.run(lambda tx: store.due(tx, SWEEP_BATCH), read_only=True)
+        found = await self._database.run(lambda tx: store.due(tx, list(self._plans), SWEEP_BATCH), read_only=True)
         for saga_id in found:
             self._drive_task(saga_id)
         return len(found)
@@ -132,8 +132,8 @@ class Engine:
     async def _drive(self, saga_id: str) -> None:
         if self._stopping:
             return
-        saga = await self._database.run(lambda tx: store.claim(tx, saga_id, self._holder, LEASE_SECONDS))
-        if saga is None or saga.kind not in self._plans:
+        saga = await self._database.run(lambda tx: self._claim(tx, saga_id))
+        if saga is None:
             return
         heart = asyncio.create_task(self._renew(saga_id))
         delay = 0.0
@@ -149,6 +149,9 @@ class Engine:
             heart.cancel()
             await asyncio.shield(self._hand_back(saga_id, delay))
 
+    async def _claim(self, tx: Tx, saga_id: str) -> Saga | None:
+        return await store.claim(tx, saga_id, list(self._plans), self._holder, LEASE_SECONDS)
+
     async def _hand_back(self, saga_id: str, delay: float) -> None:
         try:
             await self._database.run(lambda tx: store.hand_back(tx, saga_id, self._holder, delay))
@@ -160,7 +163,7 @@ class Engine:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             try:
-                await self._database.run(lambda tx: store.claim(tx, saga_id, self._holder, LEASE_SECONDS))
+                await self._database.run(lambda tx: self._claim(tx, saga_id))
             except UNREACHABLE:
                 log.warning("saga_lease_not_renewed", saga_id=saga_id)
 

@@ -1,5 +1,6 @@
 """All SQL of the saga engine."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -57,18 +58,19 @@ async def running_for(tx: Tx, kind: str, subject_id: str) -> str | None:
     return None if found is None else str(found)
 
 
-async def claim(tx: Tx, saga_id: str, holder: str, seconds: float) -> Saga | None:
-    """Take the saga's lease; None when it has ended or somebody else is driving it."""
+async def claim(tx: Tx, saga_id: str, kinds: Sequence[str], holder: str, seconds: float) -> Saga | None:
+    """Take or renew the saga's lease; None when it has ended, is of another kind, or somebody else drives it."""
     row = await tx.row(
         f"""
         UPDATE sagas SET lease_holder = $2, lease_until = clock_timestamp() + make_interval(secs => $3)
-        WHERE id = $1 AND status = 'RUNNING' AND (
+        WHERE id = $1 AND status = 'RUNNING' AND kind = ANY($4::text[]) AND (
             lease_holder = $2 OR (lease_until < clock_timestamp() AND next_attempt_at <= clock_timestamp()))
         RETURNING {_COLUMNS}
         """,
         saga_id,
         holder,
         seconds,
+        list(kinds),
     )
     return None if row is None else _saga(row)
 
@@ -93,14 +95,16 @@ async def fence(tx: Tx, saga_id: str, holder: str) -> bool:
     return row is not None and row["lease_holder"] == holder
 
 
-async def due(tx: Tx, limit: int) -> list[str]:
-    """Running sagas that nobody drives and whose time has come."""
+async def due(tx: Tx, kinds: Sequence[str], limit: int) -> list[str]:
+    """Running sagas of these kinds that nobody drives and whose time has come."""
     rows = await tx.rows(
         """
         SELECT id FROM sagas
-        WHERE status = 'RUNNING' AND next_attempt_at <= clock_timestamp() AND lease_until < clock_timestamp()
-        ORDER BY next_attempt_at LIMIT $1
+        WHERE status = 'RUNNING' AND kind = ANY($1::text[]) AND next_attempt_at <= clock_timestamp()
+            AND lease_until < clock_timestamp()
+        ORDER BY next_attempt_at LIMIT $2
         """,
+        list(kinds),
         limit,
     )
     return [row["id"] for row in rows]

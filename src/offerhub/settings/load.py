@@ -193,7 +193,7 @@ def derive_key(master_key: str, purpose: str) -> bytes:
 
 
 def _server(reader: Reader, environment: Environment) -> Server:
-    host = "127.0.0.1" if environment in ("development", "test") else "0.0.0.0"
+    host = "127.0.0.1" if environment in ("development", "test") else "0.0.0.0"  # noqa: S104 - a server in a container listens on all of them
     port = reader.get(the.PORT)
     return Server(
         host=reader.get(the.HOST, host),

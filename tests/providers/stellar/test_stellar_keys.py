@@ -115,7 +115,7 @@ def test_destinations() -> None:
         SOURCE[:-1] + "R",  # wrong checksum
         "C" + SOURCE[1:],  # wrong version byte
         MUXED[:-1] + "5",  # stray bits in the last character
-        SOURCE.replace("A", "Ａ", 1),  # noqa: RUF001 - a full-width letter
+        SOURCE.replace("A", "Ａ", 1),
         "=" * 56,
         SECRET.decode(),
     ],

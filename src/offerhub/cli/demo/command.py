@@ -1,5 +1,6 @@
 """The command itself: set the stage, play, report, and say how it ended."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -74,16 +75,18 @@ def conclude(report: Report) -> None:
 
 def _keep(console: Console, on: Stage, script: Script) -> None:
     """Print how to reach what runs, and wait for Ctrl-C."""
-    authorised = f"curl -H 'Authorization: Bearer {script.cast.api_key}'"
+    api = script.api.base_url
+    authorised = 'curl -H "Authorization: Bearer $API_KEY"'
     lines = (
-        f"\nEverything is still running, until Ctrl-C. The service is at {script.api.base_url},",
+        f"\nEverything is still running, until Ctrl-C. The service is at {api},",
         f"the sandbox of the outside world at {on.sandbox_url}, the logs in {on.service.log.parent}.",
-        f"\n  API key     {script.cast.api_key}",
-        f"  master key  {on.master_key}",
-        f"\n  {authorised} {script.api.base_url}/users/{script.cast.seller}/balance",
-        f"  {authorised} {script.api.base_url}/orders",
+        f"\n  MASTER_KEY={on.master_key}",
+        f"  API_KEY={script.cast.api_key}",
+        f"  {authorised} {api}/users/{script.cast.seller}/balance",
+        f"  {authorised} {api}/orders",
     )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    on.service.wait()
-    raise DemoFailed("The service ended by itself.")
+    with contextlib.suppress(KeyboardInterrupt):
+        on.service.wait()
+        raise DemoFailed("The service ended by itself.")

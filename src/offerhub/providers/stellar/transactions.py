@@ -113,7 +113,7 @@ def fee_bump(
     """
     inner = _parse(signed_xdr, passphrase)
     if not isinstance(inner, TransactionEnvelope):
-        raise ValueError("only a plain transaction can be wrapped")
+        raise ValueError("only a plain transaction can be wrapped")  # noqa: TRY004 - the value is wrong, not its type
     bumped = TransactionBuilder.build_fee_bump_transaction(fee_source, fee, inner, passphrase)
     return sign(bumped.to_xdr(), passphrase, secrets)
 

@@ -115,7 +115,7 @@ def percent(bps: int) -> msgspec.Raw:
 def units_of(value: Any) -> Units:
     """An amount from a JSON number (int or Decimal) or its text. Raises ValueError, never rounds."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise ValueError(f"not an amount: {value!r}"[:80])
+        raise ValueError(f"not an amount: {value!r}"[:80])  # noqa: TRY004 - the value is wrong, not its type
     if isinstance(value, Decimal):
         if not value.is_finite() or abs(value.adjusted()) > _DECIMAL_EXPONENT_MAX:
             raise ValueError(f"not an amount: {value}"[:80])

@@ -127,7 +127,7 @@ class Supervisor:
                 env=SERVER_ENVIRONMENT,
                 cwd="/",
                 # Unsafe only in a process with threads; a supervisor has none.
-                preexec_fn=_dies_with_us(self._server.stop_signals[0]),
+                preexec_fn=_dies_with_us(self._server.stop_signals[0]),  # noqa: PLW1509 - the child is single-threaded here
             )
         finally:
             os.close(log)
