@@ -23,7 +23,7 @@ from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellati
 from offerhub.sagas import store
 from offerhub.sagas.model import Facts, NotYet, Outcome, Plan, Refused, Saga, Settled, Step, Unavailable, Unknown
 
-LEASE_SECONDS: Final = 15.0
+LEASE_SECONDS: Final = 6.0
 """How long a crashed driver keeps a saga from others; renewed at a third of it while the driver lives."""
 UNAVAILABLE_ATTEMPTS_MAX: Final = 5
 """How often a first step tries an unreachable provider before the saga is refused; later steps never give up."""
