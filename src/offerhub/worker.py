@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from offerhub.app import Product
+from offerhub.runtime.database import UNREACHABLE, heed_cancellation
 from offerhub.runtime.leases import Lease, LeaseToken
 from offerhub.runtime.outbox import Relay
 from offerhub.runtime.queue import Queues, Workers
@@ -19,7 +20,23 @@ CONCURRENCY: Final[Mapping[str, int]] = {engine.QUEUE: 32}
 CLOSE_SECONDS: Final = 10.0
 """How long running jobs may finish when the process stops; what is left is resumed by another."""
 
+WALLET_SETUP_SECONDS: Final = 30.0
+"""How often wallets are looked for whose set-up was refused."""
+
 log = structlog.get_logger("offerhub.worker")
+
+
+async def _finish_wallets(made: Product) -> None:
+    """Look now and then for wallets whose set-up was refused, and begin it again."""
+    while True:
+        try:
+            begun = await made.database.run(made.wallets.begin_again)
+            if begun:
+                log.info("wallet_setup_begun_again", wallets=begun)
+        except UNREACHABLE as error:
+            log.warning("wallet_setup_delayed", error=str(error))
+        heed_cancellation()
+        await made.clock.sleep(WALLET_SETUP_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -39,6 +56,7 @@ async def background(made: Product) -> AsyncIterator[None]:
         await made.deposits.watch()
 
     tasks = [
+        asyncio.create_task(_finish_wallets(made), name="wallet set-up"),
         asyncio.create_task(relay.run(), name="outbox relay"),
         asyncio.create_task(made.engine.sweep_forever(), name="saga sweeper"),
     ]

@@ -49,6 +49,7 @@ class FakeSagas:
     during: Callable[[str], Any] | None = None
     waits: list[tuple[str, float]] = field(default_factory=list)
     crash: bool = False
+    running: bool = False
 
     async def wait(self, saga_id: str, seconds: float) -> None:
         self.waits.append((saga_id, seconds))
@@ -61,6 +62,9 @@ class FakeSagas:
 
     async def refusal(self, tx: Tx, saga_id: str) -> Refusal | None:
         return self.refusals.get(saga_id)
+
+    async def is_terminal(self, tx: Tx, saga_id: str) -> bool:
+        return not self.running
 
 
 @dataclass

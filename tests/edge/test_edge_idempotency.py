@@ -218,11 +218,16 @@ async def test_a_saga_is_waited_for_and_its_end_is_stored(client: Client, stage:
     assert (stage.runs, len(stage.sagas.waits)) == (1, 1)
 
 
-async def test_a_saga_that_does_not_end_answers_the_state_reached(client: Client, stage: Stage, key: str) -> None:
-    first = await client.post("/started", key=key)
-    assert first.data["state"] == "RUNNING"
-    stage.state = "DONE"
-    assert (await client.post("/started", key=key)).body == first.body
+async def test_a_saga_that_does_not_end_answers_the_state_reached_each_time(
+    client: Client, stage: Stage, key: str
+) -> None:
+    stage.sagas.running = True
+    assert (await client.post("/started", key=key)).data["state"] == "RUNNING"
+    stage.sagas.running, stage.state = False, "DONE"
+    ended = await client.post("/started", key=key)
+    assert ended.data["state"] == "DONE"
+    assert (await client.post("/started", key=key)).body == ended.body
+    assert stage.runs == 1
 
 
 async def test_a_saga_without_a_key(client: Client, stage: Stage) -> None:

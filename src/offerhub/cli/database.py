@@ -2,11 +2,13 @@
 
 import json
 import sys
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from offerhub.cli.environment import environment, services, settings_of
+from offerhub.cli.environment import CommandError, environment, services, settings_of
 from offerhub.cli.serve import run
 from offerhub.kernel.money import format_chain_amount
 from offerhub.operations.proof import Proof, prove
@@ -44,6 +46,9 @@ def migrate_status() -> None:
 
 
 async def _prove(settings: Settings) -> Proof:
+    pending = [one for one in await migrations.status(settings.storage.direct_url.reveal()) if one.state == "pending"]
+    if pending:
+        raise CommandError(f"the schema is not up to date ({len(pending)} pending): run `offerhub migrate up` first.")
     database = await Database.connect(settings.storage.database_url.reveal(), pool_size=2, name="offerhub prove")
     try:
         return await prove(database)
@@ -53,7 +58,7 @@ async def _prove(settings: Settings) -> Proof:
 
 def show_proof(proof: Proof, console: Console) -> None:
     """Print a proof: the totals, then what does not hold."""
-    totals = Table("account", "sum", title="the books")
+    totals = Table("account", Column("sum", justify="right"), title="the books")
     for kind, total in proof.totals.items():
         totals.add_row(kind, format_chain_amount(total))
     totals.add_row("all", format_chain_amount(sum(proof.totals.values())), style="bold")
@@ -69,7 +74,7 @@ def show_proof(proof: Proof, console: Console) -> None:
     )
 
 
-def prove_command(*, as_json: bool = False) -> None:
+def prove_command(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
     """Derive every balance again from its postings and hold every state against the books.
 
     Reads only, on one consistent snapshot of the live database. Exits with 1 and shows the offending rows when
@@ -85,7 +90,7 @@ def prove_command(*, as_json: bool = False) -> None:
     async def check(settings: Settings) -> None:
         found.append(await _prove(settings))
 
-    with services(settings_of(environment())) as settings:
+    with services(settings_of(environment()), begin=False) as settings:
         run(check(settings))
     if as_json:
         print(json.dumps(found[0].wire(), indent=2))

@@ -12,6 +12,10 @@ from offerhub.settings import Settings, load, read_env_file, with_development_ke
 ENV_FILE = Path(".env")
 
 
+class CommandError(Exception):
+    """A command cannot do what it was asked for; the text tells its user why."""
+
+
 def environment(**extra: str) -> dict[str, str]:
     """The process environment over `.env` in the current directory; `extra` fills what neither sets."""
     return {**extra, **read_env_file(ENV_FILE), **os.environ}
@@ -25,12 +29,18 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
 
 
 @contextmanager
-def services(settings: Settings) -> Iterator[Settings]:
+def services(settings: Settings, *, begin: bool = True) -> Iterator[Settings]:
     """The settings with PostgreSQL and Redis that run: the configured ones, or our own where none is.
 
-    Raises EmbeddedServicesError when an own server cannot be started.
+    With `begin=False` a data folder must be there already: for commands that look at what others have made.
+    Raises EmbeddedServicesError when an own server cannot be started, CommandError without a data folder.
     """
     storage = settings.storage
+    if not begin and not storage.database_url and not (storage.data_dir / "services").exists():
+        raise CommandError(
+            f"there is no database: DATABASE_URL is not set, and {storage.data_dir.absolute()} holds none. "
+            "Run this where the service runs, or set OFFERHUB_DATA_DIR."
+        )
     if storage.database_url and storage.redis_url:
         yield settings
         return

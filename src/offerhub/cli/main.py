@@ -1,10 +1,13 @@
 """The commands of `offerhub`. Each lives in a module of its own that is loaded when it is called."""
 
 import sys
+from typing import NoReturn
 
 from cyclopts import App
 from rich.console import Console
 
+from offerhub.cli.environment import CommandError
+from offerhub.runtime.database import UNREACHABLE
 from offerhub.runtime.embedded import EmbeddedServicesError
 from offerhub.runtime.migrations import MigrationError
 from offerhub.settings import SettingsError
@@ -32,6 +35,14 @@ def main() -> None:
     """Run the command line; a fault of the configuration or of a server is told in its own words."""
     try:
         app()
-    except (SettingsError, EmbeddedServicesError, MigrationError) as error:
-        Console(stderr=True).print(f"[red]offerhub:[/red] {error}", highlight=False)
-        sys.exit(2)
+    except (CommandError, SettingsError, EmbeddedServicesError, MigrationError) as error:
+        _fail(str(error))
+    except UNREACHABLE as error:
+        _fail(f"a server cannot be used: {error or type(error).__name__}")
+
+
+def _fail(text: str) -> NoReturn:
+    console = Console(stderr=True)
+    console.print("[red]offerhub:[/red] ", end="")
+    console.print(text, markup=False, highlight=False)
+    sys.exit(2)

@@ -154,9 +154,10 @@ class _Writing:
             reply = self.endpoint.reply(self.route, result, self.request)
         else:
             reply = failure(refusal, self.request.correlation_id)
-        if claim is not None:
+        if claim is not None and await self.endpoint.sagas.is_terminal(tx, pending.saga_id):
             if refusal is None or is_final(refusal):
                 await claim.store(tx, reply, pending.saga_id)
             else:
                 await claim.release(tx, pending.saga_id)
+        # While the saga runs nothing is stored: whoever comes back with the key is told how far it has got by then.
         return reply

@@ -28,3 +28,7 @@ class SagaWaiter(Protocol):
     async def refusal(self, tx: Tx, saga_id: str) -> Refusal | None:
         """Why the saga was refused, or None when it was not."""
         ...
+
+    async def is_terminal(self, tx: Tx, saga_id: str) -> bool:
+        """True when the saga has ended, either way."""
+        ...

@@ -154,7 +154,7 @@ CHECKS: Final[Sequence[Check]] = (
             WHEN o.status = 'REFUND_REQUESTED' THEN e.status = 'REFUNDING'
             WHEN o.status = 'DISPUTED' THEN e.status = 'DISPUTED'
             WHEN o.status IN ('RELEASED', 'REFUNDED') THEN e.status = o.status
-            WHEN o.final_status = 'CANCELED' THEN e.id IS NULL
+            WHEN o.final_status = 'CANCELED' THEN e.id IS NULL OR e.status = 'CREATED'
             ELSE e.status = o.final_status END
             OR (o.status = 'CLOSED' AND o.final_status IS NULL)
         """,

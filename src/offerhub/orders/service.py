@@ -173,11 +173,17 @@ class Orders:
         return await view(tx, moved)
 
     async def cancel(self, tx: Tx, actor: Actor, order_id: str, reason: str | None) -> OrderView:
-        """Close an order before its escrow, and give the reservation back. Raises InvalidState."""
+        """Close an order before its escrow is funded, and give the reservation back.
+
+        Raises InvalidState, EscrowNotReady while the funding is on its way. A deployed contract stays behind, empty.
+        """
         order = await require(tx, actor.marketplace_id, order_id, lock=True)
+        escrow = await escrows.of_order(tx, order.id)
+        if order.status == "ESCROW_FUNDING" and (escrow is None or escrow.status != "CREATED"):
+            raise _escrow_not_ready(order, escrow)
         moved = await move(tx, order, "CLOSED", CANCELLABLE, "CANCELED")
         events = []
-        released = order.status == "FUNDS_RESERVED"
+        released = order.status != "ORDER_CREATED"
         if released:
             around = await ledger.void(tx, actor, f"order:{order.id}:cancel", order_hold(order), order.amount)
             available, reserved = around[order.buyer_id, Kind.AVAILABLE], around[order.buyer_id, Kind.RESERVED]
@@ -287,11 +293,7 @@ class Orders:
             raise invalid_state(order, ["ESCROW_FUNDING"])
         escrow = await escrows.of_order(tx, order.id)
         if escrow is None or escrow.status != "CREATED":
-            raise EscrowNotReady(
-                orderId=order.id,
-                currentState=None if escrow is None else escrow.status,
-                allowedStates=["CREATED"],
-            )
+            raise _escrow_not_ready(order, escrow)
         await escrows.move(tx, escrow.id, "FUNDING")
         intent = FundIntent(
             contract_id=escrow.contract,
@@ -315,6 +317,11 @@ class Orders:
         )
         values = {"orderId": order.id, "escrowId": escrow.id, "intents": [intent.to_json()]}
         return await self._engine.start(tx, actor, FUND, order.id, values)
+
+
+def _escrow_not_ready(order: Order, escrow: Escrow | None) -> EscrowNotReady:
+    current = None if escrow is None else escrow.status
+    return EscrowNotReady(orderId=order.id, currentState=current, allowedStates=["CREATED"])
 
 
 def _same_terms(existing: OrderView, new: NewOrder) -> bool:

@@ -1,6 +1,6 @@
 """Use cases of wallets."""
 
-from typing import Any
+from typing import Any, Final
 
 from offerhub.errors import InternalError, StellarNetworkError, WalletNotFound, WalletNotReady
 from offerhub.events.journal import Event, record
@@ -15,7 +15,8 @@ from offerhub.wallets import store
 from offerhub.wallets.keyring import Keyring
 from offerhub.wallets.model import Purpose, Wallet
 
-PROVISION = "wallet.provision"
+PROVISION: Final = "wallet.provision"
+STRANDED_BATCH: Final = 20
 SYSTEM_PURPOSES: tuple[Purpose, ...] = ("platform", "resolver")
 
 
@@ -61,11 +62,7 @@ class Wallets:
             return
         payload = {"userId": user_id, "publicKey": address, "provider": "STELLAR", "trustlineReady": False}
         await record(tx, actor, events=[Event("wallet.created", "Wallet", wallet.id, payload, user_id)])
-        funding: dict[str, Any] = {"funding": "friendbot"}
-        if self._network.friendbot_url is None:
-            platform = await store.of_system(tx, "platform")
-            funding = {"funding": "platform", "funder": None if platform is None else platform.public_key}
-        await self._begin_provision(tx, actor, wallet, funding)
+        await self._begin_provision(tx, actor, wallet)
 
     async def create_system_wallets(self, tx: Tx, marketplace_id: str) -> list[Wallet]:
         """Make the wallets that the system itself needs, where they are missing; returns all of them."""
@@ -80,16 +77,30 @@ class Wallets:
                     existing = await store.of_system(tx, purpose)
                     assert existing is not None
                 else:
-                    # Where nobody hands out XLM, whoever runs this sends some to these two addresses.
-                    funding = "operator" if self._network.friendbot_url is None else "friendbot"
-                    await self._begin_provision(tx, actor, existing, {"funding": funding})
+                    await self._begin_provision(tx, actor, existing)
             found.append(existing)
         return found
 
-    async def _begin_provision(self, tx: Tx, actor: Actor, wallet: Wallet, funding: dict[str, Any]) -> None:
-        await self._engine.start(
-            tx, actor, PROVISION, wallet.id, {"address": wallet.public_key, "userId": wallet.user_id} | funding
-        )
+    async def begin_again(self, tx: Tx) -> int:
+        """Try again to set up wallets whose set-up was refused, such as for want of XLM; returns how many."""
+        found = await store.stranded(tx, STRANDED_BATCH)
+        for wallet in found:
+            await self._begin_provision(tx, system(wallet.marketplace_id, "wallets"), wallet)
+        return len(found)
+
+    async def _begin_provision(self, tx: Tx, actor: Actor, wallet: Wallet) -> None:
+        """Begin to set a wallet up on the chain, paid for by whoever can.
+
+        Where nobody hands out XLM the platform's wallet pays for users, and whoever runs this for the system's own.
+        """
+        funding: dict[str, Any] = {"funding": "friendbot"}
+        if self._network.friendbot_url is None:
+            funding = {"funding": "operator"}
+            if wallet.purpose == "user":
+                platform = await store.of_system(tx, "platform")
+                funding = {"funding": "platform", "funder": None if platform is None else platform.public_key}
+        values = {"address": wallet.public_key, "userId": wallet.user_id} | funding
+        await self._engine.start(tx, actor, PROVISION, wallet.id, values)
 
     def deposit_view(self, wallet: Wallet) -> dict[str, Any]:
         """Where to send a deposit (contract 2.5)."""

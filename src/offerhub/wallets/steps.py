@@ -208,4 +208,4 @@ class Provision:
         )
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
-        """The wallet stays PENDING; the saga and its refusal are there for the operator."""
+        """The wallet stays PENDING and is tried again; the saga and its refusal are there for the operator."""

@@ -81,6 +81,20 @@ async def mark_ready(tx: Tx, wallet_id: str) -> None:
     await tx.execute("UPDATE wallets SET status = 'READY' WHERE id = $1 AND status = 'PENDING'", wallet_id)
 
 
+async def stranded(tx: Tx, limit: int) -> list[Wallet]:
+    """Wallets that are not ready and that no saga works on; locked, so that one process takes each."""
+    rows = await tx.rows(
+        f"""
+        SELECT {_COLUMNS} FROM wallets w
+        WHERE status = 'PENDING' AND updated_at < clock_timestamp() - interval '30 seconds' AND NOT EXISTS (
+            SELECT FROM sagas g WHERE g.kind = 'wallet.provision' AND g.subject_id = w.id AND g.status = 'RUNNING')
+        ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+        """,
+        limit,
+    )
+    return [_wallet(row) for row in rows]
+
+
 # -- deposits ------------------------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,7 @@ INSERT INTO state_moves VALUES
     ('orders.status', 'ESCROW_CREATING', 'ESCROW_FUNDING'),
     ('orders.status', 'ESCROW_CREATING', 'FUNDS_RESERVED'),
     ('orders.status', 'ESCROW_FUNDING', 'ESCROW_FUNDED'),
+    ('orders.status', 'ESCROW_FUNDING', 'CLOSED'),
     ('orders.status', 'ESCROW_FUNDED', 'IN_PROGRESS'),
     ('orders.status', 'IN_PROGRESS', 'RELEASE_REQUESTED'),
     ('orders.status', 'IN_PROGRESS', 'REFUND_REQUESTED'),

@@ -185,7 +185,7 @@ def _raise_for_status(response: Response, call: str) -> None:
     if status == 429:
         raise ProviderRateLimited(provider=_PROVIDER, call=call, retry_after=response.headers.get("retry-after"))
     if status >= 500:
-        raise ProviderUnavailable(provider=_PROVIDER, call=call, status=status, message=response.text[:300])
+        raise ProviderUnavailable(provider=_PROVIDER, call=call, status=status)
     if status in {401, 403}:
         raise ProviderError("Trustless Work refused our API key.", provider=_PROVIDER, call=call, status=status)
     refused = read_refusal(_body_of(response), response.text)

@@ -1,0 +1,206 @@
+"""The providers on a bad day: whatever the wires do, one intent has one effect, and every saga ends."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from support.product import Marketplace, Person, Running, World, eventually, running
+
+UNIT = 10_000_000
+SEND = "/helper/send-transaction"
+
+pytestmark = pytest.mark.usefixtures("mended")
+
+
+async def envelopes(shop: Marketplace, subject: str) -> list[tuple[str, str]]:
+    """(step, status) of every envelope that was ever signed for a subject, in order."""
+    sql = """
+        SELECT s.name, e.status FROM envelopes e JOIN sagas g ON g.id = e.saga_id
+        JOIN saga_steps s ON s.saga_id = e.saga_id AND s.position = e.position
+        WHERE g.subject_id = $1 ORDER BY e.created_at
+    """
+    return [(row["name"], row["status"]) for row in await shop.live.rows(sql, subject)]
+
+
+async def submissions(shop: Marketplace, subject: str, step: str) -> int:
+    """How often the envelope of a step was sent."""
+    sql = """
+        SELECT sum(e.submissions)::integer FROM envelopes e JOIN sagas g ON g.id = e.saga_id
+        JOIN saga_steps s ON s.saga_id = e.saga_id AND s.position = e.position
+        WHERE g.subject_id = $1 AND s.name = $2
+    """
+    return int(await shop.live.value(sql, subject, step))
+
+
+WIRE_FAULTS = [("lose_response", 1), ("error_after", 1), ("error_before", 2), ("rate_limit", 2)]
+"""A fault on sending, and how often the same bytes must then have been sent."""
+
+
+@pytest.mark.parametrize(("kind", "sent"), WIRE_FAULTS)
+async def test_funding(shop: Marketplace, pair: tuple[Person, Person], world: World, kind: str, sent: int) -> None:
+    buyer, seller = pair
+    before = await shop.on_chain(buyer.address)
+    order_id = await shop.order(buyer, seller, "10.00", "ESCROW_FUNDING")
+    fault = await world.fault("trustless_work", SEND, kind, times=1)
+    funded = await shop.done("POST", f"/orders/{order_id}/escrow/fund")
+    assert await fault.fired() == 1
+    assert (funded["status"], funded["escrow"]["status"]) == ("IN_PROGRESS", "FUNDED")
+    assert await submissions(shop, order_id, "fund_escrow") == sent
+    assert await envelopes(shop, order_id) == [("deploy_escrow", "SUCCEEDED"), ("fund_escrow", "SUCCEEDED")]
+    assert before - await shop.on_chain(buyer.address) == 10 * UNIT
+    assert await shop.units(order_id) == {"escrow": 10 * UNIT}
+    assert (await shop.sagas(order_id))[-1] == ("escrow.fund", "SUCCEEDED")
+    await shop.assert_backed(buyer)
+
+
+@pytest.mark.parametrize("kind", ["lose_response", "error_before"])
+async def test_every_step_of_a_release(
+    shop: Marketplace, pair: tuple[Person, Person], world: World, kind: str
+) -> None:
+    """Each of mark, approve and release has its own bad moment."""
+    buyer, seller = pair
+    order_id = await shop.order(buyer, seller, "10.00", "IN_PROGRESS")
+    sold = (await shop.units(seller.id)).get("available", 0)
+    if kind == "lose_response":
+        fault = await world.fault("trustless_work", SEND, kind, times=3)
+        times = 3
+    else:
+        fault = await world.fault("trustless_work", "/escrow/single-release/", kind, status=503, times=2)
+        times = 2
+    released = await shop.done("POST", f"/orders/{order_id}/resolution/release")
+    assert await fault.fired() == times
+    assert (released["status"], released["finalStatus"]) == ("CLOSED", "RELEASED")
+    assert (await envelopes(shop, order_id))[2:] == [
+        ("change_milestone_status", "SUCCEEDED"),
+        ("approve_milestone", "SUCCEEDED"),
+        ("release_funds", "SUCCEEDED"),
+    ]
+    assert (await shop.units(seller.id))["available"] - sold == 99_700_000
+    assert (await shop.postings(order_id)).count("released") == 1
+    assert (await shop.sagas(order_id))[-1] == ("order.release", "SUCCEEDED")
+    await shop.assert_backed(buyer, seller)
+
+
+async def test_a_dispute_s_resolution(shop: Marketplace, pair: tuple[Person, Person], world: World) -> None:
+    buyer, seller = pair
+    order_id, dispute_id = await shop.disputed(buyer, seller, "10.00")
+    fault = await world.fault("trustless_work", SEND, "lose_response", times=2)
+    body = {"decision": "SPLIT", "releaseAmount": "6.00", "refundAmount": "4.00"}
+    resolved = await shop.done("POST", f"/disputes/{dispute_id}/resolve", body)
+    assert await fault.fired() == 2
+    assert (resolved["status"], resolved["order"]["status"]) == ("RESOLVED", "CLOSED")
+    assert (await shop.postings(order_id)).count("released") == 1
+    await shop.assert_backed(buyer, seller)
+
+
+@pytest.mark.parametrize(("kind", "sent"), WIRE_FAULTS)
+async def test_a_withdrawal(shop: Marketplace, pair: tuple[Person, Person], world: World, kind: str, sent: int) -> None:
+    buyer, _ = pair
+    target, _ = await world.outside_wallet()
+    fault = await world.fault("horizon", "/transactions$", kind, times=1, method="POST")
+    body = {"userId": buyer.id, "amount": "5.00", "destinationType": "crypto", "destinationRef": target}
+    done = await shop.done("POST", "/withdrawals", body, status=201)
+    assert await fault.fired() == 1
+    assert done["status"] == "WITHDRAWAL_COMPLETED"
+    assert await submissions(shop, done["id"], "pay") == sent
+    assert await envelopes(shop, done["id"]) == [("pay", "SUCCEEDED")]
+    assert await shop.on_chain(target) == 5 * UNIT
+    assert await shop.postings(done["id"]) == ["withdrawal", "withdrawal_completed"]
+    await shop.assert_backed(buyer)
+
+
+async def test_the_evidence_cannot_be_read_for_a_while(
+    shop: Marketplace, pair: tuple[Person, Person], world: World
+) -> None:
+    """Unknown is a state: the money stays where it is held until the chain answers."""
+    buyer, _ = pair
+    target, _ = await world.outside_wallet()
+    fault = await world.fault("horizon", "/transactions/[0-9a-f]{64}$", "error_before", times=3, method="GET")
+    body = {"userId": buyer.id, "amount": "5.00", "destinationType": "crypto", "destinationRef": target}
+    done = await shop.done("POST", "/withdrawals", body, status=201)
+    assert await fault.fired() == 3
+    assert done["status"] == "WITHDRAWAL_COMPLETED"
+    assert await shop.on_chain(target) == 5 * UNIT
+    assert await envelopes(shop, done["id"]) == [("pay", "SUCCEEDED")]
+    await shop.assert_backed(buyer)
+
+
+async def test_trustless_work_is_down_when_the_contract_should_be_deployed(
+    shop: Marketplace, pair: tuple[Person, Person], world: World
+) -> None:
+    order_id = await shop.order(*pair, "10.00", "FUNDS_RESERVED")
+    before = await shop.units(pair[0].id)
+    fault = await world.fault("trustless_work", "/deployer/", "error_before", status=503)
+    heard = await shop.post(f"/orders/{order_id}/escrow", key="deploy")
+    assert (heard.status, heard.code) == (503, "PROVIDER_UNAVAILABLE")
+    assert "retry-after" in heard.headers
+    assert await fault.fired() >= 1
+    order = await shop.done("GET", f"/orders/{order_id}")
+    assert (order["status"], order["escrow"]) == ("FUNDS_RESERVED", None)
+    assert await shop.units(pair[0].id) == before
+    assert await envelopes(shop, order_id) == []
+    assert "ESCROW_CREATE_FAILED" in await shop.audit(order_id)
+    await world.mend()
+    # The same key may try again: the failure was not the answer for good.
+    again = await shop.done("POST", f"/orders/{order_id}/escrow", key="deploy")
+    assert again["status"] == "ESCROW_FUNDING"
+    assert await shop.sagas(order_id) == [("escrow.deploy", "REFUSED"), ("escrow.deploy", "SUCCEEDED")]
+
+
+async def test_trustless_work_limits_the_rate_and_then_does_not(
+    shop: Marketplace, pair: tuple[Person, Person], world: World
+) -> None:
+    order_id = await shop.order(*pair, "10.00", "FUNDS_RESERVED")
+    fault = await world.fault("trustless_work", "/deployer/", "rate_limit", times=2)
+    assert (await shop.done("POST", f"/orders/{order_id}/escrow"))["status"] == "ESCROW_FUNDING"
+    assert await fault.fired() == 2
+
+
+async def test_the_deployment_s_answer_is_lost(shop: Marketplace, pair: tuple[Person, Person], world: World) -> None:
+    order_id = await shop.order(*pair, "10.00", "FUNDS_RESERVED")
+    fault = await world.fault("trustless_work", SEND, "lose_response", times=1)
+    deployed = await shop.done("POST", f"/orders/{order_id}/escrow")
+    assert await fault.fired() == 1
+    contracts = (await world.control("GET", "state"))["contracts"]
+    ours = [one["address"] for one in contracts if one["engagement_id"] == order_id]
+    assert ours == [deployed["escrow"]["contractId"]], "one contract, and we know which"
+
+
+@pytest.mark.parametrize("kind", ["error_before", "lose_response", "rate_limit"])
+async def test_deposits_while_horizon_stumbles(shop: Marketplace, world: World, kind: str) -> None:
+    [person] = await shop.people(None)
+    fault = await world.fault("horizon", "/payments$", kind, times=2)
+    await shop.deposit(person, "3.21")
+    await shop.deposit(person, "0.01")
+    assert await fault.fired() == 2
+    await shop.live.deposits_caught_up()
+    assert await shop.balance(person) == ("3.22", "0.00")
+
+
+@pytest.fixture(scope="module")
+async def impatient(environ: dict[str, str]) -> AsyncIterator[Running]:
+    """A process that answers with the state reached at once, and has no jobs of its own."""
+    async with running({**environ, "SAGA_INLINE_WAIT_SECONDS": "0"}, jobs=False) as found:
+        yield found
+
+
+async def test_what_a_request_does_not_wait_for_is_finished_by_a_worker(
+    shop: Marketplace, impatient: Running, pair: tuple[Person, Person], world: World
+) -> None:
+    order_id = await shop.order(*pair, "10.00", "IN_PROGRESS")
+    hasty = shop.on(impatient)
+    fault = await world.fault("trustless_work", SEND, "lose_response", times=1)
+    begun = await hasty.done("POST", f"/orders/{order_id}/resolution/release", key="hasty")
+    assert (begun["status"], begun["escrow"]["status"]) == ("RELEASE_REQUESTED", "RELEASING")
+    await hasty.refused(
+        "POST", f"/orders/{order_id}/resolution/refund", {"reason": "x"}, status=409, code="INVALID_STATE"
+    )
+
+    async def status() -> str:
+        return str((await hasty.done("GET", f"/orders/{order_id}"))["status"])
+
+    await eventually(status, lambda found: found == "CLOSED")
+    assert await fault.fired() == 1
+    again = await hasty.done("POST", f"/orders/{order_id}/resolution/release", key="hasty")
+    assert again["status"] == "RELEASE_REQUESTED", "a key's answer does not change"
+    assert (await shop.postings(order_id)).count("released") == 1
+    await shop.assert_backed(*pair)

@@ -1,0 +1,46 @@
+"""The product's routes as tests enumerate them: a path with real ids in it, and a body that would be accepted."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from offerhub.app import Product
+from offerhub.runtime.routes import Route
+
+ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
+    "balances.credit": {"amount": "1.00"},
+    "balances.debit": {"amount": "1.00"},
+    "balances.reserve": {"amount": "1.00", "orderId": "job"},
+    "balances.cancel_reservation": {"amount": "1.00", "orderId": "job"},
+    "balances.deduct_reserved": {"amount": "1.00", "orderId": "job"},
+    "balances.release": {"amount": "1.00", "orderId": "job", "sellerId": "usr_" + "1" * 32},
+    "orders.create": {"amount": "1.00", "title": "t", "buyer_id": "usr_" + "1" * 32, "seller_id": "usr_" + "2" * 32},
+    "orders.refund": {"reason": "because"},
+    "disputes.open": {"openedBy": "BUYER", "reason": "OTHER"},
+    "disputes.assign": {"assignedTo": "agent"},
+    "disputes.resolve": {"decision": "FULL_REFUND"},
+    "users.create": {"externalUserId": "route-matrix"},
+    "withdrawals.create": {
+        "userId": "usr_" + "1" * 32,
+        "amount": "1.00",
+        "destinationType": "crypto",
+        "destinationRef": "GAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAWHF",
+    },
+    "createMarketplace": {"name": "route matrix"},
+}
+"""By the route's name; a route that is not here needs no body."""
+
+
+def all_routes() -> tuple[Route, ...]:
+    """Every declared route. Handlers are bound to nothing: only the declarations are of use."""
+    blank: Any = type("Blank", (), {"__getattr__": lambda self, _: self, "__call__": lambda self, *a, **k: self})()
+    return Product.routes(blank, {})
+
+
+def path_with(route: Route, ids: Mapping[str, str]) -> str:
+    """The route's path with these values for its parameters."""
+    return route.path.format_map(ids)
+
+
+def body_for(route: Route) -> dict[str, Any] | None:
+    """A body that the route accepts, None when it takes none."""
+    return dict(ACCEPTABLE.get(route.name, {})) if route.body is not None else None
