@@ -92,7 +92,7 @@ class World:
         self._url = environ["OFFERHUB_SANDBOX_URL"]
         self._http = http
 
-    async def control(self, method: str, path: str, **body: Any) -> Any:
+    async def control(self, method: str, path: str, /, **body: Any) -> Any:
         """Ask the control face; it must agree."""
         async with self._http.request(method, f"{self._url}/_sim/{path}", json=body or None) as answer:
             text = await answer.text()

@@ -1,4 +1,4 @@
-"""The one clock. Code takes a Clock; only this module reads the machine's time (decision 0006)."""
+"""The one clock. Code takes a Clock; only this module reads the machine's time."""
 
 import asyncio
 import time
