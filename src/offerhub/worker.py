@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import structlog
 
 from offerhub.app import Product
-from offerhub.runtime.database import UNREACHABLE, heed_cancellation
+from offerhub.edge import idempotency
+from offerhub.runtime.database import UNREACHABLE, Tx, heed_cancellation
 from offerhub.runtime.leases import Lease, LeaseToken
 from offerhub.runtime.outbox import Relay
 from offerhub.runtime.queue import Queues, Workers
@@ -20,23 +21,26 @@ CONCURRENCY: Final[Mapping[str, int]] = {engine.QUEUE: 32}
 CLOSE_SECONDS: Final = 10.0
 """How long running jobs may finish when the process stops; what is left is resumed by another."""
 
-WALLET_SETUP_SECONDS: Final = 30.0
+WALLETS_SECONDS: Final = 30.0
 """How often wallets are looked for whose set-up was refused."""
+ANSWERS_SECONDS: Final = 600.0
+"""How often idempotent answers are looked for whose time is over."""
 
 log = structlog.get_logger("offerhub.worker")
 
 
-async def _finish_wallets(made: Product) -> None:
-    """Look now and then for wallets whose set-up was refused, and begin it again."""
+async def _keep_house(made: Product, name: str, chore: Callable[[Tx], Awaitable[int]], seconds: float) -> None:
+    """Do a chore now and then, again at once while it finds something to do; any number of processes may."""
     while True:
+        done = 0
         try:
-            begun = await made.database.run(made.wallets.begin_again)
-            if begun:
-                log.info("wallet_setup_begun_again", wallets=begun)
+            done = await made.database.run(chore)
+            if done:
+                log.info("chore_done", chore=name, rows=done)
         except UNREACHABLE as error:
-            log.warning("wallet_setup_delayed", error=str(error))
+            log.warning("chore_delayed", chore=name, error=str(error))
         heed_cancellation()
-        await made.clock.sleep(WALLET_SETUP_SECONDS)
+        await made.clock.sleep(1.0 if done else seconds)
 
 
 @contextlib.asynccontextmanager
@@ -56,7 +60,8 @@ async def background(made: Product) -> AsyncIterator[None]:
         await made.deposits.watch()
 
     tasks = [
-        asyncio.create_task(_finish_wallets(made), name="wallet set-up"),
+        asyncio.create_task(_keep_house(made, "wallets", made.wallets.begin_again, WALLETS_SECONDS), name="wallets"),
+        asyncio.create_task(_keep_house(made, "answers", idempotency.purge, ANSWERS_SECONDS), name="answers"),
         asyncio.create_task(relay.run(), name="outbox relay"),
         asyncio.create_task(made.engine.sweep_forever(), name="saga sweeper"),
     ]

@@ -9,6 +9,7 @@ import pytest
 from edge_fixture import Stage
 
 from asgi_client import Client
+from offerhub.edge import idempotency
 from offerhub.edge.application import build
 from offerhub.edge.idempotency import fingerprint
 from offerhub.errors import (
@@ -323,3 +324,16 @@ def test_the_fingerprint_ignores_the_order_of_keys_only() -> None:
     others = [("PUT", "/a", {"x": 1, "y": [1, 2]}), ("POST", "/b", {"x": 1, "y": [1, 2]})]
     others += [("POST", "/a", {"x": 1, "y": [2, 1]}), ("POST", "/a", {"x": "1", "y": [1, 2]}), ("POST", "/a", {})]
     assert base not in {fingerprint(*other) for other in others}
+
+
+async def test_only_answers_whose_time_is_over_are_purged(client: Client, stage: Stage, key: str) -> None:
+    old, young = key, f"{key}-young"
+    for one in (old, young):
+        await client.post("/started", key=one)
+    database = stage.database
+    await database.run(lambda tx: tx.execute("UPDATE idempotent_requests SET expires_at = now() WHERE key = $1", old))
+    assert await database.run(idempotency.purge) >= 1
+    rows = await database.run(
+        lambda tx: tx.rows("SELECT key FROM idempotent_requests WHERE key = ANY($1)", [old, young])
+    )
+    assert [row["key"] for row in rows] == [young]

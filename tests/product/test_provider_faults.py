@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from support.product import Marketplace, Person, Running, World, eventually, running
 
 UNIT = 10_000_000

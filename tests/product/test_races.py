@@ -114,6 +114,22 @@ async def test_funding_twice_at_once(shop: Marketplace, pair: tuple[Person, Pers
     await shop.assert_backed(pair[0])
 
 
+async def test_funding_and_cancelling_at_once(shop: Marketplace, pair: tuple[Person, Person]) -> None:
+    before = (await shop.units(pair[0].id))["available"]
+    orders = await asyncio.gather(*(shop.order(*pair, "3.00", "ESCROW_FUNDING") for _ in range(4)))
+    funded = 0
+    for turn, order_id in enumerate(orders):
+        moves = ("escrow/fund", "cancel") if turn % 2 else ("cancel", "escrow/fund")
+        heard = await asyncio.gather(*(shop.post(f"/orders/{order_id}/{move}") for move in moves))
+        assert sorted(one.status for one in heard) == [200, 409], outcomes(heard)
+        assert {one.code for one in heard if one.status == 409} <= {"INVALID_STATE", "ESCROW_NOT_READY"}
+        status = (await shop.done("GET", f"/orders/{order_id}"))["status"]
+        assert await shop.units(order_id) == ({"escrow": 3 * UNIT} if status == "IN_PROGRESS" else {})
+        funded += status == "IN_PROGRESS"
+    assert before - (await shop.units(pair[0].id))["available"] == funded * 3 * UNIT
+    await shop.assert_backed(pair[0])
+
+
 async def test_many_orders_of_one_buyer_are_funded_one_transaction_at_a_time(
     shop: Marketplace, pair: tuple[Person, Person]
 ) -> None:

@@ -7,7 +7,7 @@ saga's id behind: whoever comes back with the key, after a crash too, is answere
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -43,7 +43,19 @@ WHERE credential_id = $1 AND key = $2 AND saga_id IS NOT DISTINCT FROM $5
 """
 _RELEASE = "DELETE FROM idempotent_requests WHERE credential_id = $1 AND key = $2 AND saga_id = $3"
 
+_PURGE = """
+DELETE FROM idempotent_requests WHERE (credential_id, key) IN (
+    SELECT credential_id, key FROM idempotent_requests WHERE expires_at <= now()
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+"""
+PURGE_BATCH: Final = 1_000
+
 _canonical = msgspec.json.Encoder(order="deterministic")
+
+
+async def purge(tx: Tx) -> int:
+    """Forget a batch of answers whose time is over; returns how many. They count as absent already."""
+    return await tx.execute(_PURGE, PURGE_BATCH)
 
 
 def fingerprint(method: str, path: str, body: Any) -> bytes:

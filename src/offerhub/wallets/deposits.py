@@ -16,7 +16,7 @@ from offerhub.events.journal import record
 from offerhub.kernel.clock import Clock
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Entry, Leg, post
-from offerhub.providers.stellar.horizon import Horizon
+from offerhub.providers.stellar.horizon import CursorTooOld, Horizon
 from offerhub.providers.stellar.records import Transfer, TransferPage
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import UNREACHABLE, Database, Row, Tx, heed_cancellation
@@ -59,6 +59,10 @@ class DepositWatcher:
                 delay = 0.0 if full else self._poll_seconds
             except CursorMoved:
                 delay = self._poll_seconds
+            except CursorTooOld as error:
+                # History behind the cursor is gone: deposits in between are booked by hand, then the cursor is moved.
+                delay = RETRY_SECONDS_MAX
+                log.error("deposits_gap", error=str(error))  # noqa: TRY400 - the alarm, not its trace
             except (StellarNetworkError, *UNREACHABLE) as error:
                 failures += 1
                 delay = min(RETRY_SECONDS_MAX, self._poll_seconds * 2**failures)
