@@ -139,7 +139,7 @@ async def test_release_needs_another_user_who_exists(shop: Marketplace, alice: P
     await shop.refused("POST", path, body, status=400, code="VALIDATION_ERROR")
     await shop.refused("POST", path, {**body, "sellerId": alice.id}, status=400, code="INVALID_REQUEST")
     await shop.refused("POST", path, {**body, "sellerId": "usr_" + "0" * 32}, status=404, code="USER_NOT_FOUND")
-    other = await Marketplace.found(shop.live, shop.world, shop._http)
+    other = await Marketplace.found(shop.live, shop.world, shop.http)
     foreigner = await other.done("POST", "/users", {"externalUserId": unique("far")}, status=201)
     await shop.refused("POST", path, {**body, "sellerId": foreigner["id"]}, status=404, code="USER_NOT_FOUND")
     assert await shop.balance(alice) == ("80.00", "20.00")

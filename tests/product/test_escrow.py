@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from support.product import Marketplace, Person, Running, World, running
+from support.product import Marketplace, Person, Running, World, running, unique
 
 UNIT = 10_000_000
 
@@ -113,6 +113,32 @@ async def test_milestones_are_completed_once_and_only_in_progress(
     await shop.refused("POST", f"/orders/{order_id}/milestones/c/complete", status=404, code="MILESTONE_NOT_FOUND")
     assert (await shop.events(order_id)).count("escrow.milestone_completed") == 1
     await shop.done("POST", f"/orders/{order_id}/resolution/release")
+
+
+@pytest.mark.usefixtures("mended")
+async def test_a_party_without_a_wallet_on_the_chain_has_to_wait(
+    shop: Marketplace, pair: tuple[Person, Person], world: World
+) -> None:
+    fault = await world.fault("horizon", "/friendbot", "error_before")
+    made = await shop.done("POST", "/users", {"externalUserId": unique("pending")}, status=201)
+    pending = Person(made["id"], made["wallet"]["publicKey"])
+    assert made["wallet"]["status"] == "PENDING"
+    order_id = await shop.order(pair[0], pending, "5.00", "FUNDS_RESERVED")
+    before = await shop.counts()
+    await shop.refused("POST", f"/orders/{order_id}/escrow", status=422, code="WALLET_NOT_READY")
+    await shop.credit(pending, "5.00")
+    body = {"userId": pending.id, "amount": "5.00", "destinationType": "crypto", "destinationRef": pair[0].address}
+    await shop.refused("POST", "/withdrawals", body, status=422, code="WALLET_NOT_READY")
+    after = await shop.counts()
+    assert {table for table, count in after.items() if count != before[table]} == {
+        *("ledger.transactions", "events", "audit_entries")  # the credit
+    }
+    assert await shop.balance(pending) == ("5.00", "0.00")
+    assert (await shop.done("GET", f"/orders/{order_id}"))["status"] == "FUNDS_RESERVED"
+    assert await fault.fired() >= 1
+    await world.mend()
+    await shop.ready(pending)
+    assert (await shop.done("POST", f"/orders/{order_id}/escrow"))["status"] == "ESCROW_FUNDING"
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ async def test_the_secret_is_shown_once_and_stored_nowhere(shop: Marketplace) ->
 
 
 async def test_a_key_does_not_reach_beyond_its_marketplace(shop: Marketplace) -> None:
-    other = await Marketplace.found(shop.live, shop.world, shop._http)
+    other = await Marketplace.found(shop.live, shop.world, shop.http)
     user = await other.done("POST", "/users", {"externalUserId": unique("far")}, status=201)
     body = {"name": "k", "scopes": ["read"]}
     await shop.refused(
@@ -96,7 +96,7 @@ async def test_the_same_idempotency_key_of_two_credentials_is_two_requests(shop:
 async def test_both_base_paths_and_both_headers_work(shop: Marketplace) -> None:
     for path in ("/api/v1/auth/me", "/auth/me", "/api/v1/me"):
         for headers in ({"x-api-key": shop.credential}, {"authorization": f"bearer {shop.credential}"}):
-            async with shop._http.get(shop.live.url + path, headers=headers) as answer:
+            async with shop.http.get(shop.live.url + path, headers=headers) as answer:
                 assert answer.status == 200, (path, headers.keys())
 
 

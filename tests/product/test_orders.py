@@ -69,7 +69,7 @@ async def test_the_client_s_reference_is_one_order(shop: Marketplace, two: tuple
         details = await shop.refused("POST", "/orders", {**body, **other}, status=409, code="ORDER_REF_REUSED")
         assert details["orderId"] == first["id"]
     assert await shop.counts() == before
-    elsewhere = await Marketplace.found(shop.live, shop.world, shop._http)
+    elsewhere = await Marketplace.found(shop.live, shop.world, shop.http)
     there = body_of((await user(elsewhere), await user(elsewhere)), client_order_ref=body["client_order_ref"])
     assert (await elsewhere.done("POST", "/orders", there, status=201))["id"] != first["id"]
 
@@ -150,7 +150,7 @@ async def test_bad_orders(
 
 
 async def test_the_parties_belong_to_the_marketplace(shop: Marketplace, two: tuple[Person, Person]) -> None:
-    elsewhere = await Marketplace.found(shop.live, shop.world, shop._http)
+    elsewhere = await Marketplace.found(shop.live, shop.world, shop.http)
     foreigner = await user(elsewhere)
     for side in ("buyer_id", "seller_id"):
         await shop.refused("POST", "/orders", body_of(two, **{side: foreigner.id}), status=404, code="USER_NOT_FOUND")
@@ -209,7 +209,7 @@ async def test_nothing_happens_before_its_time(shop: Marketplace, two: tuple[Per
 
 
 async def test_lists_filter_and_page(shop: Marketplace) -> None:
-    here = await Marketplace.found(shop.live, shop.world, shop._http)
+    here = await Marketplace.found(shop.live, shop.world, shop.http)
     ann, ben, cat = await user(here, "100.00"), await user(here), await user(here)
     first = await here.order(ann, ben, "1.00")
     second = await here.order(ann, cat, "2.00", "FUNDS_RESERVED")

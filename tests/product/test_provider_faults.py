@@ -1,5 +1,6 @@
 """The providers on a bad day: whatever the wires do, one intent has one effect, and every saga ends."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -94,7 +95,9 @@ async def test_a_dispute_s_resolution(shop: Marketplace, pair: tuple[Person, Per
 
 
 @pytest.mark.parametrize(("kind", "sent"), WIRE_FAULTS)
-async def test_a_withdrawal(shop: Marketplace, pair: tuple[Person, Person], world: World, kind: str, sent: int) -> None:
+async def test_a_withdrawal(
+    shop: Marketplace, pair: tuple[Person, Person], world: World, kind: str, sent: int
+) -> None:
     buyer, _ = pair
     target, _ = await world.outside_wallet()
     fault = await world.fault("horizon", "/transactions$", kind, times=1, method="POST")
@@ -125,26 +128,36 @@ async def test_the_evidence_cannot_be_read_for_a_while(
     await shop.assert_backed(buyer)
 
 
-async def test_trustless_work_is_down_when_the_contract_should_be_deployed(
+async def test_the_providers_are_down_at_the_first_step(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:
+    """Nothing was done yet, so a deployment and a withdrawal give up and give everything back."""
+    target, _ = await world.outside_wallet()
     order_id = await shop.order(*pair, "10.00", "FUNDS_RESERVED")
     before = await shop.units(pair[0].id)
-    fault = await world.fault("trustless_work", "/deployer/", "error_before", status=503)
-    heard = await shop.post(f"/orders/{order_id}/escrow", key="deploy")
+    deployer = await world.fault("trustless_work", "/deployer/", "error_before", status=503)
+    accounts = await world.fault("horizon", f"/accounts/{target}$", "error_before")
+    body = {"userId": pair[0].id, "amount": "5.00", "destinationType": "crypto", "destinationRef": target}
+    deploying = shop.post(f"/orders/{order_id}/escrow", key="deploy")
+    heard, refused = await asyncio.gather(deploying, shop.post("/withdrawals", body, key="withdraw"))
     assert (heard.status, heard.code) == (503, "PROVIDER_UNAVAILABLE")
     assert "retry-after" in heard.headers
-    assert await fault.fired() >= 1
+    assert (refused.status, refused.code) == (502, "STELLAR_NETWORK_ERROR")
+    assert await deployer.fired() >= 1
+    assert await accounts.fired() >= 1
     order = await shop.done("GET", f"/orders/{order_id}")
     assert (order["status"], order["escrow"]) == ("FUNDS_RESERVED", None)
     assert await shop.units(pair[0].id) == before
     assert await envelopes(shop, order_id) == []
     assert "ESCROW_CREATE_FAILED" in await shop.audit(order_id)
     await world.mend()
-    # The same key may try again: the failure was not the answer for good.
-    again = await shop.done("POST", f"/orders/{order_id}/escrow", key="deploy")
-    assert again["status"] == "ESCROW_FUNDING"
+    # The same keys may try again: a failure of the providers is not the answer for good.
+    assert (await shop.done("POST", f"/orders/{order_id}/escrow", key="deploy"))["status"] == "ESCROW_FUNDING"
     assert await shop.sagas(order_id) == [("escrow.deploy", "REFUSED"), ("escrow.deploy", "SUCCEEDED")]
+    done = await shop.done("POST", "/withdrawals", body, key="withdraw", status=201)
+    assert done["status"] == "WITHDRAWAL_COMPLETED"
+    assert await shop.on_chain(target) == 5 * UNIT
+    await shop.assert_backed(pair[0])
 
 
 async def test_trustless_work_limits_the_rate_and_then_does_not(

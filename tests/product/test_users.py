@@ -66,6 +66,8 @@ async def test_the_external_id_has_three_spellings(shop: Marketplace, alias: str
         {"externalUserId": None},
         {"externalUserId": 7},
         {"externalUserId": "x" * 256},
+        {"externalUserId": "nul\0"},
+        {"externalUserId": "ok", "metadata": []},
         {"externalUserId": "ok", "type": "buyer"},
         {"externalUserId": "ok", "type": "ADMIN"},
         {"externalUserId": "ok", "type": None},
@@ -73,6 +75,9 @@ async def test_the_external_id_has_three_spellings(shop: Marketplace, alias: str
         {"externalUserId": "ok", "email": "a@b"},
         {"externalUserId": "ok", "email": ""},
         {"externalUserId": "ok", "email": "a b@example.com"},
+        {"externalUserId": "ok", "email": "a@" + "b" * 249 + ".com"},
+        # A pattern that backtracks would stop the whole service for as long as this one takes.
+        {"externalUserId": "ok", "email": "a@" + ".b" * 40_000 + "@"},
         {"externalUserId": "ok", "status": "SUSPENDED"},
         {"externalUserId": "ok", "marketplaceId": "mkt_1"},
         ["externalUserId"],
@@ -88,7 +93,7 @@ async def test_a_bad_user_is_refused_and_nothing_is_made(shop: Marketplace, body
 
 
 async def test_pages_hold_every_user_once_newest_first(shop: Marketplace) -> None:
-    here = await (await Marketplace.found(shop.live, shop.world, shop._http)).with_key("read", "write")
+    here = await (await Marketplace.found(shop.live, shop.world, shop.http)).with_key("read", "write")
     made = [
         (await here.done("POST", "/users", {"externalUserId": unique("page"), "type": kind}, status=201))["id"]
         for kind in ("BUYER", "SELLER", "BUYER", "BOTH", "BUYER")
@@ -105,13 +110,34 @@ async def test_pages_hold_every_user_once_newest_first(shop: Marketplace) -> Non
     assert await here.done("GET", "/users?status=SUSPENDED") == []
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"externalUserId": "NAME", "metadata": {"a": 1000000000000000000000000000000, "b": 1e308, "c": -0.0}}',
+        '{"externalUserId": "\U0001f600 \u202e NAME", "metadata": {"\\ud83d\\ude00": {"": [[]]}}}',
+        '{"externalUserId": "first", "externalUserId": "NAME"}',
+    ],
+)
+async def test_odd_json_is_json(shop: Marketplace, raw: str) -> None:
+    body = raw.replace("NAME", unique("odd")).encode()
+    made = await shop.done("POST", "/users", raw=body, status=201)
+    assert (await shop.done("POST", "/users", raw=body, status=200))["id"] == made["id"]
+
+
+@pytest.mark.parametrize(
+    "raw", ['{"externalUserId": "\\ud800"}', '{"externalUserId": "x", "metadata": {"a": 1e999}}']
+)
+async def test_json_that_nothing_can_store_is_refused(shop: Marketplace, raw: str) -> None:
+    await shop.refused("POST", "/users", raw=raw.encode(), status=400, code="VALIDATION_ERROR")
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "cursor=usr_1", "type=buyer", "colour=red"])
 async def test_a_bad_query_is_refused(shop: Marketplace, query: str) -> None:
     await shop.refused("GET", f"/users?{query}", status=400, code="VALIDATION_ERROR")
 
 
 async def test_external_ids_belong_to_their_marketplace(shop: Marketplace) -> None:
-    other = await Marketplace.found(shop.live, shop.world, shop._http)
+    other = await Marketplace.found(shop.live, shop.world, shop.http)
     name = unique("shared")
     here = await shop.done("POST", "/users", {"externalUserId": name}, status=201)
     there = await other.done("POST", "/users", {"externalUserId": name}, status=201)

@@ -44,6 +44,9 @@ async def test_payments_are_listed_newest_first(shop: Marketplace) -> None:
     assert len(newest["hash"]) == 64
     assert len(await shop.done("GET", f"/users/{bob.id}/wallet/transactions?limit=1")) == 1
     assert len(await shop.done("GET", f"/users/{bob.id}/wallet/transactions?limit=1000")) == 3
+    for limit in ("0", "-1", "many"):
+        path = f"/users/{bob.id}/wallet/transactions?limit={limit}"
+        await shop.refused("GET", path, status=400, code="VALIDATION_ERROR")
 
 
 @pytest.mark.usefixtures("mended")

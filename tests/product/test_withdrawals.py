@@ -60,9 +60,7 @@ async def test_a_withdrawal_is_paid_before_it_is_answered(shop: Marketplace, ric
 
 async def test_the_memo_is_on_the_chain(shop: Marketplace, rich: Person, outside: str, world: World) -> None:
     done = await shop.done("POST", "/withdrawals", payout(rich, outside, "1.00", memo="inv 7 €"), status=201)
-    async with shop._http.get(
-        f"{world.environ['STELLAR_HORIZON_URL']}/transactions/{done['transactionHash']}"
-    ) as got:
+    async with shop.http.get(f"{world.environ['STELLAR_HORIZON_URL']}/transactions/{done['transactionHash']}") as got:
         found = await got.json()
     assert (found["memo_type"], found["memo"]) == ("text", "inv 7 €")
 
@@ -83,8 +81,6 @@ async def test_other_spellings(shop: Marketplace, rich: Person, outside: str) ->
 
 
 async def test_addresses_that_are_none_are_refused_at_the_door(shop: Marketplace, rich: Person) -> None:
-    contract = await shop.live.value("SELECT 1")  # the database is there
-    assert contract == 1
     issuer = shop.live.product.network.usdc_issuer
     factory = (await shop.world.control("GET", "info"))["factory_contract"]
     own = MuxedAccount(rich.address, 7).account_muxed
@@ -145,6 +141,23 @@ async def test_a_destination_that_cannot_receive_gives_the_money_back_once(
     assert await shop.events(failed["id"]) == ["withdrawal.created", "withdrawal.failed"]
     assert (await shop.events(rich.id))[-2:] == ["balance.debited", "balance.credited"]
     await shop.assert_backed(rich)
+
+
+async def test_a_refusal_by_the_chain_is_the_answer_of_its_key(shop: Marketplace, rich: Person) -> None:
+    body = payout(rich, Keypair.random().public_key)
+    before = len(await shop.done("GET", f"/withdrawals?userId={rich.id}&limit=100"))
+    heard = [await shop.post("/withdrawals", body, key="withdraw-1") for _ in range(3)]
+    assert {one.status for one in heard} == {422}
+    assert len({one.body for one in heard}) == 1
+    assert len(await shop.done("GET", f"/withdrawals?userId={rich.id}&limit=100")) == before + 1
+
+
+async def test_one_key_is_one_payment(shop: Marketplace, rich: Person, outside: str) -> None:
+    there = await shop.on_chain(outside)
+    heard = [await shop.post("/withdrawals", payout(rich, outside, "3.00"), key="withdraw-2") for _ in range(2)]
+    assert [one.status for one in heard] == [201, 201]
+    assert heard[0].body == heard[1].body
+    assert await shop.on_chain(outside) - there == 3 * UNIT
 
 
 async def test_nobody_withdraws_more_than_is_there(shop: Marketplace, outside: str) -> None:

@@ -90,11 +90,11 @@ class World:
     def __init__(self, environ: Mapping[str, str], http: aiohttp.ClientSession) -> None:
         self.environ = environ
         self._url = environ["OFFERHUB_SANDBOX_URL"]
-        self._http = http
+        self.http = http
 
     async def control(self, method: str, path: str, /, **body: Any) -> Any:
         """Ask the control face; it must agree."""
-        async with self._http.request(method, f"{self._url}/_sim/{path}", json=body or None) as answer:
+        async with self.http.request(method, f"{self._url}/_sim/{path}", json=body or None) as answer:
             text = await answer.text()
             assert answer.status == 200, text
             return json.loads(text)
@@ -231,7 +231,7 @@ class Marketplace:
         self.world = world
         self.id = marketplace_id
         self.credential = credential
-        self._http = http
+        self.http = http
 
     @classmethod
     async def found(cls, live: Running, world: World, http: aiohttp.ClientSession) -> "Marketplace":
@@ -243,11 +243,11 @@ class Marketplace:
 
     def on(self, live: Running) -> "Marketplace":
         """The same marketplace at another process of the product."""
-        return Marketplace(live, self.world, self._http, self.id, self.credential)
+        return Marketplace(live, self.world, self.http, self.id, self.credential)
 
     def using(self, credential: str) -> "Marketplace":
         """The same marketplace with another credential."""
-        return Marketplace(self.live, self.world, self._http, self.id, credential)
+        return Marketplace(self.live, self.world, self.http, self.id, credential)
 
     async def with_key(self, *scopes: str, **more: Any) -> "Marketplace":
         """The same marketplace with a new key of these scopes."""
@@ -276,7 +276,7 @@ class Marketplace:
         if key is not None:
             sent["idempotency-key"] = key
         url = f"{self.live.url}/api/v1{path}"
-        async with self._http.request(method, url, data=data, headers={**sent, **(headers or {})}) as answer:
+        async with self.http.request(method, url, data=data, headers={**sent, **(headers or {})}) as answer:
             found = {name.lower(): value for name, value in answer.headers.items()}
             return Heard(answer.status, found, await answer.read())
 

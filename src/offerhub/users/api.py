@@ -11,6 +11,8 @@ from offerhub.users.model import CreateUser, UserType
 from offerhub.users.service import Users
 
 EXTERNAL_ID_CHARACTERS_MAX: Final = 255
+EMAIL_CHARACTERS_MAX: Final = 254
+"""The longest address that mail can carry; it also bounds how long the pattern below can take."""
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]{2,}", re.ASCII)
 
 
@@ -19,6 +21,10 @@ class ListUsers(PageQuery, kw_only=True):
 
     type: UserType | None = None
     status: Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"] | None = None
+
+
+def _is_email(text: str) -> bool:
+    return len(text) <= EMAIL_CHARACTERS_MAX and _EMAIL.fullmatch(text) is not None
 
 
 def _external_id(body: CreateUser) -> str:
@@ -38,7 +44,7 @@ def routes(users: Users) -> tuple[Route, ...]:
     async def create(call: Call) -> Answer:
         body: CreateUser = call.body
         external_id = _external_id(body)
-        if body.email is not None and not _EMAIL.fullmatch(body.email):
+        if body.email is not None and not _is_email(body.email):
             raise invalid_field("email", "email must be a valid e-mail address")
         view, is_new = await users.create(
             call.tx, call.actor, external_id, email=body.email, user_type=body.type, metadata=body.metadata

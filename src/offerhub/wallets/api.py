@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from offerhub.errors import StellarNetworkError, UserNotFound, WalletNotFound
+from offerhub.errors import StellarNetworkError, UserNotFound, WalletNotFound, invalid_field
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_chain_amount
 from offerhub.kernel.pages import LIMIT_DEFAULT, LIMIT_MAX
@@ -34,7 +34,9 @@ def routes(wallets: Wallets, horizon: Horizon, database: Database) -> tuple[Rout
     async def transactions(call: Call) -> list[dict[str, Any]]:
         marketplace_id, user_id = call.actor.marketplace_id, call.path["user_id"]
         query: TransactionsQuery = call.query
-        limit = max(1, min(query.limit or LIMIT_DEFAULT, LIMIT_MAX))
+        limit = LIMIT_DEFAULT if query.limit is None else min(query.limit, LIMIT_MAX)
+        if limit < 1:
+            raise invalid_field("limit", "limit must be at least 1")
         wallet = await database.run(lambda tx: require(tx, marketplace_id, user_id), read_only=True)
         try:
             return [_payment(line) for line in await horizon.account_payments(wallet.public_key, limit)]
