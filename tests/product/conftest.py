@@ -8,7 +8,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from support.product import Marketplace, Person, Running, World, environment, running, sandbox_process
+from support.outside import World, sandbox_process
+from support.product import Marketplace, Person, Running, environment, running
 
 REDIS_INDEX_OFFSET = 7
 """Beside the indexes of the other tests, which empty theirs."""

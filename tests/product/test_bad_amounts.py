@@ -27,7 +27,7 @@ BAD_TEXT: Final = (
     ),
     *("NaN", "Infinity", "null", "1.00USD", "$1.00", "1.0O", "1.00;", "१.००"),
 )
-BAD_TYPES: Final = (1, 1.0, 1.5, True, [], ["1.00"], {"amount": "1.00"})
+BAD_TYPES: Final[tuple[Any, ...]] = (1, 1.0, 1.5, True, [], ["1.00"], {"amount": "1.00"})
 
 BALANCE: Final = ("credit", "debit", "reserve", "cancel-reservation", "deduct-reserved", "release")
 FIELDS: Final = (
@@ -108,8 +108,8 @@ async def test_bad_parts_of_a_split(shop: Marketplace, pair: tuple[Person, Perso
             parts = {"decision": "SPLIT", name: text, other: "1.00"}
             await shop.refused("POST", path, parts, status=422, code="INVALID_AMOUNT")
         for value in BAD_TYPES:
-            parts = {"decision": "SPLIT", name: value, other: "1.00"}
-            await shop.refused("POST", path, parts, status=400, code="VALIDATION_ERROR")
+            wrong = {"decision": "SPLIT", name: value, other: "1.00"}
+            await shop.refused("POST", path, wrong, status=400, code="VALIDATION_ERROR")
     assert await shop.counts() == before
     assert await shop.units(order_id) == {"escrow": 20_000_000}
 

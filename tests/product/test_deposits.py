@@ -2,7 +2,8 @@
 
 from stellar_sdk import Account, Asset, Keypair, TransactionBuilder
 
-from support.product import Marketplace, Person, World, unique
+from support.outside import World
+from support.product import Marketplace, Person, unique
 
 UNIT = 10_000_000
 

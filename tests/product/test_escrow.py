@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from support.product import Marketplace, Person, Running, World, running, unique
+from support.outside import World
+from support.product import Marketplace, Person, Running, running, unique
 
 UNIT = 10_000_000
 

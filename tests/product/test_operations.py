@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.product import Marketplace, World
+from support.outside import World
+from support.product import Marketplace
 
 
 async def test_every_dependency_is_healthy(shop: Marketplace) -> None:

@@ -63,7 +63,11 @@ async def test_the_client_s_reference_is_one_order(shop: Marketplace, two: tuple
     assert first["clientOrderRef"] == body["client_order_ref"]
     assert await shop.done("POST", "/orders", body, status=200) == first
     before = await shop.counts()
-    others = [{"amount": "80.01"}, {"title": "Another"}, {"seller_id": two[0].id, "buyer_id": two[1].id}]
+    others: list[dict[str, Any]] = [
+        {"amount": "80.01"},
+        {"title": "Another"},
+        {"seller_id": two[0].id, "buyer_id": two[1].id},
+    ]
     others += [{"milestones": []}, {"milestones": [{"ref": "b", "title": "A"}]}]
     for other in others:
         details = await shop.refused("POST", "/orders", {**body, **other}, status=409, code="ORDER_REF_REUSED")

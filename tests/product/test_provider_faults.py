@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from support.product import Marketplace, Person, Running, World, eventually, running
+from support.outside import World, eventually
+from support.product import Marketplace, Person, Running, running
 
 UNIT = 10_000_000
 SEND = "/helper/send-transaction"

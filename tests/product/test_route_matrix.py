@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 
 from offerhub.runtime.routes import Route
-from support.product import Marketplace, Person, Running, World
+from support.outside import World
+from support.product import Marketplace, Person, Running
 from support.routes import all_routes, body_for, path_with
 
 ROUTES: Final = all_routes()
@@ -161,7 +162,8 @@ async def test_malformed_json_is_refused(
     for raw in (*broken, b'{"a":' * 40 + b"1" + b"}" * 40):
         details = await other.refused(route.method, path, raw=raw, status=400, code="VALIDATION_ERROR")
         assert details["validationErrors"]
-    for value in ([], "text", 7, None, True):
+    values: list[Any] = [[], "text", 7, None, True]
+    for value in values:
         await other.refused(
             route.method,
             path,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.product import Marketplace, eventually, unique
+from support.outside import eventually
+from support.product import Marketplace, unique
 
 USER_FIELDS = {
     *("id", "externalUserId", "email", "type", "status", "balance", "airtmLinked", "airtmUserId", "airtmEmail"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.product import Marketplace, Person, World, unique
+from support.outside import World
+from support.product import Marketplace, Person, unique
 
 
 async def test_the_deposit_address_is_known_from_the_first_moment(shop: Marketplace) -> None:

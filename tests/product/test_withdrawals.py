@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from stellar_sdk import Account, Asset, Keypair, MuxedAccount, TransactionBuilder
 
-from support.product import Marketplace, Person, World
+from support.outside import World
+from support.product import Marketplace, Person
 
 UNIT = 10_000_000
 

@@ -1,9 +1,9 @@
 """Setting a wallet up on the chain: an account with a trustline to USDC, paid for by whoever can."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from offerhub.errors import InternalError, Refusal, StellarNetworkError, WalletShortfall
 from offerhub.events.journal import Event, record
@@ -16,12 +16,24 @@ from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Step, U
 from offerhub.wallets import store
 from offerhub.wallets.service import PROVISION
 
+if TYPE_CHECKING:
+    from offerhub.providers.stellar.transactions import Unsigned
+
 ENVELOPE_SECONDS: Final = 120
 """How long an envelope of ours may wait for a ledger; 60 to 180 s is the useful range (providers.md 6.4)."""
 CLASSIC_FEE_MAX_STROOPS: Final = 100_000
 """0.01 XLM bid for a transaction of one or two operations; the network charges its price, not the bid."""
 STARTING_XLM: Final = Units(30_000_000)
 """3 XLM: 1.5 of reserve for an account with one trustline, the rest for its escrow fees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every envelope of ours has besides its operations. `fee` is stroops per operation."""
+
+    sequence: int
+    max_time: int
+    fee: int = CLASSIC_FEE_MAX_STROOPS
 
 
 class OwnTransactions:
@@ -31,27 +43,29 @@ class OwnTransactions:
         self.horizon = horizon
         self._clock = clock
 
-    async def next_sequence(self, address: str) -> int:
-        """The sequence number that the account must use next. Raises StellarNetworkError when it does not exist."""
+    def call(self, account: str, build: Callable[[Terms], "Unsigned"], **options: Any) -> ChainCall:
+        """The chain call of an envelope that `build` makes; `options` are those of ChainCall."""
+
+        async def built() -> str:
+            deadline = self._clock.now() + timedelta(seconds=ENVELOPE_SECONDS)
+            return build(Terms(await self._next_sequence(account), int(deadline.timestamp()))).xdr
+
+        return ChainCall(account, built, self._approve, self._submit, **options)
+
+    async def _next_sequence(self, address: str) -> int:
         account = await self.horizon.account(address)
         if account is None:
             raise StellarNetworkError("The account does not exist on the chain yet.", account=address)
         return account.sequence + 1
 
-    def deadline(self) -> int:
-        """The upper time bound for an envelope built now, in epoch seconds."""
-        return int((self._clock.now() + timedelta(seconds=ENVELOPE_SECONDS)).timestamp())
-
-    async def submit(self, xdr: str) -> str:
-        """Send the bytes; the answer is a hint."""
+    async def _submit(self, xdr: str) -> str:
         return repr(await self.horizon.submit(xdr))
 
-    def approve(self, xdr: str) -> Approved:
+    def _approve(self, xdr: str) -> Approved:
         """We built it: read what has to be stored with it."""
         from offerhub.providers.stellar.envelope import decode
 
         decoded = decode(xdr, self.horizon.network.passphrase)
-        assert decoded.max_time is not None
         return Approved(decoded.hash, decoded.source, decoded.sequence, datetime.fromtimestamp(decoded.max_time, UTC))
 
 
@@ -90,25 +104,21 @@ class AddTrustline:
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Make the trustline transaction."""
-        address = saga.input["address"]
+        from offerhub.providers.stellar import transactions
 
-        async def build() -> str:
-            from offerhub.providers.stellar import transactions
+        address, network = saga.input["address"], self.own.horizon.network
 
-            network = self.own.horizon.network
-            sequence = await self.own.next_sequence(address)
+        def build(terms: Terms) -> "Unsigned":
             return transactions.build_trustline(
                 network.passphrase,
                 source=address,
-                sequence=sequence,
+                sequence=terms.sequence,
                 asset=network.usdc,
-                fee=CLASSIC_FEE_MAX_STROOPS,
-                max_time=self.own.deadline(),
-            ).xdr
+                fee=terms.fee,
+                max_time=terms.max_time,
+            )
 
-        return await self.chain.carry(
-            saga, position, ChainCall(address, build, self.own.approve, self.own.submit, patient=True)
-        )
+        return await self.chain.carry(saga, position, self.own.call(address, build, patient=True))
 
     async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
         """Nothing to write before the plan's end."""
@@ -124,28 +134,26 @@ class CreateAccount:
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Make the transaction from the platform's account."""
-        address, funder = saga.input["address"], saga.input["funder"]
+        from offerhub.providers.stellar import transactions
+
+        address, funder, network = saga.input["address"], saga.input["funder"], self.own.horizon.network
         if funder is None:
             missing = InternalError("there is no platform wallet: run `offerhub bootstrap`")
             return Unavailable(missing, patient=True)
 
-        async def build() -> str:
-            from offerhub.providers.stellar import transactions
-
-            network = self.own.horizon.network
-            sequence = await self.own.next_sequence(funder)
+        def build(terms: Terms) -> "Unsigned":
             return transactions.build_create_account_with_trustline(
                 network.passphrase,
                 funder=funder,
-                sequence=sequence,
+                sequence=terms.sequence,
                 account=address,
                 starting_xlm=STARTING_XLM,
                 asset=network.usdc,
-                fee=CLASSIC_FEE_MAX_STROOPS,
-                max_time=self.own.deadline(),
-            ).xdr
+                fee=terms.fee,
+                max_time=terms.max_time,
+            )
 
-        call = ChainCall(funder, build, self.own.approve, self.own.submit, cosigners=(address,), patient=True)
+        call = self.own.call(funder, build, cosigners=(address,), patient=True)
         return await self.chain.carry(saga, position, call)
 
     async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from offerhub.errors import InternalError, Refusal, StellarNetworkError, WithdrawalDestinationInvalid
 from offerhub.events import catalogue
@@ -13,11 +14,14 @@ from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Entry, Leg
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.database import Tx
-from offerhub.sagas.chain import Chain, ChainCall, chain_refused
+from offerhub.sagas.chain import Chain, chain_refused
 from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Step, Unavailable
-from offerhub.wallets.steps import CLASSIC_FEE_MAX_STROOPS, CheckBacking, OwnTransactions
+from offerhub.wallets.steps import CheckBacking, OwnTransactions, Terms
 from offerhub.withdrawals import store
 from offerhub.withdrawals.service import PAYOUT, require
+
+if TYPE_CHECKING:
+    from offerhub.providers.stellar.transactions import Unsigned
 
 DESTINATION_CODES = frozenset({"op_no_destination", "op_no_trust", "op_line_full", "op_not_authorized"})
 """Results that are the destination's fault (providers.md 6.4)."""
@@ -71,27 +75,24 @@ class Pay:
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Make the payment, or find out what became of it."""
-        values = saga.input
+        from offerhub.providers.stellar import transactions
 
-        async def build() -> str:
-            from offerhub.providers.stellar import transactions
+        values, network = saga.input, self.own.horizon.network
 
-            network = self.own.horizon.network
+        def build(terms: Terms) -> "Unsigned":
             return transactions.build_payment(
                 network.passphrase,
                 source=values["source"],
-                sequence=await self.own.next_sequence(values["source"]),
+                sequence=terms.sequence,
                 destination=values["destination"],
                 amount=Units(values["amount"]),
                 asset=network.usdc,
-                fee=CLASSIC_FEE_MAX_STROOPS,
-                max_time=self.own.deadline(),
+                fee=terms.fee,
+                max_time=terms.max_time,
                 memo=values["memo"],
-            ).xdr
+            )
 
-        call = ChainCall(
-            values["source"], build, self.own.approve, self.own.submit, wants_transfers=True, explain=explain
-        )
+        call = self.own.call(values["source"], build, wants_transfers=True, explain=explain)
         return await self.chain.carry(saga, position, call)
 
     async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
