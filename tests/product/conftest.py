@@ -41,7 +41,8 @@ async def product_database_url(server_urls: tuple[str, str], template_database_u
 @pytest.fixture(scope="session")
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """The clients' connections."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    # Idle connections are dropped before the server does it (5 s): a POST on a dying one cannot be repeated blindly.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2)) as session:
         yield session
 
 

@@ -1,0 +1,94 @@
+"""The world outside the product: the sandbox as a process, and its controls."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import aiohttp
+
+from offerhub.cli.development import READY, sandbox_environment
+from offerhub.providers.stellar.network import TESTNET_PASSPHRASE
+
+T = TypeVar("T")
+
+LEDGER_SECONDS: Final = "0.1"
+PATIENCE_SECONDS: Final = 15.0
+"""When something that must happen soon has not happened by now, it never will."""
+
+
+async def eventually(read: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
+    """What `read` returns once it is what is wanted; fails with the last value when it never is."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while True:
+        found = await read()
+        if wanted(found):
+            return found
+        assert asyncio.get_running_loop().time() < deadline, f"still waiting, last seen: {found!r}"
+        await asyncio.sleep(0.03)
+
+
+@contextlib.contextmanager
+def sandbox_process() -> Iterator[dict[str, str]]:
+    """Run the sandbox; yields the environment that points a product at it."""
+    command = [sys.executable, "-m", "offerhub.sandbox", "--port", "0", "--ledger-seconds", LEDGER_SECONDS]
+    command += ["--network-passphrase", TESTNET_PASSPHRASE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            ready = child.stdout.readline()
+            assert ready.startswith(READY), ready
+            yield sandbox_environment(ready.removeprefix(READY).strip())
+        finally:
+            child.terminate()
+
+
+class Fault:
+    """A fault in force at the sandbox."""
+
+    def __init__(self, world: "World", fault_id: int) -> None:
+        self._world = world
+        self._id = fault_id
+
+    async def fired(self) -> int:
+        """How often it has fired: a fault that never did has tested nothing."""
+        shown = (await self._world.control("GET", "faults"))["faults"]
+        return next(int(fault["fired"]) for fault in shown if fault["id"] == self._id)
+
+
+class World:
+    """The controls of the sandbox: what a test does to the chain and to the wires."""
+
+    def __init__(self, environ: Mapping[str, str], http: aiohttp.ClientSession) -> None:
+        self.environ = environ
+        self._url = environ["OFFERHUB_SANDBOX_URL"]
+        self.http = http
+
+    async def control(self, method: str, path: str, /, **body: Any) -> Any:
+        """Ask the control face; it must agree."""
+        async with self.http.request(method, f"{self._url}/_sim/{path}", json=body or None) as answer:
+            text = await answer.text()
+            assert answer.status == 200, text
+            return json.loads(text)
+
+    async def mint(self, address: str, amount: str) -> str:
+        """Send new USDC to an address; returns the transaction's hash once it is in a ledger."""
+        return str((await self.control("POST", "mint", address=address, amount=amount))["hash"])
+
+    async def outside_wallet(self, usdc: str | None = None) -> tuple[str, str]:
+        """The address and the secret of a wallet outside, with a trustline to USDC."""
+        made = await self.control("POST", "account")
+        if usdc is not None:
+            await self.mint(made["public_key"], usdc)
+        return made["public_key"], made["secret"]
+
+    async def fault(self, face: str, route: str, kind: str, **more: Any) -> Fault:
+        """Break a wire."""
+        return Fault(self, (await self.control("POST", "faults", face=face, route=route, kind=kind, **more))["id"])
+
+    async def mend(self) -> None:
+        """Take every fault away."""
+        await self.control("DELETE", "faults")
