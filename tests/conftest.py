@@ -92,6 +92,13 @@ async def template_database_url(server_urls: tuple[str, str]) -> AsyncIterator[s
 
 
 @pytest.fixture(scope="session")
+async def folder_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+    """A database with the current schema, for a folder of tests that must have it to themselves."""
+    async with _new_database(server_urls[0], urlsplit(template_database_url).path[1:]) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 async def database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
     """A database with the current schema, shared by the tests of one worker."""
     async with _new_database(server_urls[0], urlsplit(template_database_url).path[1:]) as url:

@@ -17,9 +17,9 @@ def sandbox_variables() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-async def world(sandbox_variables: dict[str, str], database_url: str, redis_url: str) -> AsyncIterator[World]:
+async def world(sandbox_variables: dict[str, str], folder_database_url: str, redis_url: str) -> AsyncIterator[World]:
     """A marketplace with a rich buyer and a seller, both with wallets on the chain."""
-    opened = await World.open(sandbox_variables, database_url, redis_url)
+    opened = await World.open(sandbox_variables, folder_database_url, redis_url)
     yield opened
     await opened.close()
 

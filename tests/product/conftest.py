@@ -8,7 +8,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from support.outside import World, sandbox_process
+from offerhub.cli.development import sandbox_process
+from support.outside import LEDGER_SECONDS, World
 from support.product import Marketplace, Person, Running, environment, running
 
 REDIS_INDEX_OFFSET = 7
@@ -49,7 +50,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture(scope="session")
 def sandbox_environ() -> Iterator[dict[str, str]]:
     """The sandbox's process."""
-    with sandbox_process() as environ:
+    with sandbox_process(ledger_seconds=LEDGER_SECONDS) as environ:
         yield environ
 
 

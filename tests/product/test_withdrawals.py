@@ -237,7 +237,8 @@ async def test_a_bound_key_withdraws_for_its_user_only(shop: Marketplace, outsid
     bound = await shop.with_key("withdrawals", userId=one.id)
     body = {"amount": "1.00", "destinationType": "crypto", "destinationRef": outside}
     assert (await bound.done("POST", "/withdrawals", body, status=201))["userId"] == one.id
-    assert (await bound.done("POST", "/withdrawals", {**body, "userId": other.id}, status=201))["userId"] == one.id
+    for_other = {**body, "userId": other.id}
+    await bound.refused("POST", "/withdrawals", for_other, status=403, code="INSUFFICIENT_SCOPE")
     theirs = await shop.done("POST", "/withdrawals", payout(other, outside, "1.00"), status=201)
     await bound.refused("GET", f"/withdrawals/{theirs['id']}", status=404, code="WITHDRAWAL_NOT_FOUND")
     assert {found["userId"] for found in await bound.done("GET", "/withdrawals")} == {one.id}

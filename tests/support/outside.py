@@ -1,21 +1,15 @@
 """The world outside the product: the sandbox as a process, and its controls."""
 
 import asyncio
-import contextlib
 import json
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import aiohttp
 
-from offerhub.cli.development import READY, sandbox_environment
-from offerhub.providers.stellar.network import TESTNET_PASSPHRASE
-
 T = TypeVar("T")
 
-LEDGER_SECONDS: Final = "0.1"
+LEDGER_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 15.0
 """When something that must happen soon has not happened by now, it never will."""
 
@@ -29,21 +23,6 @@ async def eventually(read: Callable[[], Awaitable[T]], wanted: Callable[[T], boo
             return found
         assert asyncio.get_running_loop().time() < deadline, f"still waiting, last seen: {found!r}"
         await asyncio.sleep(0.03)
-
-
-@contextlib.contextmanager
-def sandbox_process() -> Iterator[dict[str, str]]:
-    """Run the sandbox; yields the environment that points a product at it."""
-    command = [sys.executable, "-m", "offerhub.sandbox", "--port", "0", "--ledger-seconds", LEDGER_SECONDS]
-    command += ["--network-passphrase", TESTNET_PASSPHRASE]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            ready = child.stdout.readline()
-            assert ready.startswith(READY), ready
-            yield sandbox_environment(ready.removeprefix(READY).strip())
-        finally:
-            child.terminate()
 
 
 class Fault:

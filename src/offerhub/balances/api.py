@@ -11,8 +11,10 @@ from offerhub.errors import (
     InsufficientFunds,
     InvalidAmountFormat,
     InvalidCurrency,
+    InvalidRequest,
     Refusal,
     ReserveNotFound,
+    UserNotActive,
     UserNotFound,
     ValidationFailed,
     invalid_field,
@@ -83,7 +85,7 @@ def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: 
         "balance",
         Envelope.FLAT,
         body=body,
-        errors=(UserNotFound, InvalidAmountFormat, InvalidCurrency, *errors),
+        errors=(UserNotFound, UserNotActive, InvalidAmountFormat, InvalidCurrency, *errors),
     )
 
 
@@ -128,7 +130,9 @@ def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
             HoldBody,
             ReserveNotFound,
         ),
-        _post("release", "Pay reserved money to another user", _release, ReleaseBody, ReserveNotFound),
+        _post(
+            "release", "Pay reserved money to another user", _release, ReleaseBody, ReserveNotFound, InvalidRequest
+        ),
         Route(
             "POST",
             "/users/{user_id}/balance/sync",

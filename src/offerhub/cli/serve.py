@@ -17,6 +17,8 @@ from offerhub.runtime import migrations
 from offerhub.settings import Settings
 from offerhub.worker import background
 
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than load balancers and client pools keep an idle connection, so that it is never we who drop a request."""
 GRACEFUL_SECONDS: Final = 15
 """How long open requests may finish when the service is asked to stop."""
 
@@ -71,6 +73,7 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
             access_log=False,
             server_header=False,
             date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
         )
         if jobs:

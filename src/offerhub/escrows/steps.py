@@ -96,6 +96,7 @@ class ContractStep:
 
     contracts: Contracts
     intent: Intent
+    is_look: bool = False
 
     @property
     def name(self) -> str:

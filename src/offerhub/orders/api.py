@@ -7,6 +7,7 @@ from offerhub.errors import (
     EscrowAlreadyExists,
     EscrowFundingFailed,
     EscrowNotReady,
+    FundsAlreadyReserved,
     InsufficientFunds,
     InvalidAmount,
     InvalidAmountFormat,
@@ -15,10 +16,12 @@ from offerhub.errors import (
     InvalidState,
     MilestoneNotFound,
     OrderNotFound,
+    OrderRefReused,
     ProviderError,
     ProviderUnavailable,
     Refusal,
     ReserveMismatchAmount,
+    UserNotActive,
     UserNotFound,
     WalletNotReady,
     invalid_field,
@@ -218,7 +221,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
     """Declare the endpoints."""
     handle = _order_handlers(orders) | _chain_handlers(orders, resolution)
     one = "/orders/{order_id}"
-    amounts = (InvalidAmount, InvalidCurrency, InvalidRequest, UserNotFound)
+    amounts = (InvalidAmount, InvalidCurrency, InvalidRequest, UserNotFound, UserNotActive, OrderRefReused)
     outside = (ProviderError, ProviderUnavailable)
     return (
         _post(
@@ -246,10 +249,19 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "Set the buyer's money aside",
             handle["reserve"],
             InsufficientFunds,
+            FundsAlreadyReserved,
+            UserNotActive,
             ReserveMismatchAmount,
             body=ReserveBody,
         ),
-        _post(f"{one}/cancel", "orders.cancel", "Cancel before the escrow", handle["cancel"], body=CancelBody),
+        _post(
+            f"{one}/cancel",
+            "orders.cancel",
+            "Cancel before the escrow is funded",
+            handle["cancel"],
+            EscrowNotReady,
+            body=CancelBody,
+        ),
         _post(
             f"{one}/escrow",
             "orders.escrow",

@@ -26,7 +26,7 @@ from offerhub.sagas.model import Facts, NotYet, Outcome, Plan, Refused, Saga, Se
 LEASE_SECONDS: Final = 6.0
 """How long a crashed driver keeps a saga from others; renewed at a third of it while the driver lives."""
 UNAVAILABLE_ATTEMPTS_MAX: Final = 5
-"""How often a first step tries an unreachable provider before the saga is refused; later steps never give up."""
+"""How often an unreachable provider is tried before a saga that has done nothing is refused; others never are."""
 DELAY_MAX_SECONDS: Final = 30.0
 WAIT_MAX_SECONDS: Final = 0.5
 """The longest pause between two looks at a lane that another saga holds."""
@@ -173,7 +173,8 @@ class Engine:
         recorded = await self._database.run(lambda tx: store.steps(tx, saga.id), read_only=True)
         facts: list[Facts] = [row["outcome"] for row in recorded if row["status"] == "SETTLED"]
         for position in range(len(facts), len(planned)):
-            outcome, delay = await self._finish_step(saga, planned[position], position)
+            untouched = all(step.is_look for step in planned[:position])
+            outcome, delay = await self._finish_step(saga, planned[position], position, may_give_up=untouched)
             match outcome:
                 case Settled():
                     facts.append(outcome.facts)
@@ -185,7 +186,9 @@ class Engine:
                     return delay
         return 0.0
 
-    async def _finish_step(self, saga: Saga, step: Step, position: int) -> tuple[Outcome, float]:
+    async def _finish_step(
+        self, saga: Saga, step: Step, position: int, *, may_give_up: bool
+    ) -> tuple[Outcome, float]:
         """Attempt the step until it is settled or refused, or until the next try is too far off to wait here."""
         failures = waits = 0
         await self._database.run(lambda tx: self._record_attempt(tx, saga.id, position))
@@ -204,7 +207,7 @@ class Engine:
                 case Unavailable(refusal, patient):
                     failures += 1
                     delay = _back_off(0.5, failures)
-                    if position == 0 and not patient and failures >= UNAVAILABLE_ATTEMPTS_MAX:
+                    if may_give_up and not patient and failures >= UNAVAILABLE_ATTEMPTS_MAX:
                         return Refused(refusal), 0.0
                     await self._database.run(_noting(saga.id, position, str(refusal)))
             log.debug("saga_waits", saga_id=saga.id, kind=saga.kind, step=step.name, outcome=type(outcome).__name__)

@@ -122,7 +122,7 @@ class NotYet:
 class Unavailable:
     """Nothing can have happened, because a provider could not be reached: try again, for ever when `patient`.
 
-    Otherwise a saga that has done nothing yet gives up with this refusal after some attempts.
+    Otherwise a saga that has done nothing outside yet gives up with this refusal after some attempts.
     """
 
     refusal: Refusal
@@ -138,6 +138,11 @@ class Step(Protocol):
     @property
     def name(self) -> str:
         """What the step does, such as `release_funds`."""
+        ...
+
+    @property
+    def is_look(self) -> bool:
+        """True when the step only reads: a saga that has done nothing else may still be given up."""
         ...
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:

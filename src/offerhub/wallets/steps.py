@@ -75,6 +75,7 @@ class FundAccount:
 
     horizon: Horizon
     name: str = "fund_account"
+    is_look: bool = False
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Ask for XLM unless the account is there."""
@@ -101,6 +102,7 @@ class AddTrustline:
     chain: Chain
     own: OwnTransactions
     name: str = "add_trustline"
+    is_look: bool = False
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Make the trustline transaction."""
@@ -131,6 +133,7 @@ class CreateAccount:
     chain: Chain
     own: OwnTransactions
     name: str = "create_account"
+    is_look: bool = False
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Make the transaction from the platform's account."""
@@ -168,6 +171,7 @@ class CheckBacking:
     address: str
     amount: int
     name: str = "check_backing"
+    is_look: bool = True
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Read the wallet's balance on the chain."""

@@ -4,10 +4,12 @@ from typing import Any
 
 from offerhub.errors import (
     InsufficientFunds,
+    InsufficientScope,
     InvalidAmountFormat,
     InvalidCurrency,
     ProviderNotEnabled,
     StellarNetworkError,
+    UserNotActive,
     UserNotFound,
     WalletNotReady,
     WithdrawalDestinationInvalid,
@@ -29,7 +31,9 @@ CRYPTO = frozenset({"crypto", "stellar"})
 
 
 def _acting_user(actor: Actor, named: str | None) -> str | None:
-    """The user a request acts for: the key's own, if it has one, else the one it names."""
+    """The user a request acts for: the one it names, or the key's own. Raises InsufficientScope for another's."""
+    if actor.bound_user_id is not None and named not in (None, actor.bound_user_id):
+        raise InsufficientScope("This key acts for another user.", userId=named)
     return actor.bound_user_id or named
 
 
@@ -100,6 +104,7 @@ def routes(withdrawals: Withdrawals) -> tuple[Route, ...]:
             body=CreateWithdrawal,
             errors=(
                 UserNotFound,
+                UserNotActive,
                 InvalidAmountFormat,
                 InvalidCurrency,
                 InsufficientFunds,

@@ -40,6 +40,7 @@ class CheckDestination:
 
     horizon: Horizon
     name: str = "check_destination"
+    is_look: bool = True
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Read the destination's account."""
@@ -72,6 +73,7 @@ class Pay:
     chain: Chain
     own: OwnTransactions
     name: str = "pay"
+    is_look: bool = False
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Make the payment, or find out what became of it."""
