@@ -1,6 +1,7 @@
 """The books: balanced, floored, append-only, each intent once; whatever races."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
@@ -97,6 +98,24 @@ async def test_a_hold_gives_back_no_more_than_its_reference_took(
     assert refused.value.details["reserved"] == "4.00"
     await database.run(lambda tx: ledger.void(tx, actor, new_id("req"), mine, 4 * ONE))
     assert await balance(database, user_id) == (5 * ONE, 5 * ONE)
+
+
+async def test_holding_and_giving_back_at_once_never_deadlock(database: Database, actor: Actor, user_id: str) -> None:
+    await database.run(lambda tx: ledger.post(tx, actor, deposit(user_id, 100 * ONE)))
+    held = Hold(user_id, "api", "job")
+    await database.run(lambda tx: ledger.hold(tx, actor, new_id("req"), held, 50 * ONE))
+    runs: list[None] = []
+
+    async def change(use_case: Callable[..., Awaitable[object]]) -> None:
+        async def counted(tx: Tx) -> None:
+            runs.append(None)
+            await use_case(tx, actor, new_id("req"), held, ONE)
+
+        await database.run(counted)
+
+    await asyncio.gather(*(change(use_case) for use_case in [ledger.hold, ledger.void] * 25))
+    assert len(runs) == 50, "nothing had to be run again"
+    assert await balance(database, user_id) == (50 * ONE, 50 * ONE)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,10 @@ TAMPERINGS = {
         f"UPDATE ledger.accounts SET marketplace_id = 'mkt_' || repeat('1', 32) WHERE owner = '{MARKETPLACE}'",
         "No posting crosses from one marketplace into another.",
     ),
+    "an account deleted": (
+        "DELETE FROM ledger.accounts WHERE kind = 'withdrawing'",
+        "Every posting has its account and its transaction, and both have their marketplace.",
+    ),
     "a balance changed": (
         "UPDATE ledger.accounts SET balance = balance + 1 WHERE kind = 'available'",
         "Every stored balance is the sum of its postings, and its version their number.",

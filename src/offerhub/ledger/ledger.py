@@ -142,18 +142,10 @@ class Hold:
 
 async def hold(tx: Tx, actor: Actor, business_key: str, held: Hold, amount: int) -> Mapping[tuple[str, Kind], Around]:
     """Set money aside: `available` to `reserved`. Raises InsufficientFunds."""
-    around = await post(
-        tx,
-        actor,
-        Entry(
-            business_key,
-            "hold",
-            held.reference,
-            [Leg(held.user_id, Kind.AVAILABLE, -amount), Leg(held.user_id, Kind.RESERVED, amount)],
-        ),
-    )
+    # The hold's row before the accounts, as in `settle`: two of them never wait for each other.
     await tx.execute(_ADD_HOLD, actor.marketplace_id, held.user_id, held.source, held.reference, amount)
-    return around
+    legs = [Leg(held.user_id, Kind.AVAILABLE, -amount), Leg(held.user_id, Kind.RESERVED, amount)]
+    return await post(tx, actor, Entry(business_key, "hold", held.reference, legs))
 
 
 async def void(tx: Tx, actor: Actor, business_key: str, held: Hold, amount: int) -> Mapping[tuple[str, Kind], Around]:

@@ -54,6 +54,17 @@ CHECKS: Final[Sequence[Check]] = (
         """,
     ),
     Check(
+        "I1",
+        "Every posting has its account and its transaction, and both have their marketplace.",
+        """
+        SELECT p.transaction_id, p.position, p.account_id, t.marketplace_id FROM ledger.postings p
+        LEFT JOIN ledger.accounts a ON a.id = p.account_id
+        LEFT JOIN ledger.transactions t ON t.id = p.transaction_id
+        LEFT JOIN marketplaces m ON m.id = t.marketplace_id
+        WHERE a.id IS NULL OR t.id IS NULL OR m.id IS NULL
+        """,
+    ),
+    Check(
         "I2",
         "Every stored balance is the sum of its postings, and its version their number.",
         """

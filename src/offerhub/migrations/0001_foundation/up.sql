@@ -29,7 +29,7 @@ CREATE INDEX api_keys_by_marketplace ON api_keys (marketplace_id, id DESC);
 CREATE TABLE idempotent_requests (
     credential_id   text COLLATE "C" NOT NULL,
     key             text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
-    marketplace_id  text COLLATE "C" NOT NULL REFERENCES marketplaces,
+    marketplace_id  text COLLATE "C" NOT NULL,
     method          text NOT NULL,
     path            text NOT NULL,
     fingerprint     bytea NOT NULL,

@@ -1,9 +1,10 @@
 -- What happened (events), who did it (audit), and what is to be done next (outbox): written with their cause.
 
+-- No foreign keys to marketplaces in these logs, as in the ledger: every request would lock the same row.
 CREATE TABLE events (
     position        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id              text COLLATE "C" NOT NULL UNIQUE,
-    marketplace_id  text COLLATE "C" NOT NULL REFERENCES marketplaces,
+    marketplace_id  text COLLATE "C" NOT NULL,
     aggregate_type  text COLLATE "C" NOT NULL,
     aggregate_id    text COLLATE "C" NOT NULL,
     sequence        integer NOT NULL,
@@ -19,7 +20,7 @@ CREATE INDEX events_by_marketplace ON events (marketplace_id, position);
 
 CREATE TABLE audit_entries (
     id              text COLLATE "C" PRIMARY KEY,
-    marketplace_id  text COLLATE "C" NOT NULL REFERENCES marketplaces,
+    marketplace_id  text COLLATE "C" NOT NULL,
     occurred_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     action          text COLLATE "C" NOT NULL,
     resource_type   text COLLATE "C" NOT NULL,
