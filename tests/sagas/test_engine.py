@@ -14,7 +14,12 @@ from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database, Tx
 from offerhub.sagas import store
-from offerhub.sagas.engine import UNAVAILABLE_ATTEMPTS_MAX, Engine
+from offerhub.sagas.engine import (
+    HAND_BACK_AFTER_SECONDS,
+    UNAVAILABLE_ATTEMPTS_MAX,
+    UNAVAILABLE_SECONDS,
+    Engine,
+)
 from offerhub.sagas.model import Facts, NotYet, Outcome, Refused, Saga, Settled, Step, Unavailable, Unknown
 
 ACTOR = system(DEFAULT_MARKETPLACE_ID, "test", "the-request")
@@ -159,11 +164,16 @@ async def test_an_unreachable_provider_refuses_only_a_saga_that_has_done_nothing
     await engine.wait(saga_id, 5)
     assert [refusal.code for refusal in looked.refused] == ["PROVIDER_UNAVAILABLE"]
 
-    later = ScriptedPlan(new_id("req"), [ScriptedStep("one"), ScriptedStep("two", list(away))])
+    later = ScriptedPlan(new_id("req"), [ScriptedStep("one"), ScriptedStep("two", away * 4)])
     engine, saga_id = await start(later)
     await engine.drive(saga_id)
     assert later.refused == []
     assert (await saga_of(database, saga_id)).status == "RUNNING"
+
+
+def test_one_driver_makes_all_the_tries_before_giving_up() -> None:
+    longest = 1.5 * UNAVAILABLE_SECONDS * 2 ** (UNAVAILABLE_ATTEMPTS_MAX - 2)
+    assert longest < HAND_BACK_AFTER_SECONDS
 
 
 async def test_a_patient_step_outlasts_the_provider(database: Database, start: Any) -> None:

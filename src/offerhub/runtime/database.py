@@ -9,11 +9,12 @@ outside their transaction, and never wait for the network. The pool runs no rese
 import asyncio
 import contextlib
 import json
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
+
+from offerhub.kernel.chance import jitter
 
 T = TypeVar("T")
 Row = asyncpg.Record
@@ -184,8 +185,7 @@ class Database:
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
                 if attempt == RETRY_ATTEMPTS_MAX - 1:
                     raise
-                # Jitter keeps the losers of one collision from meeting again.
-                await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * (0.5 + random.random()))
+                await asyncio.sleep(jitter(RETRY_BASE_SECONDS * 2**attempt))
         raise AssertionError("unreachable")
 
     async def _once(self, begin: str, use_case: Callable[[Tx], Awaitable[T]]) -> T:

@@ -11,7 +11,6 @@ Jobs that fail at every attempt stay in the queue's failed set, the dead letters
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -22,6 +21,8 @@ from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError
+
+from offerhub.kernel.chance import jitter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -93,7 +94,7 @@ class Queues:
         A job id must not be a bare number nor contain a colon (BullMQ's own rule).
         """
         # The jitter is drawn per job, so that a Node worker, too, spreads the jobs that failed together.
-        backoff_ms = round(BACKOFF_SECONDS * 1000 * random.uniform(0.5, 1.5))
+        backoff_ms = round(jitter(BACKOFF_SECONDS) * 1000)
         options = {
             "jobId": job_id,
             "delay": round(delay_seconds * 1000),
@@ -212,7 +213,7 @@ class Workers:
                 await client.aclose()
             failures += 1
             wait_seconds = min(0.1 * 2 ** min(failures, 10), RECONNECT_SECONDS_MAX)
-            await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))
+            await asyncio.sleep(jitter(wait_seconds))
 
     async def _work(self, queue: str, client: "redis.Redis") -> None:
         async def process(job: Job, _: str) -> None:

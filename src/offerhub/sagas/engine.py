@@ -7,7 +7,6 @@ that slept past it changes nothing. What a crash leaves behind is resumed from t
 
 import asyncio
 import os
-import random
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -16,6 +15,7 @@ import structlog
 
 from offerhub.errors import InternalError, Refusal, revive
 from offerhub.events import journal
+from offerhub.kernel.chance import jitter
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import Actor
@@ -27,6 +27,8 @@ LEASE_SECONDS: Final = 6.0
 """How long a crashed driver keeps a saga from others; renewed at a third of it while the driver lives."""
 UNAVAILABLE_ATTEMPTS_MAX: Final = 5
 """How often an unreachable provider is tried before a saga that has done nothing is refused; others never are."""
+UNAVAILABLE_SECONDS: Final = 0.3
+"""The first pause of those tries; the last one stays below HAND_BACK_AFTER_SECONDS, so one driver makes them all."""
 DELAY_MAX_SECONDS: Final = 30.0
 WAIT_MAX_SECONDS: Final = 0.5
 """The longest pause between two looks at a lane that another saga holds."""
@@ -206,7 +208,7 @@ class Engine:
                     await self._database.run(_marking_unknown(saga.id, position, reason))
                 case Unavailable(refusal, patient):
                     failures += 1
-                    delay = _back_off(0.5, failures)
+                    delay = _back_off(UNAVAILABLE_SECONDS, failures)
                     if may_give_up and not patient and failures >= UNAVAILABLE_ATTEMPTS_MAX:
                         return Refused(refusal), 0.0
                     await self._database.run(_noting(saga.id, position, str(refusal)))
@@ -259,7 +261,7 @@ class Engine:
 
 def _back_off(base: float, failures: int) -> float:
     """Exponential with jitter, from `base` seconds to DELAY_MAX_SECONDS."""
-    return float(min(DELAY_MAX_SECONDS, base * 2 ** (failures - 1)) * (0.75 + random.random() / 2))
+    return jitter(min(DELAY_MAX_SECONDS, base * 2.0 ** (failures - 1)))
 
 
 def _marking_unknown(saga_id: str, position: int, reason: str) -> Any:
