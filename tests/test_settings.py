@@ -138,10 +138,45 @@ def test_secrets_are_never_printed() -> None:
 
 def test_every_variable_that_holds_a_secret_is_marked() -> None:
     marked = {one.name for one in describe() if one.secret}
-    named = {
-        one.name for one in describe() if re.search(r"SECRET|_KEY$|DATABASE_URL|^DIRECT_URL|^REDIS_URL", one.name)
-    }
+    secret = r"SECRET|_KEY(_PREVIOUS)?$|DATABASE_URL|^DIRECT_URL|^REDIS_URL"
+    named = {one.name for one in describe() if re.search(secret, one.name)}
     assert marked == named
+
+
+PINNED = {"WALLET_ENCRYPTION_KEY": WALLET_VECTOR, "OFFERHUB_JWT_SECRET": "a token secret of 32 bytes or more"}
+
+
+def test_a_master_key_is_replaced_without_losing_what_was_encrypted() -> None:
+    before = load(GUIDE).keys
+    during = load(
+        GUIDE
+        | {
+            **PINNED,
+            "OFFERHUB_MASTER_KEY": "n" * 32,
+            "OFFERHUB_MASTER_KEY_PREVIOUS": GUIDE["OFFERHUB_MASTER_KEY"],
+        }
+    ).keys
+    assert during.master_key.reveal() == "n" * 32
+    assert during.previous_master_key == before.master_key
+    assert (during.wallet_key, during.wallet_key_version) == (before.wallet_key, before.wallet_key_version)
+    assert not before.previous_master_key
+
+
+@pytest.mark.parametrize("missing", [("WALLET_ENCRYPTION_KEY",), ("OFFERHUB_JWT_SECRET",), tuple(PINNED)])
+def test_a_master_key_is_not_replaced_while_keys_derive_from_it(missing: tuple[str, ...]) -> None:
+    for environ in (GUIDE, DEVELOPMENT):
+        overlapping = environ | PINNED | {"OFFERHUB_MASTER_KEY_PREVIOUS": "p" * 32}
+        load(overlapping)
+        found = faults(without(overlapping, *missing) | {"OFFERHUB_WALLET_KEY_VERSION": "2"})
+        assert [fault.split()[0] for fault in found] == list(missing)
+
+
+def test_the_previous_master_key_obeys_the_same_rules() -> None:
+    short = GUIDE | PINNED | {"OFFERHUB_MASTER_KEY_PREVIOUS": "short"}
+    assert [fault.split()[0] for fault in faults(short)] == ["OFFERHUB_MASTER_KEY_PREVIOUS"]
+    same = GUIDE | PINNED | {"OFFERHUB_MASTER_KEY_PREVIOUS": GUIDE["OFFERHUB_MASTER_KEY"]}
+    assert faults(same) == ["OFFERHUB_MASTER_KEY_PREVIOUS must differ from OFFERHUB_MASTER_KEY."]
+    assert load(DEVELOPMENT | PINNED | {"OFFERHUB_MASTER_KEY_PREVIOUS": "short"}).keys.previous_master_key
 
 
 def test_derived_keys_never_change() -> None:

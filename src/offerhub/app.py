@@ -20,15 +20,19 @@ from offerhub.access import api as access_api
 from offerhub.access.authenticator import Credentials
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.access.tokens import TokenSigner
+from offerhub.audit import api as audit_api
 from offerhub.balances import api as balances_api
 from offerhub.disputes import api as disputes_api
 from offerhub.disputes.service import Disputes
 from offerhub.disputes.steps import Resolve
+from offerhub.edge import api as edge_api
 from offerhub.edge import application
+from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.escrows.steps import Contracts
 from offerhub.kernel.clock import SystemClock
 from offerhub.operations import api as operations_api
+from offerhub.operations.maintenance import MaintenanceGate
 from offerhub.operations.model import Probe, PublicConfig
 from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
@@ -110,7 +114,10 @@ class Product:
         config = PublicConfig(airtm=False, trustless_work=True, sse=False, fiat=self.settings.payments.rail)
         return (
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
+            *operations_api.maintenance_routes(),
             *access_api.routes(self.tokens, self.clock),
+            *audit_api.routes(),
+            *edge_api.routes(),
             *users_api.routes(Users(self.wallets)),
             *balances_api.routes(self.database, self.horizon),
             *wallets_api.routes(self.wallets, self.horizon, self.database),
@@ -120,8 +127,14 @@ class Product:
         )
 
     async def bootstrap(self) -> list[Wallet]:
-        """Make what must be there before the first request: the system's own wallets. Safe to repeat."""
-        return await self.database.run(lambda tx: self.wallets.create_system_wallets(tx, DEFAULT_MARKETPLACE_ID))
+        """Make what must be there before the first request: the system's own wallets. Safe to repeat.
+
+        Raises WrongWalletKey when the wallets of this database cannot be opened: better now than at a withdrawal.
+        """
+        wallets = await self.database.run(lambda tx: self.wallets.create_system_wallets(tx, DEFAULT_MARKETPLACE_ID))
+        for wallet in wallets:
+            await self.keyring.require_opens(wallet.public_key)
+        return wallets
 
 
 async def load_signing() -> None:
@@ -152,7 +165,11 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
     """The edge in front of the product: what Uvicorn serves while the block runs."""
     settings = made.settings
     credentials = Credentials(
-        made.database, master_key=settings.keys.master_key.reveal(), signer=made.tokens, clock=made.clock
+        made.database,
+        master_key=settings.keys.master_key.reveal(),
+        previous_master_key=settings.keys.previous_master_key.reveal(),
+        signer=made.tokens,
+        clock=made.clock,
     )
     # It fails fast and never retries: nothing of value depends on Redis.
     client = redis.asyncio.Redis.from_url(
@@ -166,7 +183,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
     if server.rate_limit_max:
         limiter = RateLimiter(client, limit=server.rate_limit_max, window_seconds=server.rate_limit_window_seconds)
     try:
-        yield application.build(
+        edge = application.build(
             made.routes(_probes(made, client)),
             database=made.database,
             authenticate=credentials,
@@ -176,7 +193,9 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
             version=VERSION,
             vault=made.vault,
             clock=made.clock,
+            gate=MaintenanceGate(made.database, made.clock),
         )
+        yield Cors(edge, server.allowed_origins) if server.allowed_origins else edge
     finally:
         await credentials.close()
         await client.aclose()

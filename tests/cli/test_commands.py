@@ -91,6 +91,19 @@ async def test_every_fault_of_the_configuration_is_told_at_once_and_no_secret_is
     assert "Traceback" not in printed
 
 
+async def test_a_service_that_cannot_open_its_wallets_does_not_start(
+    tmp_path: Path, fresh_database_url: str, servers: dict[str, str]
+) -> None:
+    """Changing the master key alone changes the derived wallet key: found at the start, not at a withdrawal."""
+    servers |= {"DATABASE_URL": fresh_database_url, "STELLAR_HORIZON_URL": "http://127.0.0.1:1"}
+    code, printed = await offerhub(tmp_path, "bootstrap", **servers)
+    assert (code, "platform wallet G" in printed) == (0, True)
+    code, printed = await offerhub(tmp_path, "bootstrap", **servers | {"OFFERHUB_MASTER_KEY": SECRET + " changed"})
+    assert code == 2
+    assert "sealed with another key" in printed
+    assert "Traceback" not in printed
+
+
 async def test_an_unreachable_server_is_a_sentence(tmp_path: Path) -> None:
     code, printed = await offerhub(
         tmp_path, "migrate", "status", DATABASE_URL="postgresql://a:b@127.0.0.1:1/x", REDIS_URL="redis://127.0.0.1:1"

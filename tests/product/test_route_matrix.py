@@ -22,6 +22,7 @@ NOWHERE: Final[Mapping[str, str]] = {
     "dispute_id": "dsp_" + "0" * 32,
     "withdrawal_id": "wd_" + "0" * 32,
     "key_id": "key_" + "0" * 32,
+    "key": "nowhere",
     "ref": "m1",
 }
 CODES: Final[Mapping[str, str]] = {
@@ -30,6 +31,7 @@ CODES: Final[Mapping[str, str]] = {
     "dispute_id": "DISPUTE_NOT_FOUND",
     "withdrawal_id": "WITHDRAWAL_NOT_FOUND",
     "key_id": "API_KEY_NOT_FOUND",
+    "key": "NOT_FOUND",
 }
 
 
@@ -55,10 +57,12 @@ async def theirs(live: Running, world: World, http: aiohttp.ClientSession) -> tu
     target, _ = await world.outside_wallet()
     body = {"userId": buyer.id, "amount": "1.00", "destinationType": "crypto", "destinationRef": target}
     withdrawal = await other.done("POST", "/withdrawals", body, status=201)
-    await other.done("POST", f"/users/{buyer.id}/balance/reserve", {"amount": "5.00", "orderId": "job"})
+    await other.done(
+        "POST", f"/users/{buyer.id}/balance/reserve", {"amount": "5.00", "orderId": "job"}, key="their-key"
+    )
     key = await other.done("POST", "/auth/api-keys", {"name": "theirs", "scopes": ["read"]}, status=201)
     ids = {"user_id": buyer.id, "order_id": order_id, "dispute_id": dispute_id, "ref": "m1"}
-    return other, {**ids, "withdrawal_id": withdrawal["id"], "key_id": key["id"]}
+    return other, {**ids, "withdrawal_id": withdrawal["id"], "key_id": key["id"], "key": "their-key"}
 
 
 @pytest.fixture(scope="module")

@@ -44,13 +44,23 @@ class _Remembered:
 
 
 class Credentials:
-    """Authenticates API keys, tokens and the master key. `master_key` None switches the master key off."""
+    """Authenticates API keys, tokens and the master key. `master_key` None switches the master key off.
+
+    `previous_master_key` is accepted beside it while the two overlap, and each use of it is logged.
+    """
 
     def __init__(
-        self, database: Database, *, master_key: str | None, signer: TokenSigner, clock: Clock | None = None
+        self,
+        database: Database,
+        *,
+        master_key: str | None,
+        previous_master_key: str | None = None,
+        signer: TokenSigner,
+        clock: Clock | None = None,
     ) -> None:
         self._database = database
         self._master = _digest(master_key) if master_key else None
+        self._previous_master = _digest(previous_master_key) if previous_master_key else None
         self._signer = signer
         self._clock = clock or SystemClock()
         self._keys: dict[str, _Remembered] = {}
@@ -64,7 +74,7 @@ class Credentials:
         Raises InvalidApiKey and MarketplaceNotFound.
         """
         # First of all: a master key may look like anything, even like a token.
-        if self._master is not None and hmac.compare_digest(_digest(credential), self._master):
+        if self._is_master(credential):
             return await self._master_actor(marketplace_id)
         if credential.startswith(TOKEN_PREFIX):
             return _in_marketplace(await self._token_actor(credential), marketplace_id)
@@ -73,6 +83,15 @@ class Credentials:
     async def close(self) -> None:
         """Finish noting which keys were used."""
         await asyncio.gather(*self._touching)
+
+    def _is_master(self, credential: str) -> bool:
+        digest = _digest(credential)
+        if self._master is not None and hmac.compare_digest(digest, self._master):
+            return True
+        if self._previous_master is not None and hmac.compare_digest(digest, self._previous_master):
+            log.warning("previous_master_key_used")
+            return True
+        return False
 
     async def _master_actor(self, marketplace_id: str | None) -> Actor:
         wanted = marketplace_id or DEFAULT_MARKETPLACE_ID

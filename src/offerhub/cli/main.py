@@ -11,6 +11,7 @@ from offerhub.runtime.database import UNREACHABLE
 from offerhub.runtime.embedded import EmbeddedServicesError
 from offerhub.runtime.migrations import MigrationError
 from offerhub.settings import SettingsError
+from offerhub.wallets.keyring import WrongWalletKey
 
 app = App(name="offerhub", help="OFFER-HUB Orchestrator: balances, escrow and payouts for marketplaces.")
 migrate = App(name="migrate", help="The database schema: `up` applies what is pending, `status` shows it.")
@@ -35,7 +36,7 @@ def main() -> None:
     """Run the command line; a fault of the configuration or of a server is told in its own words."""
     try:
         app()
-    except (CommandError, SettingsError, EmbeddedServicesError, MigrationError) as error:
+    except (CommandError, SettingsError, EmbeddedServicesError, MigrationError, WrongWalletKey) as error:
         _fail(str(error))
     except UNREACHABLE as error:
         _fail(f"a server cannot be used: {error or type(error).__name__}")

@@ -1,8 +1,8 @@
 """The HTTP application: every request passes here, in this order (contract 1).
 
-correlation id → route, 404, 405, 415 → authentication → rate limit → scope → body, query → idempotency, use case →
-envelope. Who calls is found out before the rate limit, because the limit belongs to the key; callers who cannot be
-identified are limited by their address. Whatever goes wrong, the answer is JSON.
+correlation id → route, 404, 405, 415 → authentication → rate limit → scope → maintenance → body, query →
+idempotency, use case → envelope. Who calls is found out before the rate limit, because the limit belongs to the key;
+callers who cannot be identified are limited by their address. Whatever goes wrong, the answer is JSON.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.edge import scopes
 from offerhub.edge.answers import Headers, Reply, failure
 from offerhub.edge.endpoint import Endpoint
-from offerhub.edge.ports import Authenticator, SagaWaiter
+from offerhub.edge.ports import Authenticator, Gate, SagaWaiter
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.edge.request import Request
 from offerhub.edge.table import RouteTable
@@ -30,6 +30,8 @@ from offerhub.runtime.routes import Route
 from offerhub.runtime.vault import Vault
 
 BODY_BYTES_MAX_DEFAULT: Final = 100_000
+MAINTENANCE_PATHS: Final = "/admin/maintenance/"
+"""What ends maintenance must not be stopped by it."""
 
 _PUBLIC = Actor(DEFAULT_MARKETPLACE_ID, "public", "public", "public")
 
@@ -49,18 +51,19 @@ def build(
     lifespan: Lifespan[Any] | None = None,
     vault: Vault | None = None,
     clock: Clock | None = None,
+    gate: Gate | None = None,
 ) -> ASGIApp:
     """The application that serves these routes at `/api/v1/*` and at `/*`.
 
     `limiter` None switches the rate limit off. `inline_wait_seconds` bounds the wait for a saga. `lifespan` runs
-    around the server's life. Raises ValueError when two routes claim one path and method, or when a route's answers
-    are to be sealed and there is no vault.
+    around the server's life. `gate` is asked before every change; without one all are accepted. Raises ValueError
+    when two routes claim one path and method, or when a route's answers are to be sealed and there is no vault.
     """
     unsealed = [route.name for route in routes if route.sealed and vault is None]
     if unsealed:
         raise ValueError(f"these routes answer with secrets and need a vault: {', '.join(unsealed)}")
     endpoint = Endpoint(database, sagas, clock or SystemClock(), inline_wait_seconds, body_bytes_max, vault)
-    return Edge(RouteTable(routes), endpoint, authenticate, limiter, version, Router(lifespan=lifespan))
+    return Edge(RouteTable(routes), endpoint, authenticate, limiter, gate, version, Router(lifespan=lifespan))
 
 
 class Edge:
@@ -72,6 +75,7 @@ class Edge:
         endpoint: Endpoint,
         authenticate: Authenticator,
         limiter: RateLimiter | None,
+        gate: Gate | None,
         version: str,
         router: Router,
     ) -> None:
@@ -79,6 +83,7 @@ class Edge:
         self._endpoint = endpoint
         self._authenticate = authenticate
         self._limiter = limiter
+        self._gate = gate
         self._version_header = (b"x-offerhub-version", version.encode("ascii"))
         self._router = router
 
@@ -123,6 +128,7 @@ class Edge:
             raise
         await self._limit(request, actor)
         scopes.require(actor, route)
+        await self._require_open(route)
         return await self._endpoint.serve(route, path, actor, request)
 
     async def _identify(self, route: Route, request: Request) -> Actor:
@@ -131,6 +137,13 @@ class Edge:
         else:
             actor = await self._authenticate(request.credential(), request.headers.get("x-marketplace-id"))
         return replace(actor, correlation_id=request.correlation_id, ip=request.ip, user_agent=request.user_agent)
+
+    async def _require_open(self, route: Route) -> None:
+        if self._gate is None or route.method == "GET" or route.path.startswith(MAINTENANCE_PATHS):
+            return
+        refusal = await self._gate.refusal()
+        if refusal is not None:
+            raise refusal
 
     async def _limit(self, request: Request, actor: Actor | None) -> None:
         if self._limiter is None:

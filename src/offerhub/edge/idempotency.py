@@ -7,6 +7,7 @@ saga's id behind: whoever comes back with the key, after a crash too, is answere
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +44,11 @@ WHERE credential_id = $1 AND key = $2 AND saga_id IS NOT DISTINCT FROM $5
 """
 _RELEASE = "DELETE FROM idempotent_requests WHERE credential_id = $1 AND key = $2 AND saga_id = $3"
 
+_LOOK_UP = """
+SELECT method, path, status, created_at, completed_at, expires_at FROM idempotent_requests
+WHERE credential_id = $1 AND key = $2 AND expires_at > clock_timestamp()
+"""
+
 _PURGE = """
 DELETE FROM idempotent_requests WHERE (credential_id, key) IN (
     SELECT credential_id, key FROM idempotent_requests WHERE expires_at <= now()
@@ -62,6 +68,34 @@ def fingerprint(method: str, path: str, body: Any) -> bytes:
     """What makes two requests the same: the path below the base path, and the body without its key order."""
     described = f"{method}\n{path}\n".encode()
     return hashlib.sha256(described + _canonical.encode(body)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """What became of a request with a key, without its answer; `status` is None while it is being worked on."""
+
+    method: str
+    path: str
+    status: int | None
+    created_at: datetime
+    completed_at: datetime | None
+    expires_at: datetime
+
+
+async def look_up(tx: Tx, actor: Actor, key: str) -> KeyState | None:
+    """What became of the caller's own key, None when it is not known (any more)."""
+    row = await tx.row(_LOOK_UP, owner_of(actor), key)
+    if row is None:
+        return None
+    return KeyState(
+        row["method"], row["path"], row["status"], row["created_at"], row["completed_at"], row["expires_at"]
+    )
+
+
+def owner_of(actor: Actor) -> str:
+    """Whose keys an actor uses. The master key acts in many marketplaces and has keys for each."""
+    master = actor.kind == "master"
+    return f"{actor.credential_id}:{actor.marketplace_id}" if master else actor.credential_id
 
 
 def is_final(refusal: Refusal) -> bool:
@@ -90,10 +124,8 @@ class Claim:
 
     @classmethod
     def of(cls, actor: Actor, route: Route, key: str, path: str, body: Any, vault: Vault | None) -> "Claim":
-        """The claim that a request makes. The master key acts in many marketplaces and has keys for each."""
-        master = actor.kind == "master"
-        credential = f"{actor.credential_id}:{actor.marketplace_id}" if master else actor.credential_id
-        return cls(credential, key, fingerprint(route.method, path, body), vault if route.sealed else None)
+        """The claim that a request makes."""
+        return cls(owner_of(actor), key, fingerprint(route.method, path, body), vault if route.sealed else None)
 
     async def take(self, tx: Tx, actor: Actor, route: Route, path: str) -> Reply | Started | None:
         """Claim the key: None when it is ours now, else what came of the earlier request.

@@ -18,6 +18,14 @@ class Authenticator(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """Whether changes are accepted at all."""
+
+    async def refusal(self) -> Refusal | None:
+        """Why they are not accepted now, None when they are."""
+        ...
+
+
 class SagaWaiter(Protocol):
     """The saga engine, as far as a request waits for it."""
 

@@ -1,12 +1,15 @@
-"""The public routes of operations (contract 2.1)."""
+"""The routes of operations: what is public (contract 2.1), and maintenance (contract 2.14)."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from msgspec import Meta
+
+from offerhub.errors import InsufficientScope
 from offerhub.kernel.clock import Clock, SystemClock, to_wire
-from offerhub.operations import service
+from offerhub.operations import maintenance, service
 from offerhub.operations.model import Probe, PublicConfig
-from offerhub.runtime.routes import Call, Envelope, Route
+from offerhub.runtime.routes import Body, Call, Envelope, Route
 
 LIMITS: Final = {
     "topup": {"min": "1.00", "max": "10000.00"},
@@ -16,10 +19,20 @@ LIMITS: Final = {
 """Recommendations that clients show; nothing enforces them (contract 2.1)."""
 
 
+class EnableMaintenance(Body):
+    """What clients are told while changes are refused."""
+
+    message: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
+class DisableMaintenance(Body):
+    """Nothing: an empty body, or `{}`."""
+
+
 def routes(
     *, version: str, probes: Mapping[str, Probe], config: PublicConfig, clock: Clock | None = None
 ) -> tuple[Route, ...]:
-    """The routes. `probes` are named as on the wire: database, redis, airtm, trustlessWork, stellar."""
+    """The public routes. `probes` are named as on the wire: database, redis, airtm, trustlessWork, stellar."""
     handlers = _Handlers(version, probes, config, clock or SystemClock())
     public: dict[str, Any] = {
         "scope": "public",
@@ -32,6 +45,35 @@ def routes(
         Route("GET", "/health/detailed", "healthDetailed", "Ask every dependency.", handlers.detailed, **public),
         Route("GET", "/config", "config", "Say what this installation offers.", handlers.config, **public),
     )
+
+
+def maintenance_routes() -> tuple[Route, ...]:
+    """The routes that switch maintenance, for operators."""
+    support: dict[str, Any] = {"scope": "support", "domain": "operations", "envelope": Envelope.DATA}
+    # A switch takes no idempotency key: repeating it changes nothing, and a stored answer would tell of the past.
+    switch: dict[str, Any] = {"body_optional": True, "idempotency_seconds": 0, "errors": (InsufficientScope,)}
+    return (
+        Route("POST", "/admin/maintenance/enable", "enableMaintenance", "Refuse changes until it is disabled.",
+              _enable, **support, **switch, body=EnableMaintenance),
+        Route("POST", "/admin/maintenance/disable", "disableMaintenance", "Accept changes again.",
+              _disable, **support, **switch, body=DisableMaintenance),
+        Route("GET", "/admin/maintenance/status", "maintenanceStatus", "Say whether changes are accepted.",
+              _status, **support, unit="read"),
+    )  # fmt: skip
+
+
+async def _enable(call: Call) -> dict[str, Any]:
+    return (await maintenance.enable(call.tx, call.actor, call.body.message)).wire()
+
+
+async def _disable(call: Call) -> dict[str, Any]:
+    await maintenance.disable(call.tx, call.actor)
+    return {"enabled": False}
+
+
+async def _status(call: Call) -> dict[str, Any]:
+    found = await maintenance.status(call.tx)
+    return {"enabled": False} if found is None else found.wire()
 
 
 class _Handlers:

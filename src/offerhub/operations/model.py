@@ -1,10 +1,13 @@
-"""Health: what is asked of a dependency, and what is answered (contract 2.1)."""
+"""Health: what is asked of a dependency, and what is answered (contract 2.1); and maintenance (contract 2.14)."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
 import msgspec
+
+from offerhub.kernel.clock import to_wire
 
 Health = Literal["healthy", "degraded", "unhealthy"]
 
@@ -37,3 +40,21 @@ class Dependency(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Health
     latency: float | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """Maintenance that is on: what clients are told, since when, and which credential switched it on."""
+
+    message: str
+    enabled_at: datetime
+    enabled_by: str
+
+    def wire(self) -> dict[str, Any]:
+        """The state as it is answered."""
+        return {
+            "enabled": True,
+            "message": self.message,
+            "enabledAt": to_wire(self.enabled_at),
+            "enabledBy": self.enabled_by,
+        }

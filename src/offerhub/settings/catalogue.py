@@ -132,6 +132,14 @@ OFFERHUB_MASTER_KEY: Final = Variable(
     "Creates the first API keys; other keys are derived from it while they are unset.",
     "required; made and kept in the data folder outside production",
 )
+OFFERHUB_MASTER_KEY_PREVIOUS: Final = Variable(
+    "OFFERHUB_MASTER_KEY_PREVIOUS",
+    "Keys",
+    secret("text, at least 32 characters in production"),
+    _UNSET,
+    "Accepted beside the master key while that is being replaced; the keys derived from it must be set by then.",
+    "none",
+)
 OFFERHUB_JWT_SECRET: Final = Variable(
     "OFFERHUB_JWT_SECRET",
     "Keys",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -59,6 +59,8 @@ class Keys:
     """Our own secrets, all set: given, or derived from the master key."""
 
     master_key: Secret[str]
+    previous_master_key: Secret[str]
+    """Empty, unless the master key is being replaced."""
     token_secret: Secret[bytes]
     token_seconds: int
     wallet_key: Secret[bytes]
@@ -230,21 +232,39 @@ def _without_prisma(url: str) -> str:
 
 def _keys(reader: Reader, production: bool) -> Keys:
     master_key = reader.require(the.OFFERHUB_MASTER_KEY, "(openssl rand -base64 32)")
+    previous = reader.get(the.OFFERHUB_MASTER_KEY_PREVIOUS)
+    for variable, key in ((the.OFFERHUB_MASTER_KEY, master_key), (the.OFFERHUB_MASTER_KEY_PREVIOUS, previous)):
+        if production and key and len(key.reveal()) < MASTER_KEY_CHARACTERS_MIN:
+            reader.faults.append(
+                f"{variable.name} must be at least {MASTER_KEY_CHARACTERS_MIN} characters long in production "
+                "(openssl rand -base64 32)."
+            )
+    if previous:
+        _check_overlap(reader, master_key, previous)
     text = master_key.reveal()
-    if production and text and len(text) < MASTER_KEY_CHARACTERS_MIN:
-        reader.faults.append(
-            f"{the.OFFERHUB_MASTER_KEY.name} must be at least {MASTER_KEY_CHARACTERS_MIN} characters long in "
-            "production (openssl rand -base64 32)."
-        )
     token_secret = reader.get(the.OFFERHUB_JWT_SECRET).reveal().encode()
     wallet_key = reader.get(the.WALLET_ENCRYPTION_KEY)
     return Keys(
         master_key=master_key,
+        previous_master_key=previous,
         token_secret=Secret(token_secret or derive_key(text, "token-signing")),
         token_seconds=reader.get(the.JWT_EXPIRES_IN),
         wallet_key=wallet_key or Secret(derive_key(text, "wallet-encryption")),
         wallet_key_version=reader.get(the.OFFERHUB_WALLET_KEY_VERSION),
     )
+
+
+def _check_overlap(reader: Reader, master_key: Secret[str], previous: Secret[str]) -> None:
+    """While the master key is replaced nothing may be derived from it: the wallets would not open any more."""
+    name = the.OFFERHUB_MASTER_KEY_PREVIOUS.name
+    if previous == master_key:
+        reader.faults.append(f"{name} must differ from {the.OFFERHUB_MASTER_KEY.name}.")
+    derived: tuple[Variable[Any], ...] = (the.WALLET_ENCRYPTION_KEY, the.OFFERHUB_JWT_SECRET)
+    reader.faults += [
+        f"{one.name} must be set before {name} is: it would change with the master key (docs/operating/secrets.md)."
+        for one in derived
+        if not reader.raw(one)
+    ]
 
 
 def _rail(reader: Reader) -> Rail:

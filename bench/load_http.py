@@ -1,0 +1,187 @@
+"""The HTTP load generator: a process of its own, closed loop, HTTP/1.1 written by hand on raw sockets.
+
+aiohttp's client costs more CPU for a call than the service that it would measure. Here a call costs some 20 µs: the
+request is one formatted byte string, and of the answer only the status, the length and, where a flow needs it, the
+body are looked at. Task on standard input (see `Task`), measurement as JSON on standard output.
+"""
+
+import asyncio
+import functools
+import itertools
+import json
+import random
+import secrets
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import uvloop
+
+from samples import Recorder, read_task
+
+Script = Generator[bytes, bytes | None, None]
+"""Yields requests; is sent the body of each answer, or None for one that was not 2xx."""
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_LENGTH: Final = b"content-length: "
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to send where."""
+
+    flow: str
+    host: str
+    port: int
+    connections: int
+    warm_up_seconds: float
+    seconds: float
+    credential: str
+    users: Sequence[str]
+
+
+class Requests:
+    """Writes requests. Every POST has an Idempotency-Key that was never used before."""
+
+    def __init__(self, task: Task) -> None:
+        self.users = task.users
+        common = f"host: {task.host}\r\nauthorization: Bearer {task.credential}\r\n"
+        self._get = f" HTTP/1.1\r\n{common}\r\n"
+        self._post = f" HTTP/1.1\r\n{common}content-type: application/json\r\n"
+        self._run = secrets.token_hex(8)
+        self._numbers = itertools.count()
+
+    def unique(self) -> str:
+        """A name that no other request uses."""
+        return f"{self._run}-{next(self._numbers)}"
+
+    def get(self, path: str) -> bytes:
+        """A GET request."""
+        return f"GET /api/v1{path}{self._get}".encode("ascii")
+
+    def post(self, path: str, body: str) -> bytes:
+        """A POST request with a JSON body."""
+        head = (
+            f"POST /api/v1{path}{self._post}idempotency-key: {self.unique()}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        return (head + body).encode("ascii")
+
+
+def _health(requests: Requests) -> Script:
+    request = requests.get("/health")
+    while True:
+        yield request
+
+
+def _balance_read(requests: Requests) -> Script:
+    while True:
+        yield requests.get(f"/users/{random.choice(requests.users)}/balance")
+
+
+def _credit(requests: Requests, user_id: str) -> bytes:
+    return requests.post(f"/users/{user_id}/balance/credit", '{"amount":"1.00","currency":"USD","reference":"bench"}')
+
+
+def _credit_spread(requests: Requests) -> Script:
+    while True:
+        yield _credit(requests, random.choice(requests.users))
+
+
+def _credit_hot(requests: Requests) -> Script:
+    while True:
+        yield _credit(requests, requests.users[0])
+
+
+def _order_and_reserve(requests: Requests) -> Script:
+    while True:
+        buyer, seller = random.sample(requests.users, 2)
+        order = {"buyer_id": buyer, "seller_id": seller, "amount": "1.00", "currency": "USD", "title": "bench"}
+        body = yield requests.post("/orders", json.dumps(order))
+        if body is not None:
+            yield requests.post(f"/orders/{json.loads(body)['data']['id']}/reserve", "{}")
+
+
+def _user_create(requests: Requests) -> Script:
+    while True:
+        yield requests.post("/users", f'{{"externalUserId":"{requests.unique()}","type":"BOTH"}}')
+
+
+SCRIPTS: Final[dict[str, Callable[[Requests], Script]]] = {
+    "health": _health,
+    "balance_read": _balance_read,
+    "credit_spread": _credit_spread,
+    "credit_hot": _credit_hot,
+    "order_reserve": _order_and_reserve,
+    "user_create": _user_create,
+}
+
+
+class Client(asyncio.Protocol):
+    """One connection with one call open at a time."""
+
+    def __init__(self, script: Script, recorder: Recorder, done: "asyncio.Future[None]") -> None:
+        self._script = script
+        self._recorder = recorder
+        self.done = done
+        self._received = b""
+        self._started = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
+        # uvloop's transports do not inherit from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._send(next(self._script))
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of the answer; once it is whole, send the next request."""
+        received = self._received + data if self._received else data
+        head = received.find(_END_OF_HEAD)
+        if head < 0:
+            self._received = received
+            return
+        at = received.index(_LENGTH) + len(_LENGTH)
+        begin = head + len(_END_OF_HEAD)
+        end = begin + int(received[at : received.index(b"\r", at)])
+        if len(received) < end:
+            self._received = received
+            return
+        self._received = b""
+        status = received[9:12]
+        good = status[:1] == b"2"
+        if self._recorder.note(self._started, None if good else status.decode("ascii")):
+            self._send(self._script.send(received[begin:end] if good else None))
+        else:
+            self.done.set_result(None)
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end; an error when it comes before the measurement's."""
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the server closed a connection"))
+
+    def _send(self, request: bytes) -> None:
+        self._started = time.perf_counter()
+        self._transport.write(request)
+
+
+async def _main() -> None:
+    task = Task(**read_task())
+    loop = asyncio.get_running_loop()
+    requests = Requests(task)
+    recorder = Recorder(task.warm_up_seconds, task.seconds)
+    ends: list[asyncio.Future[None]] = []
+    for _ in range(task.connections):
+        client = Client(SCRIPTS[task.flow](requests), recorder, loop.create_future())
+        ends.append(client.done)
+        await loop.create_connection(functools.partial(_same, client), task.host, task.port)
+    await asyncio.gather(*ends)
+    recorder.report()
+
+
+def _same(client: Client) -> Client:
+    return client
+
+
+if __name__ == "__main__":
+    uvloop.run(_main())

@@ -1,0 +1,60 @@
+"""The route of the audit trail (contract 2.13)."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from offerhub.audit import service
+from offerhub.audit.model import Search
+from offerhub.errors import invalid_field
+from offerhub.kernel.pages import LIMIT_MAX, Page
+from offerhub.runtime.paging import PageQuery
+from offerhub.runtime.routes import Call, Envelope, Route
+
+Text = Annotated[str, Meta(max_length=200)]
+
+
+class ListEntries(PageQuery, kw_only=True):
+    """Which entries to list; `action` is a stored one, or `CREATE`, `UPDATE`, `DELETE` for a class of them."""
+
+    limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] | None = None
+    resourceType: Text | None = None
+    resourceId: Text | None = None
+    action: Text | None = None
+    userId: Text | None = None
+    since: Text | None = field(name="from", default=None)
+    until: Text | None = field(name="to", default=None)
+
+
+def routes() -> tuple[Route, ...]:
+    """The route."""
+    return (
+        Route("GET", "/audit/logs", "listAuditLogs", "List the audit trail, newest first.",
+              _list, scope="support", domain="audit", envelope=Envelope.PAGE, query=ListEntries, unit="read"),
+    )  # fmt: skip
+
+
+async def _list(call: Call) -> Page:
+    query: ListEntries = call.query
+    wanted = Search(
+        query.resourceType,
+        query.resourceId,
+        query.action,
+        query.userId,
+        _moment("from", query.since),
+        _moment("to", query.until),
+    )
+    found = await service.search(call.tx, call.actor, wanted, query)
+    return Page([entry.wire() for entry in found.items], found.next_cursor)
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    """An ISO 8601 date or time; without an offset it is in UTC. Raises ValidationFailed."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise invalid_field(name, f"{name} must be an ISO 8601 date or time, such as 2026-01-31T12:00:00Z") from None

@@ -1,0 +1,37 @@
+"""The edge's own route: what became of an idempotency key.
+
+A client that lost an answer may ask here before it decides what to do. It is told how the request ended, never the
+answer itself: that is what repeating the request is for.
+"""
+
+from typing import Any
+
+from offerhub.edge import idempotency
+from offerhub.errors import NotFound
+from offerhub.kernel.clock import to_wire
+from offerhub.runtime.routes import Call, Envelope, Route
+
+
+def routes() -> tuple[Route, ...]:
+    """The route."""
+    return (
+        Route("GET", "/idempotency/{key}", "lookUpIdempotencyKey", "Say what became of an idempotency key.",
+              _look_up, scope="any", domain="idempotency", envelope=Envelope.DATA, unit="read", errors=(NotFound,)),
+    )  # fmt: skip
+
+
+async def _look_up(call: Call) -> dict[str, Any]:
+    key = call.path["key"]
+    found = await idempotency.look_up(call.tx, call.actor, key)
+    if found is None:
+        raise NotFound("This credential has no such idempotency key.", idempotency_key=key)
+    return {
+        "key": key,
+        "status": "IN_PROGRESS" if found.status is None else "COMPLETED",
+        "method": found.method,
+        "path": found.path,
+        "responseStatus": found.status,
+        "createdAt": to_wire(found.created_at),
+        "completedAt": None if found.completed_at is None else to_wire(found.completed_at),
+        "expiresAt": to_wire(found.expires_at),
+    }
