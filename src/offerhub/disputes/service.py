@@ -156,5 +156,4 @@ class Disputes:
         entry = AuditEntry(
             "DISPUTE_RESOLUTION_STARTED", "Dispute", dispute.id, None, {"decision": decision, "note": note}
         )
-        await record(tx, actor, audit=[entry])
-        return await self._engine.start(tx, actor, RESOLVE, order.id, values)
+        return await self._engine.start(tx, actor, RESOLVE, order.id, values, audit=[entry])

@@ -18,12 +18,15 @@ _RANDOM_BOUND: Final = 62**_RANDOM_CHARACTERS
 _ID = re.compile(r"[a-z]{2,5}_[0-9A-Za-z]{32}", re.ASCII)
 
 
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+
+
 def _base62(number: int, width: int) -> str:
-    characters = []
-    for _ in range(width):
-        number, digit = divmod(number, 62)
-        characters.append(_ALPHABET[digit])
-    return "".join(reversed(characters))
+    pairs = []
+    for _ in range((width + 1) // 2):  # two digits a division: ids are made several times a request
+        number, pair = divmod(number, 3844)
+        pairs.append(_PAIRS[pair])
+    return "".join(reversed(pairs))[-width:]
 
 
 def new_id(prefix: Prefix) -> str:

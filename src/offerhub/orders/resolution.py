@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 from offerhub.errors import InvalidState
 from offerhub.escrows import service as escrows
-from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.events.journal import AuditEntry, Event
 from offerhub.kernel.clock import Clock, to_wire
 from offerhub.orders import payout, service
 from offerhub.orders.model import Order
@@ -66,15 +66,17 @@ class Resolution:
             "requestedBy": actor.bound_user_id or actor.credential_id,
             "requestedAt": to_wire(self._clock.now()),
         } | ({"reason": reason} if reason else {})
-        await record(
-            tx,
-            actor,
-            events=[Event(f"order.{requested.lower()}", "Order", order.id, payload, order.buyer_id)],
-            audit=[AuditEntry(requested, "Order", order.id, {"status": order.status}, payload)],
-        )
         values = {
             "orderId": order.id,
             "escrowId": escrow.id,
             "intents": [intent.to_json() for intent in intents],
         }
-        return await self._engine.start(tx, actor, kind, order.id, values)
+        return await self._engine.start(
+            tx,
+            actor,
+            kind,
+            order.id,
+            values,
+            events=[Event(f"order.{requested.lower()}", "Order", order.id, payload, order.buyer_id)],
+            audit=[AuditEntry(requested, "Order", order.id, {"status": order.status}, payload)],
+        )

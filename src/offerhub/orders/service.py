@@ -112,15 +112,15 @@ class Orders:
         """
         if new.buyer_id == new.seller_id:
             raise InvalidRequest("buyer and seller must be two different users", userId=new.buyer_id[:64])
-        await require_active(tx, actor.marketplace_id, new.buyer_id)
-        await require_active(tx, actor.marketplace_id, new.seller_id)
-        order = await store.insert(tx, actor.marketplace_id, new)
-        if order is None:
+        await require_active(tx, actor.marketplace_id, new.buyer_id, new.seller_id)
+        inserted = await store.insert(tx, actor.marketplace_id, new)
+        if inserted is None:
             assert new.client_order_ref is not None
             existing = await view(tx, await store.by_client_ref(tx, actor.marketplace_id, new.client_order_ref))
             if not _same_terms(existing, new):
                 raise OrderRefReused(client_order_ref=new.client_order_ref, orderId=existing.order.id)
             return existing, False
+        order, milestones = inserted
         payload = {
             "orderId": order.id,
             "buyerId": order.buyer_id,
@@ -137,7 +137,7 @@ class Orders:
             events=[Event("order.created", "Order", order.id, payload, order.buyer_id)],
             audit=[AuditEntry("ORDER_CREATED", "Order", order.id, after=payload, user_id=order.buyer_id)],
         )
-        return await view(tx, order), True
+        return OrderView(order, milestones, None, None), True
 
     async def list(self, tx: Tx, marketplace_id: str, query: ListOrders) -> Page:
         """One page of orders, newest first."""
@@ -170,7 +170,8 @@ class Orders:
             events=[held, Event("order.funds_reserved", "Order", order.id, payload, order.buyer_id)],
             audit=[AuditEntry("FUNDS_RESERVED", "Order", order.id, {"status": order.status}, payload)],
         )
-        return await view(tx, moved)
+        # No escrow and no dispute yet: those begin from here.
+        return OrderView(moved, await store.milestones(tx, [order.id]), None, None)
 
     async def cancel(self, tx: Tx, actor: Actor, order_id: str, reason: str | None) -> OrderView:
         """Close an order before its escrow is funded, and give the reservation back.
@@ -251,9 +252,8 @@ class Orders:
         escrow = await self._insert_escrow(tx, moved)
         intent = DeployIntent(signer=escrow.roles["approver"], terms=escrow.contract_terms())
         entry = AuditEntry("ESCROW_CREATING", "Order", order.id, {"status": order.status}, {"escrowId": escrow.id})
-        await record(tx, actor, audit=[entry])
         values = {"orderId": order.id, "escrowId": escrow.id, "intents": [intent.to_json()]}
-        return await self._engine.start(tx, actor, DEPLOY, order.id, values)
+        return await self._engine.start(tx, actor, DEPLOY, order.id, values, audit=[entry])
 
     async def _insert_escrow(self, tx: Tx, order: Order) -> Escrow:
         buyer = await require_ready(tx, order.marketplace_id, order.buyer_id)
@@ -307,16 +307,12 @@ class Orders:
             "trustlessContractId": escrow.contract,
             "amount": format_amount(order.amount),
         }
-        await record(
-            tx,
-            actor,
-            events=[
-                Event("order.escrow_funding", "Order", order.id, facts, order.buyer_id),
-                Event("escrow.funding_started", "Escrow", escrow.id, facts, order.buyer_id),
-            ],
-        )
+        events = [
+            Event("order.escrow_funding", "Order", order.id, facts, order.buyer_id),
+            Event("escrow.funding_started", "Escrow", escrow.id, facts, order.buyer_id),
+        ]
         values = {"orderId": order.id, "escrowId": escrow.id, "intents": [intent.to_json()]}
-        return await self._engine.start(tx, actor, FUND, order.id, values)
+        return await self._engine.start(tx, actor, FUND, order.id, values, events=events)
 
 
 def _escrow_not_ready(order: Order, escrow: Escrow | None) -> EscrowNotReady:

@@ -71,7 +71,7 @@ def _milestone(row: Row) -> Milestone:
     )
 
 
-async def insert(tx: Tx, marketplace_id: str, new: NewOrder) -> Order | None:
+async def insert(tx: Tx, marketplace_id: str, new: NewOrder) -> tuple[Order, list[Milestone]] | None:
     """A new order with its milestones; None when the client's reference is taken."""
     row = await tx.row(
         f"""
@@ -93,18 +93,25 @@ async def insert(tx: Tx, marketplace_id: str, new: NewOrder) -> Order | None:
     )
     if row is None:
         return None
-    if new.milestones:
-        await tx.many(
-            """
-            INSERT INTO milestones (id, marketplace_id, order_id, position, milestone_ref, title, amount)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
-            """,
-            [
-                (new_id("mst"), marketplace_id, row["id"], position, *milestone)
-                for position, milestone in enumerate(new.milestones)
-            ],
-        )
-    return _order(row)
+    order = _order(row)
+    if not new.milestones:
+        return order, []
+    rows = await tx.rows(
+        f"""
+        INSERT INTO milestones (id, marketplace_id, order_id, position, milestone_ref, title, amount)
+        SELECT m.id, $1, $2, m.place - 1, m.ref, m.title, m.amount
+        FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[])
+            WITH ORDINALITY AS m (id, ref, title, amount, place)
+        ORDER BY m.place RETURNING {_MILESTONE}
+        """,
+        marketplace_id,
+        order.id,
+        [new_id("mst") for _ in new.milestones],
+        [milestone.ref for milestone in new.milestones],
+        [milestone.title for milestone in new.milestones],
+        [milestone.amount for milestone in new.milestones],
+    )
+    return order, [_milestone(row) for row in rows]
 
 
 async def by_client_ref(tx: Tx, marketplace_id: str, client_order_ref: str) -> Order:

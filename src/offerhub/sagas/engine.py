@@ -62,14 +62,27 @@ class Engine:
             assert plan.kind not in self._plans
             self._plans[plan.kind] = plan
 
-    async def start(self, tx: Tx, actor: Actor, kind: str, subject_id: str, values: dict[str, Any]) -> str:
+    async def start(
+        self,
+        tx: Tx,
+        actor: Actor,
+        kind: str,
+        subject_id: str,
+        values: dict[str, Any],
+        *,
+        events: Sequence[journal.Event] = (),
+        audit: Sequence[journal.AuditEntry] = (),
+    ) -> str:
         """Record a saga in the caller's transaction; it is driven once that has committed.
 
-        `values` is the saga's input as JSON. The database refuses a second running saga of one kind and subject.
+        `values` is the saga's input as JSON. `events` and `audit` are what the start itself leaves in the journal.
+        The database refuses a second running saga of one kind and subject.
         """
         saga = Saga(new_id("sga"), actor.marketplace_id, kind, subject_id, "RUNNING", values, actor.correlation_id)
         await store.insert(tx, saga, [step.name for step in self._plans[kind].steps(saga)])
-        await journal.record(tx, actor, jobs=[journal.Job(QUEUE, JOB, {"sagaId": saga.id})])
+        await journal.record(
+            tx, actor, events=events, audit=audit, jobs=[journal.Job(QUEUE, JOB, {"sagaId": saga.id})]
+        )
         return saga.id
 
     async def wait(self, saga_id: str, seconds: float) -> None:

@@ -28,6 +28,11 @@ class User:
     updated_at: datetime
 
 
+def shown_wallet(public_key: str, status: str) -> dict[str, Any]:
+    """What a user's answer shows of its wallet."""
+    return {"publicKey": public_key, "status": status, "provider": "STELLAR"}
+
+
 @dataclass(frozen=True, slots=True)
 class UserView:
     """A user with what its answer shows besides: balances in units, and the wallet's public key and status."""

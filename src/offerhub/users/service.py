@@ -3,13 +3,13 @@
 from typing import Any
 
 from offerhub.errors import UserNotActive, UserNotFound
-from offerhub.events.journal import Event, record
+from offerhub.events.journal import Event
 from offerhub.kernel.pages import Page
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.runtime.paging import PageQuery
 from offerhub.users import store
-from offerhub.users.model import User, UserView
+from offerhub.users.model import User, UserView, shown_wallet
 from offerhub.wallets.service import Wallets
 
 
@@ -21,12 +21,15 @@ async def require(tx: Tx, marketplace_id: str, user_id: str) -> User:
     return user
 
 
-async def require_active(tx: Tx, marketplace_id: str, user_id: str) -> User:
-    """The user, who may move money. Raises UserNotFound or UserNotActive."""
-    user = await require(tx, marketplace_id, user_id)
-    if user.status != "ACTIVE":
-        raise UserNotActive(userId=user.id, status=user.status)
-    return user
+async def require_active(tx: Tx, marketplace_id: str, *user_ids: str) -> None:
+    """See that these users may move money. Raises UserNotFound or UserNotActive for the first that may not."""
+    found = await store.get_many(tx, marketplace_id, user_ids)
+    for user_id in user_ids:
+        user = found.get(user_id)
+        if user is None:
+            raise UserNotFound(userId=user_id[:64])
+        if user.status != "ACTIVE":
+            raise UserNotActive(userId=user.id, status=user.status)
 
 
 class Users:
@@ -47,17 +50,18 @@ class Users:
     ) -> tuple[UserView, bool]:
         """The user with this external id, and whether it was made just now; with it goes its wallet."""
         created = await store.insert(tx, actor.marketplace_id, external_user_id, email, user_type, metadata)
-        if created is not None:
-            payload = {
-                "userId": created.id,
-                "externalUserId": external_user_id,
-                "type": created.type,
-                "status": created.status,
-            } | ({"email": email} if email else {})
-            await record(tx, actor, events=[Event("user.created", "User", created.id, payload, created.id)])
-            await self._wallets.create_for_user(tx, actor, created.id)
-        user_id = await store.id_of(tx, actor.marketplace_id, external_user_id)
-        return await self.read(tx, actor.marketplace_id, user_id), created is not None
+        if created is None:
+            user_id = await store.id_of(tx, actor.marketplace_id, external_user_id)
+            return await self.read(tx, actor.marketplace_id, user_id), False
+        payload = {
+            "userId": created.id,
+            "externalUserId": external_user_id,
+            "type": created.type,
+            "status": created.status,
+        } | ({"email": email} if email else {})
+        event = Event("user.created", "User", created.id, payload, created.id)
+        wallet = await self._wallets.create_for_user(tx, actor, created.id, [event])
+        return UserView(created, 0, 0, shown_wallet(wallet.public_key, wallet.status)), True
 
     async def read(self, tx: Tx, marketplace_id: str, user_id: str) -> UserView:
         """The user with balances and wallet. Raises UserNotFound."""

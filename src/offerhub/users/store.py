@@ -1,12 +1,13 @@
 """All SQL of users."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.pages import Page
 from offerhub.runtime.database import Row, Tx
 from offerhub.runtime.paging import PageQuery, fetch
-from offerhub.users.model import User, UserView
+from offerhub.users.model import User, UserView, shown_wallet
 
 _COLUMNS: Final = """users.id, users.marketplace_id, external_user_id, email, users.type, users.status, airtm_user_id,
     airtm_email, airtm_linked_at, users.created_at, users.updated_at"""
@@ -40,7 +41,7 @@ def _user(row: Row) -> User:
 def _view(row: Row) -> UserView:
     wallet = None
     if row["public_key"] is not None:
-        wallet = {"publicKey": row["public_key"], "status": row["wallet_status"], "provider": "STELLAR"}
+        wallet = shown_wallet(row["public_key"], row["wallet_status"])
     return UserView(_user(row), row["available"], row["reserved"], wallet)
 
 
@@ -80,6 +81,16 @@ async def get(tx: Tx, marketplace_id: str, user_id: str) -> User | None:
         user_id,
     )
     return None if row is None else _user(row)
+
+
+async def get_many(tx: Tx, marketplace_id: str, user_ids: Sequence[str]) -> dict[str, User]:
+    """Id to user, for those that the marketplace has."""
+    rows = await tx.rows(
+        f"SELECT {_COLUMNS} FROM users WHERE marketplace_id = $1 AND id = ANY($2::text[])",
+        marketplace_id,
+        list(user_ids),
+    )
+    return {row["id"]: _user(row) for row in rows}
 
 
 async def view(tx: Tx, marketplace_id: str, user_id: str) -> UserView | None:

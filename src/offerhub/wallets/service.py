@@ -1,9 +1,10 @@
 """Use cases of wallets."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from offerhub.errors import InternalError, StellarNetworkError, WalletNotFound, WalletNotReady
-from offerhub.events.journal import Event, record
+from offerhub.events.journal import Event
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_chain_amount
 from offerhub.providers.stellar.horizon import Horizon
@@ -54,15 +55,15 @@ class Wallets:
         self._keyring = keyring
         self._network = network
 
-    async def create_for_user(self, tx: Tx, actor: Actor, user_id: str) -> None:
-        """Give a user a wallet and begin to set it up on the chain; nothing when there is one already."""
+    async def create_for_user(self, tx: Tx, actor: Actor, user_id: str, events: Sequence[Event] = ()) -> Wallet:
+        """Give a new user a wallet and begin to set it up on the chain; `events` are written before its own."""
         address, sealed = self._keyring.make()
         wallet = await store.insert(tx, actor.marketplace_id, user_id, "user", address, sealed)
-        if wallet is None:
-            return
+        assert wallet is not None, "a new user has no wallet yet"
         payload = {"userId": user_id, "publicKey": address, "provider": "STELLAR", "trustlineReady": False}
-        await record(tx, actor, events=[Event("wallet.created", "Wallet", wallet.id, payload, user_id)])
-        await self._begin_provision(tx, actor, wallet)
+        created = Event("wallet.created", "Wallet", wallet.id, payload, user_id)
+        await self._begin_provision(tx, actor, wallet, [*events, created])
+        return wallet
 
     async def create_system_wallets(self, tx: Tx, marketplace_id: str) -> list[Wallet]:
         """Make the wallets that the system itself needs, where they are missing; returns all of them."""
@@ -88,7 +89,7 @@ class Wallets:
             await self._begin_provision(tx, system(wallet.marketplace_id, "wallets"), wallet)
         return len(found)
 
-    async def _begin_provision(self, tx: Tx, actor: Actor, wallet: Wallet) -> None:
+    async def _begin_provision(self, tx: Tx, actor: Actor, wallet: Wallet, events: Sequence[Event] = ()) -> None:
         """Begin to set a wallet up on the chain, paid for by whoever can.
 
         Where nobody hands out XLM the platform's wallet pays for users, and whoever runs this for the system's own.
@@ -100,7 +101,7 @@ class Wallets:
                 platform = await store.of_system(tx, "platform")
                 funding = {"funding": "platform", "funder": None if platform is None else platform.public_key}
         values = {"address": wallet.public_key, "userId": wallet.user_id} | funding
-        await self._engine.start(tx, actor, PROVISION, wallet.id, values)
+        await self._engine.start(tx, actor, PROVISION, wallet.id, values, events=events)
 
     def deposit_view(self, wallet: Wallet) -> dict[str, Any]:
         """Where to send a deposit (contract 2.5)."""

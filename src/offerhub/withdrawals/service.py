@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from offerhub.errors import WithdrawalDestinationInvalid, WithdrawalNotCommittable, WithdrawalNotFound
 from offerhub.events import catalogue
-from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.events.journal import AuditEntry, Event
 from offerhub.kernel.money import format_amount
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
@@ -90,15 +90,6 @@ class Withdrawals:
             "destinationRef": created.destination_ref,
         }
         available = around[user_id, Kind.AVAILABLE]
-        await record(
-            tx,
-            actor,
-            events=[
-                catalogue.balance_debited(user_id, created.amount, "withdrawal", created.id, available),
-                Event("withdrawal.created", "Withdrawal", created.id, payload, user_id),
-            ],
-            audit=[AuditEntry("WITHDRAWAL_CREATED", "Withdrawal", created.id, after=payload, user_id=user_id)],
-        )
         values = {
             "withdrawalId": created.id,
             "source": wallet.public_key,
@@ -107,7 +98,19 @@ class Withdrawals:
             "amount": int(created.amount),
             "memo": created.memo,
         }
-        return created, await self._engine.start(tx, actor, PAYOUT, created.id, values)
+        saga_id = await self._engine.start(
+            tx,
+            actor,
+            PAYOUT,
+            created.id,
+            values,
+            events=[
+                catalogue.balance_debited(user_id, created.amount, "withdrawal", created.id, available),
+                Event("withdrawal.created", "Withdrawal", created.id, payload, user_id),
+            ],
+            audit=[AuditEntry("WITHDRAWAL_CREATED", "Withdrawal", created.id, after=payload, user_id=user_id)],
+        )
+        return created, saga_id
 
     def _checked(self, asked: Payout, own_address: str) -> str:
         """The G… account behind the destination. Raises WithdrawalDestinationInvalid."""
