@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from support.outside import World
+from support.outside import World, eventually
 from support.product import Marketplace, Person, Running, running, unique
 
 UNIT = 10_000_000
@@ -136,7 +136,7 @@ async def test_a_party_without_a_wallet_on_the_chain_has_to_wait(
     }
     assert await shop.balance(pending) == ("5.00", "0.00")
     assert (await shop.done("GET", f"/orders/{order_id}"))["status"] == "FUNDS_RESERVED"
-    assert await fault.fired() >= 1
+    await eventually(fault.fired, lambda fired: fired >= 1)
     await world.mend()
     await shop.ready(pending)
     assert (await shop.done("POST", f"/orders/{order_id}/escrow"))["status"] == "ESCROW_FUNDING"
