@@ -38,6 +38,7 @@ async def _refund(world: World, alive: Process, order_id: str) -> None:
 
 def _points(total: int) -> list[int]:
     if os.environ.get("OFFERHUB_ALL_CRASH_POINTS"):
+        print(f"all {total} crash points")
         return list(range(1, total + 1))
     seed = int(os.environ.get("OFFERHUB_CRASH_SEED", random.SystemRandom().randrange(10**6)))
     print(f"crash points drawn with OFFERHUB_CRASH_SEED={seed}")
