@@ -7,6 +7,9 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message
 
+from offerhub.errors import Refusal
+from offerhub.runtime.database import Tx
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -98,3 +101,16 @@ class Client:
 
     async def post(self, target: str, body: Any = None, **more: Any) -> Heard:
         return await self.send("POST", target, body, **more)
+
+
+class NoSagas:
+    """Nothing here starts a saga."""
+
+    async def wait(self, saga_id: str, seconds: float) -> None:
+        raise AssertionError(saga_id)
+
+    async def refusal(self, tx: Tx, saga_id: str) -> Refusal | None:
+        raise AssertionError(saga_id)
+
+    async def is_terminal(self, tx: Tx, saga_id: str) -> bool:
+        raise AssertionError(saga_id)

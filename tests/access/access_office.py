@@ -9,22 +9,11 @@ from asgi_client import Client
 from offerhub.access.authenticator import Credentials
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.access.tokens import TokenSigner
-from offerhub.errors import Refusal
 from offerhub.kernel.clock import ManualClock
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.database import Database, Row, Tx
 
 MASTER_KEY = "e2e_master_key_for_testing_only"
-
-
-class NoSagas:
-    """Access starts no sagas."""
-
-    async def wait(self, saga_id: str, seconds: float) -> None:
-        raise AssertionError(saga_id)
-
-    async def refusal(self, tx: Tx, saga_id: str) -> Refusal | None:
-        raise AssertionError(saga_id)
 
 
 @dataclass

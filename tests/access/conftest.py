@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from access_office import MASTER_KEY, NoSagas, Office
+from access_office import MASTER_KEY, Office
 
+from asgi_client import NoSagas
 from offerhub.access.api import routes
 from offerhub.access.authenticator import Credentials
 from offerhub.access.tokens import TokenSigner

@@ -4,9 +4,9 @@ import secrets
 from typing import Any
 
 import pytest
-from access_office import MASTER_KEY, NoSagas, Office
+from access_office import MASTER_KEY, Office
 
-from asgi_client import Client
+from asgi_client import Client, NoSagas
 from offerhub.access.api import routes
 from offerhub.access.authenticator import Credentials
 from offerhub.app import product

@@ -4,23 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from asgi_client import Client
-from offerhub.errors import Refusal
-from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.database import Database
 
 MASTER_KEY = "a-master-key-of-the-audit-tests"
-
-
-class NoSagas:
-    """Nothing here starts a saga."""
-
-    async def wait(self, saga_id: str, seconds: float) -> None:
-        raise AssertionError(saga_id)
-
-    async def refusal(self, tx: Tx, saga_id: str) -> Refusal | None:
-        raise AssertionError(saga_id)
-
-    async def is_terminal(self, tx: Tx, saga_id: str) -> bool:
-        raise AssertionError(saga_id)
 
 
 @dataclass

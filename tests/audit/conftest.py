@@ -4,9 +4,9 @@ import secrets
 from collections.abc import AsyncIterator
 
 import pytest
-from audit_archive import MASTER_KEY, Archive, NoSagas
+from audit_archive import MASTER_KEY, Archive
 
-from asgi_client import Client
+from asgi_client import Client, NoSagas
 from offerhub.access import api as access_api
 from offerhub.access.authenticator import Credentials
 from offerhub.access.tokens import TokenSigner

@@ -7,34 +7,20 @@ from typing import Any
 
 import pytest
 
-from asgi_client import Client, Heard
+from asgi_client import Client, Heard, NoSagas
 from offerhub.access import api as access_api
 from offerhub.access.authenticator import Credentials
 from offerhub.access.tokens import TokenSigner
 from offerhub.edge.application import build
-from offerhub.errors import Refusal
 from offerhub.kernel.clock import ManualClock
 from offerhub.operations import api as operations_api
 from offerhub.operations.maintenance import MaintenanceGate
 from offerhub.operations.model import Probe, PublicConfig
-from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.database import Database
 from offerhub.runtime.vault import Vault
 
 MASTER_KEY = "a-master-key-of-the-maintenance-tests"
 CONFIG = PublicConfig(fiat="crypto", sse=False, airtm=False, trustless_work=True)
-
-
-class NoSagas:
-    """Nothing here starts a saga."""
-
-    async def wait(self, saga_id: str, seconds: float) -> None:
-        raise AssertionError(saga_id)
-
-    async def refusal(self, tx: Tx, saga_id: str) -> Refusal | None:
-        raise AssertionError(saga_id)
-
-    async def is_terminal(self, tx: Tx, saga_id: str) -> bool:
-        raise AssertionError(saga_id)
 
 
 @dataclass

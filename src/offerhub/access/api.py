@@ -14,7 +14,7 @@ from offerhub.errors import (
     InvalidState,
     MarketplaceNotFound,
     UserNotFound,
-    ValidationFailed,
+    invalid_field,
 )
 from offerhub.kernel.clock import Clock, SystemClock, to_wire
 from offerhub.kernel.pages import Page
@@ -124,10 +124,10 @@ class _Handlers:
         now = self._clock.now()
         if body.ttl is not None:
             if body.expiresAt is not None:
-                raise _fault("ttl", "ttl and expiresAt exclude each other")
+                raise invalid_field("ttl", "ttl and expiresAt exclude each other")
             return now + timedelta(seconds=body.ttl)
         if body.expiresAt is not None and body.expiresAt <= now:
-            raise _fault("expiresAt", "expiresAt must be in the future")
+            raise invalid_field("expiresAt", "expiresAt must be in the future")
         return body.expiresAt
 
     async def list_keys(self, call: Call) -> Page:
@@ -162,10 +162,6 @@ class _Handlers:
 
     async def list_marketplaces(self, call: Call) -> list[dict[str, Any]]:
         return [_marketplace(found) for found in await service.list_marketplaces(call.tx)]
-
-
-def _fault(name: str, message: str) -> ValidationFailed:
-    return ValidationFailed(message, fields=[{"field": name, "message": message}], validationErrors=[message])
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -4,6 +4,7 @@ from typing import Any, Final, Literal
 
 from offerhub.errors import InvalidState
 from offerhub.escrows import service as escrows
+from offerhub.escrows.model import Escrow
 from offerhub.events.journal import AuditEntry, Event
 from offerhub.kernel.clock import Clock, to_wire
 from offerhub.orders import payout, service
@@ -38,7 +39,7 @@ class Resolution:
             )
         await escrows.move(tx, escrow.id, "RELEASING", ["FUNDED"])
         return await self._begin(
-            tx, actor, order, "RELEASE_REQUESTED", RELEASE, payout.release_intents(escrow), reason
+            tx, actor, order, escrow, "RELEASE_REQUESTED", RELEASE, payout.release_intents(escrow), reason
         )
 
     async def begin_refund(self, tx: Tx, actor: Actor, order_id: str, reason: str) -> str:
@@ -46,21 +47,20 @@ class Resolution:
         order, escrow = await payout.require_payable(tx, actor, order_id)
         await escrows.move(tx, escrow.id, "REFUNDING", ["FUNDED"])
         intents = payout.resolve_intents(escrow, seller=0, buyer=escrow.amount)
-        return await self._begin(tx, actor, order, "REFUND_REQUESTED", REFUND, intents, reason)
+        return await self._begin(tx, actor, order, escrow, "REFUND_REQUESTED", REFUND, intents, reason)
 
     async def _begin(
         self,
         tx: Tx,
         actor: Actor,
         order: Order,
+        escrow: Escrow,
         requested: Literal["RELEASE_REQUESTED", "REFUND_REQUESTED"],
         kind: str,
         intents: list[CallIntent],
         reason: str | None,
     ) -> str:
         await service.move(tx, order, requested, ["IN_PROGRESS"])
-        escrow = await escrows.of_order(tx, order.id)
-        assert escrow is not None
         payload: dict[str, Any] = {
             "orderId": order.id,
             "requestedBy": actor.bound_user_id or actor.credential_id,

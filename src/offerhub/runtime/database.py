@@ -9,7 +9,7 @@ outside their transaction, and never wait for the network. The pool runs no rese
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
@@ -90,12 +90,6 @@ class Tx:
         """The first column of the first row, or None."""
         found = await self.row(sql, *args)
         return None if found is None else found[0]
-
-    async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run one statement for many argument rows."""
-        self._before(sql)
-        await self._connection.executemany(sql, rows)
-        self._after(sql)
 
 
 class _Connection(asyncpg.Connection):

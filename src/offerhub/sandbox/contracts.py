@@ -82,10 +82,6 @@ class Host:
             cast.native_contract: "native",
         }
 
-    def asset_of(self, token: str) -> str | None:
-        """The asset of a token contract that exists here."""
-        return self._assets.get(token)
-
     def run(self, call: Call) -> Authorisation | None:
         """Carry the call out and say whose authorisation it needs; the caller rolls back on any exception.
 
