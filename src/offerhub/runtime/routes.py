@@ -35,6 +35,13 @@ class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of request bodies and queries: unknown properties are refused."""
 
 
+class Shape(msgspec.Struct, kw_only=True, frozen=True):
+    """Base of answer types: what a client may rely on. Attribute names are those of the wire.
+
+    A field that is left out when there is nothing to say is declared `T | msgspec.UnsetType = msgspec.UNSET`.
+    """
+
+
 @dataclass(slots=True)
 class Call:
     """One request, as a handler sees it: authenticated, validated, inside its transaction."""
@@ -58,6 +65,37 @@ class Answer:
 
     data: Any
     status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """What a handler returns to send a browser elsewhere (302)."""
+
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a handler returns to answer with something else than an envelope, such as a page.
+
+    `content_security_policy` None keeps the policy of every answer, under which a browser loads nothing.
+    """
+
+    content: bytes
+    media_type: str
+    content_security_policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A rate limit of one route, beside that of the caller (contract 1.8).
+
+    `identity(call)` names whom it counts for, such as the acting user; None is not counted.
+    """
+
+    name: str
+    per_minute: int
+    identity: Callable[[Call], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +128,9 @@ class Route:
     authenticated `write` units only. `resume(call, saga_id)` reads the answer of a saga that an earlier request
     started and did not live to answer; a route whose handler returns Deferred must have one. `sealed` marks answers
     that hold a secret, which are encrypted while they are kept for replay.
+
+    `answer` is the type of the envelope's X; for the envelopes LIST and PAGE that of one item. `description` is
+    Markdown for the API's documentation, beside the one-sentence `summary`. `limit` is an own rate limit.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -109,3 +150,6 @@ class Route:
     errors: tuple[type[Refusal], ...] = field(default=())
     resume: Resume | None = None
     sealed: bool = False
+    answer: Any = None
+    description: str = ""
+    limit: Limit | None = None

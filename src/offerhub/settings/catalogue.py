@@ -90,6 +90,20 @@ RATE_LIMIT_MAX: Final = Variable(
 RATE_LIMIT_WINDOW_SECONDS: Final = Variable(
     "RATE_LIMIT_WINDOW_SECONDS", "Service", integer(1, 3600), 60, "The length of that window."
 )
+TOPUP_RATE_LIMIT_MAX: Final = Variable(
+    "TOPUP_RATE_LIMIT_MAX",
+    "Service",
+    integer(0, 1_000_000),
+    10,
+    "Top-ups that may be created for one user in a minute; 0 is no limit.",
+)
+WITHDRAWAL_RATE_LIMIT_MAX: Final = Variable(
+    "WITHDRAWAL_RATE_LIMIT_MAX",
+    "Service",
+    integer(0, 1_000_000),
+    5,
+    "Withdrawals that may be created for one user in a minute; 0 is no limit.",
+)
 OFFERHUB_DATA_DIR: Final = Variable(
     "OFFERHUB_DATA_DIR",
     "Storage",
@@ -219,6 +233,32 @@ AIRTM_WEBHOOK_SECRET: Final = Variable(
     _UNSET,
     "Verifies the signatures of Airtm's webhooks.",
     _FOR_AIRTM,
+)
+AIRTM_API_URL: Final = Variable(
+    "AIRTM_API_URL",
+    "Airtm",
+    _WEB,
+    "",
+    "Where Airtm's Enterprise API (V2) is.",
+    "by `AIRTM_ENV`: `https://api.enterprise.airtm.com/v2`, or `https://api.stg.enterprise.airtm.com/v2`",
+)
+AIRTM_CHECKOUT_URL: Final = Variable(
+    "AIRTM_CHECKOUT_URL",
+    "Airtm",
+    _WEB,
+    "",
+    "Users confirm a top-up at `<this>/<payin id>`.",
+    "by `AIRTM_ENV`: `https://app.airtm.com/payin`, or `https://app.stg.airtm.com/payin`",
+)
+AIRTM_TIMEOUT_MS: Final = Variable(
+    "AIRTM_TIMEOUT_MS", "Airtm", integer(1000, 120_000), 30_000, "How long one call to Airtm may take."
+)
+AIRTM_REQUESTS_PER_SECOND: Final = Variable(
+    "AIRTM_REQUESTS_PER_SECOND",
+    "Airtm",
+    integer(0, 1000),
+    10,
+    "How many requests one process sends to Airtm in a second at most; 0 is no limit.",
 )
 TOPUP_CALLBACK_BASE_URL: Final = Variable(
     "TOPUP_CALLBACK_BASE_URL",

@@ -41,6 +41,8 @@ class Server:
     log_level: str
     rate_limit_max: int
     rate_limit_window_seconds: int
+    topup_rate_limit_max: int
+    withdrawal_rate_limit_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,10 @@ class Airtm:
     """Airtm, when it is the rail."""
 
     environment: Literal["sandbox", "production"]
+    api_url: str
+    checkout_url: str
+    timeout_ms: int
+    requests_per_second: int
     api_key: Secret[str]
     api_secret: Secret[str]
     webhook_secret: Secret[str]
@@ -205,6 +211,8 @@ def _server(reader: Reader, environment: Environment) -> Server:
         log_level=reader.get(the.LOG_LEVEL, "debug" if reader.get(the.DEBUG) else "info"),
         rate_limit_max=reader.get(the.RATE_LIMIT_MAX),
         rate_limit_window_seconds=reader.get(the.RATE_LIMIT_WINDOW_SECONDS),
+        topup_rate_limit_max=reader.get(the.TOPUP_RATE_LIMIT_MAX),
+        withdrawal_rate_limit_max=reader.get(the.WITHDRAWAL_RATE_LIMIT_MAX),
     )
 
 
@@ -286,8 +294,14 @@ def _airtm(reader: Reader, server: Server) -> Airtm:
     callback = "http://localhost:3000/topups"
     if reader.raw(the.PUBLIC_BASE_URL):
         callback = f"{server.public_base_url}/api/v1/topups"
+    environment = cast("Literal['sandbox', 'production']", reader.get(the.AIRTM_ENV))
+    stage = "" if environment == "production" else "stg."  # providers.md 2.1
     return Airtm(
-        environment=cast("Literal['sandbox', 'production']", reader.get(the.AIRTM_ENV)),
+        environment=environment,
+        api_url=reader.get(the.AIRTM_API_URL, f"https://api.{stage}enterprise.airtm.com/v2"),
+        checkout_url=reader.get(the.AIRTM_CHECKOUT_URL, f"https://app.{stage}airtm.com/payin"),
+        timeout_ms=reader.get(the.AIRTM_TIMEOUT_MS),
+        requests_per_second=reader.get(the.AIRTM_REQUESTS_PER_SECOND),
         api_key=reader.require(the.AIRTM_API_KEY, reason),
         api_secret=reader.require(the.AIRTM_API_SECRET, reason),
         webhook_secret=reader.require(the.AIRTM_WEBHOOK_SECRET, f"{reason}: unsigned webhooks could credit money"),

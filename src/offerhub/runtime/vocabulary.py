@@ -1,0 +1,69 @@
+"""The types of values on the wire, with what the API's documentation says of them.
+
+Answers use them as they are. In bodies and queries they only document: a constraint that is checked by a use case, so
+that its refusal has a code of its own, is in `extra_json_schema`, which msgspec does not enforce.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+_RANDOM: Final = "[0-9A-Za-z]{32}"
+
+
+def _id(prefix: str, what: str) -> Meta:
+    example = f"{prefix}_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"
+    return Meta(description=what, examples=[example], extra_json_schema={"pattern": f"^{prefix}_{_RANDOM}$"})
+
+
+UserId = Annotated[str, _id("usr", "The id of a user.")]
+OrderId = Annotated[str, _id("ord", "The id of an order.")]
+EscrowId = Annotated[str, _id("esc", "The id of an escrow.")]
+DisputeId = Annotated[str, _id("dsp", "The id of a dispute.")]
+TopUpId = Annotated[str, _id("topup", "The id of a top-up.")]
+WithdrawalId = Annotated[str, _id("wd", "The id of a withdrawal.")]
+ApiKeyId = Annotated[str, _id("key", "The id of an API key.")]
+MarketplaceId = Annotated[str, _id("mkt", "The id of a marketplace.")]
+AuditId = Annotated[str, _id("aud", "The id of an audit entry.")]
+
+Amount = Annotated[
+    str,
+    Meta(
+        description="An amount of money: digits, a point, two decimals.",
+        examples=["25.00"],
+        extra_json_schema={"pattern": r"^[0-9]{1,10}\.[0-9]{2}$"},
+    ),
+]
+SignedAmount = Annotated[
+    str,
+    Meta(
+        description="A difference between two amounts of money, negative when the first is smaller.",
+        examples=["-0.50"],
+        extra_json_schema={"pattern": r"^-?[0-9]{1,10}\.[0-9]{2}$"},
+    ),
+]
+ChainAmount = Annotated[
+    str,
+    Meta(
+        description="An amount with the seven decimals of Stellar.",
+        examples=["25.0000000"],
+        extra_json_schema={"pattern": r"^[0-9]{1,12}\.[0-9]{7}$"},
+    ),
+]
+Currency = Annotated[str, Meta(description="`USD` or `USDC`; both mean one balance.", examples=["USD"])]
+Timestamp = Annotated[
+    str,
+    Meta(
+        description="A time in UTC, with milliseconds (RFC 3339).",
+        examples=["2026-11-22T10:15:30.123Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+StellarAddress = Annotated[
+    str,
+    Meta(
+        description="A Stellar account, as a strkey.",
+        examples=["GDIR3NAXT4GVWVMD4LNJ4XCZLAXHCYZGXRZJGBLT6NKQKEVKPLFPZZH5"],
+        extra_json_schema={"pattern": "^G[A-Z2-7]{55}$"},
+    ),
+]
