@@ -386,6 +386,12 @@ class DisputeAlreadyOpen(Refusal):
 # -- withdrawals -------------------------------------------------------------------------------------------------
 
 
+class TopUpNotFound(NotFound):
+    """No top-up has this id."""
+
+    code = "TOPUP_NOT_FOUND"
+
+
 class WithdrawalNotFound(NotFound):
     """There is no such withdrawal."""
 
@@ -406,6 +412,30 @@ class WithdrawalDestinationInvalid(Refusal):
     code = "WITHDRAWAL_DESTINATION_INVALID"
     status = 422
     remedy = "The destination must be an existing Stellar account that trusts USDC."
+
+
+class AirtmUserNotLinked(Refusal):
+    """The user has no Airtm account linked."""
+
+    code = "AIRTM_USER_NOT_LINKED"
+    status = 422
+    remedy = "Link one with POST /users/{id}/airtm/link, then try again."
+
+
+class AirtmUserInvalid(Refusal):
+    """Airtm does not let this account pay or be paid."""
+
+    code = "AIRTM_USER_INVALID"
+    status = 422
+    remedy = "See `details.failureReason`: the account must exist, be active and be verified at Airtm."
+
+
+class AirtmUserAlreadyLinked(Refusal):
+    """This Airtm account is linked to another user."""
+
+    code = "AIRTM_USER_ALREADY_LINKED"
+    status = 409
+    remedy = "One Airtm account belongs to one user: link another account."
 
 
 class ProviderNotEnabled(Refusal):
