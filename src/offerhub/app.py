@@ -38,9 +38,9 @@ from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
+from offerhub.providers.budget import RequestBudget
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
-from offerhub.providers.trustless_work.budget import RequestBudget
 from offerhub.providers.trustless_work.client import TrustlessWork
 from offerhub.runtime.database import Database
 from offerhub.runtime.http import HttpClient
@@ -87,7 +87,7 @@ class Product:
             trustless.api_url,
             trustless.api_key.reveal(),
             timeout_seconds=trustless.timeout_ms / 1000,
-            budget=RequestBudget(self.clock, requests_max=per_minute) if per_minute else None,
+            budget=RequestBudget(self.clock, requests_max=per_minute, window_seconds=60) if per_minute else None,
         )
         keys = settings.keys
         self.vault = Vault({keys.wallet_key_version: keys.wallet_key.reveal()}, keys.wallet_key_version)

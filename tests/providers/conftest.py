@@ -1,5 +1,6 @@
 """A scripted outside: a local HTTP server that answers what a test put there, and keeps what it was asked."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +14,11 @@ from offerhub.runtime.http import HttpClient
 
 @dataclass
 class Asked:
-    """One request that arrived."""
+    """One request that arrived. `raw_path` is as it was sent, `path` decoded."""
 
     method: str
     path: str
+    raw_path: str
     query: list[tuple[str, str]]
     headers: dict[str, str]
     body: bytes
@@ -24,7 +26,10 @@ class Asked:
 
 @dataclass
 class Script:
-    """What to answer by path: (status, body). A body that is not bytes becomes JSON; `HANG_UP` cuts the line."""
+    """What to answer by path: (status, body). A body that is not bytes becomes JSON.
+
+    `HANG_UP` cuts the line, `STALL` keeps it open and silent.
+    """
 
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
@@ -34,17 +39,20 @@ class Script:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         headers = {key.lower(): value for key, value in request.headers.items()}
         query = list(request.query.items())
-        self.asked.append(Asked(request.method, request.path, query, headers, await request.read()))
+        self.asked.append(Asked(request.method, request.path, request.raw_path, query, headers, await request.read()))
         status, body = self.answers.get(request.path, (404, {"type": "not_found", "status": 404}))
         if body is HANG_UP:
             assert request.transport is not None
             request.transport.abort()
+        if body is STALL:
+            await asyncio.sleep(30)
         if isinstance(body, bytes):
             return web.Response(status=status, body=body, headers=self.headers)
         return web.json_response(body, status=status, headers=self.headers)
 
 
 HANG_UP = object()
+STALL = object()
 
 
 @pytest.fixture
@@ -68,3 +76,8 @@ async def http() -> AsyncIterator[HttpClient]:
 @pytest.fixture
 def hang_up() -> object:
     return HANG_UP
+
+
+@pytest.fixture
+def stall() -> object:
+    return STALL

@@ -97,6 +97,18 @@ async def test_a_lost_kept_alive_connection_is_not_repeated_for_a_post(
     assert outside[0].reached == ["/json", "/reset"]
 
 
+async def test_a_delete_is_never_certain_to_have_had_no_effect(
+    http: HttpClient, outside: tuple[Outside, str]
+) -> None:
+    await http.call("GET", outside[1] + "/json", name="t")
+    with pytest.raises(NoAnswer):
+        await http.call("DELETE", outside[1] + "/reset", name="t")
+    # Repeated by aiohttp, which is why a refused connection proves nothing.
+    assert outside[0].reached == ["/json", "/reset", "/reset"]
+    with pytest.raises(NoAnswer):
+        await http.call("DELETE", "http://127.0.0.1:9/", name="t")
+
+
 async def test_a_larger_answer_than_allowed_is_not_read(http: HttpClient, outside: tuple[Outside, str]) -> None:
     whole = await http.call("GET", outside[1] + "/large", name="t", response_bytes_max=5000)
     assert len(whole.body) == 5000
@@ -109,7 +121,9 @@ async def test_a_redirect_is_not_followed(http: HttpClient, outside: tuple[Outsi
     assert outside[0].reached == ["/moved"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"<html>", b'{"a": NaN}', b"\xff", b"[" * 200_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"<html>", b'{"a": NaN}', b"1e99999999999999999999", b"\xff", b"[" * 200_000]
+)
 def test_what_is_not_json_is_garbled(body: bytes) -> None:
     with pytest.raises(GarbledAnswer):
         Response(200, {}, body).json()

@@ -86,7 +86,8 @@ def routes(signer: TokenSigner, clock: Clock | None = None) -> tuple[Route, ...]
         Route("GET", "/me", "whoAmIAlias", "Another name of `/auth/me`.",
               handlers.me, scope="any", domain="access", envelope=data, unit="none"),
         Route("POST", "/admin/marketplaces", "createMarketplace", "Create a marketplace, or find it by its name.",
-              handlers.create_marketplace, **master, envelope=data, status=201, body=CreateMarketplace),
+              handlers.create_marketplace, **master, envelope=data, status=201, also=(200,),
+              body=CreateMarketplace),
         Route("GET", "/admin/marketplaces", "listMarketplaces", "List the marketplaces, newest first.",
               handlers.list_marketplaces, **master, envelope=data, unit="read"),
     )  # fmt: skip

@@ -197,6 +197,7 @@ def _post(
     body: type[Body] | None = None,
     body_optional: bool = True,
     status: int = 200,
+    also: tuple[int, ...] = (),
     resume: Callable[[Call, str], Awaitable[Any]] | None = None,
 ) -> Route:
     return Route(
@@ -209,6 +210,7 @@ def _post(
         "orders",
         Envelope.SUCCESS,
         status=status,
+        also=also,
         body=body,
         body_optional=body_optional,
         idempotency_seconds=ORDER_IDEMPOTENCY_SECONDS,
@@ -233,6 +235,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             body=CreateOrder,
             body_optional=False,
             status=201,
+            also=(200,),
         ),
         _get(
             "/orders",

@@ -9,7 +9,7 @@ configured anew, and credentials must never follow a `Location` header.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from types import TracebackType
 from typing import Any, Final, Literal, NoReturn, Protocol, Self
 
@@ -61,7 +61,8 @@ class Response:
         """
         try:
             return json.loads(self.body, parse_float=Decimal, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, InvalidOperation) as error:
+            # InvalidOperation: an exponent beyond what a Decimal can hold.
             raise GarbledAnswer(f"HTTP {self.status}, not JSON: {self.body[:80]!r}") from error
 
     @property
@@ -77,8 +78,8 @@ def _refuse_constant(name: str) -> NoReturn:
 class HttpClient:
     """One shared session. Use it as an async context manager, or call `close()` in the end.
 
-    aiohttp repeats one thing by itself: a GET whose kept-alive connection turned out to be closed. That is
-    harmless, and never happens to a POST.
+    aiohttp repeats one thing by itself, once: a GET or DELETE whose connection was closed before an answer. It never
+    repeats a POST. So the answer to a DELETE may be that of a second one, which finds it done already.
     """
 
     def __init__(self, hook: OutsideCallHook | None = None) -> None:
@@ -101,7 +102,7 @@ class HttpClient:
 
     async def call(
         self,
-        method: Literal["GET", "POST"],
+        method: Literal["GET", "POST", "DELETE"],
         url: str,
         *,
         name: str,
@@ -115,7 +116,7 @@ class HttpClient:
 
         `name` is what the hook is told, such as `horizon.submit`. The time-out covers everything from the
         connection to the last byte. Raises NotSent or NoAnswer; an answer that is larger than
-        `response_bytes_max` counts as NoAnswer.
+        `response_bytes_max` counts as NoAnswer, and so does a DELETE that found no connection.
         """
         if self.hook is not None:
             self.hook.before(name)
@@ -131,7 +132,9 @@ class HttpClient:
             ) as answer:
                 response = await _read(answer, response_bytes_max)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            raise NotSent(f"{name}: {type(error).__name__}: {error}") from error
+            # A DELETE may have gone out on a connection that was lost, and only its repetition found no other.
+            failure = NoAnswer if method == "DELETE" else NotSent
+            raise failure(f"{name}: {type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise NoAnswer(f"{name}: {type(error).__name__}: {error}") from error
         if self.hook is not None:

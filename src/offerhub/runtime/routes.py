@@ -129,8 +129,10 @@ class Route:
     started and did not live to answer; a route whose handler returns Deferred must have one. `sealed` marks answers
     that hold a secret, which are encrypted while they are kept for replay.
 
-    `answer` is the type of the envelope's X; for the envelopes LIST and PAGE that of one item. `description` is
-    Markdown for the API's documentation, beside the one-sentence `summary`. `limit` is an own rate limit.
+    `answer` is the type of the envelope's X; for the envelopes LIST and PAGE that of one item. A route without an
+    envelope answers `Redirect`, or a `Document` of this `media_type`. `description` is Markdown for the API's
+    documentation, beside the one-sentence `summary`. `limit` is an own rate limit. `also` are the statuses that the
+    handler may choose instead of `status`, such as 200 where nothing new was created.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -153,3 +155,5 @@ class Route:
     answer: Any = None
     description: str = ""
     limit: Limit | None = None
+    also: tuple[int, ...] = ()
+    media_type: str = "application/json"

@@ -69,6 +69,7 @@ def routes(users: Users) -> tuple[Route, ...]:
             "users",
             Envelope.DATA,
             status=201,
+            also=(200,),
             body=CreateUser,
         ),
         Route(

@@ -1,8 +1,9 @@
-"""What Airtm says, decoded: payers, payins and payouts (providers.md 2.3)."""
+"""What Airtm says, decoded: payers, payins and payouts, and what became of a call with effect (providers.md 2.3)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeAlias, TypeVar
 
+from offerhub.errors import Refusal
 from offerhub.kernel.money import Units
 
 PayinStatus = Literal["CREATED", "PROCESSING", "CONFIRMED", "CANCELED", "FAILED", "UNRECOGNISED"]
@@ -54,3 +55,56 @@ class Payout:
     airtm_user_id: str | None
     reason_code: str | None
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AirtmBalance:
+    """What our own account at Airtm holds."""
+
+    available: Units
+    pending: Units
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """Airtm did it. Committing and cancelling bring no value: read the payin or payout to see it."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """Airtm did it already, on an earlier call with this code. Read it back and go on with what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """This call certainly had no effect and never will: `refusal` says why, in our catalogue's words.
+
+    `reason_code` is Airtm's, where it gave one: "415030" (payin) and "415055" (payout) mean that the state no longer
+    allows the call. An earlier call may be the reason, so read the state before drawing a conclusion.
+    """
+
+    refusal: Refusal
+    reason_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """This call certainly had no effect and may be made again later; an earlier one may have had."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """This call may have had an effect. Read back by code before anything else; money stays held until then."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Done[T] | Exists | Rejected | Unavailable | Unknown
+"""What became of a call with effect."""

@@ -18,7 +18,8 @@ from offerhub.errors import (
     ProviderUnavailable,
 )
 from offerhub.kernel.money import Units
-from offerhub.providers.trustless_work.budget import RequestBudget
+from offerhub.providers.budget import RequestBudget
+from offerhub.providers.numbers import units_of
 from offerhub.providers.trustless_work.intents import Intent
 from offerhub.providers.trustless_work.wire import (
     ESCROW_NOT_FOUND,
@@ -26,7 +27,6 @@ from offerhub.providers.trustless_work.wire import (
     read_escrow,
     read_refusal,
     request_for,
-    units_of,
 )
 from offerhub.runtime.http import GarbledAnswer, HttpClient, NoAnswer, NotSent, Response
 

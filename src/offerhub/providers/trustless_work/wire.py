@@ -1,17 +1,16 @@
 """The exact shapes of Trustless Work v1 on the wire (providers.md 4.3, contract 12.1). Pure.
 
-Amounts are JSON numbers in whole tokens. Their text is written here, digit by digit, from integer units; they
-never pass through a float. The platform fee is a percentage on the wire and basis points on the chain.
+Amounts are JSON numbers in whole tokens. The platform fee is a percentage on the wire and basis points on the chain.
 """
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from offerhub.kernel.money import Units, format_amount, is_whole_cents, parse_chain_amount
+from offerhub.kernel.money import Units
+from offerhub.providers.numbers import number, units_of
 from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
     DeployIntent,
@@ -81,8 +80,6 @@ _PROSE: Final = (
 )
 """Words that the API uses instead of a number. Its wording is not promised, so this is a hint, never a rule."""
 
-_DECIMAL_EXPONENT_MAX: Final = 15
-
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -98,33 +95,11 @@ class Refused:
         return {"message": self.message, "contract_error": number, "contract_error_name": name}
 
 
-def number(units: int) -> msgspec.Raw:
-    """An amount as the text of a JSON number."""
-    assert units > 0
-    assert is_whole_cents(units)
-    return msgspec.Raw(format_amount(units).encode())
-
-
 def percent(bps: int) -> msgspec.Raw:
     """Basis points as the text of a JSON number of percent: 250 is `2.5`."""
     whole, hundredths = divmod(bps, 100)
     text = f"{whole}.{hundredths:02d}".rstrip("0").rstrip(".") if hundredths else str(whole)
     return msgspec.Raw(text.encode())
-
-
-def units_of(value: Any) -> Units:
-    """An amount from a JSON number (int or Decimal) or its text. Raises ValueError, never rounds."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise ValueError(f"not an amount: {value!r}"[:80])  # noqa: TRY004 - the value is wrong, not its type
-    if isinstance(value, Decimal):
-        if not value.is_finite() or abs(value.adjusted()) > _DECIMAL_EXPONENT_MAX:
-            raise ValueError(f"not an amount: {value}"[:80])
-        value = f"{value:f}"
-    text = str(value)
-    if "." in text:
-        # Trailing zeros beyond the seventh decimal are the sender's formatting, not money.
-        text = text.rstrip("0").rstrip(".")
-    return parse_chain_amount(text)
 
 
 def request_for(intent: Intent) -> tuple[str, bytes]:

@@ -1,13 +1,12 @@
-"""The request budget: Trustless Work allows 50 requests in any 60 seconds (providers.md 4.1)."""
+"""The request budget: how often one process asks a provider at most.
+
+Airtm allows ten requests a second (providers.md 2.1), Trustless Work fifty in any sixty seconds (4.1).
+"""
 
 import asyncio
 from collections import deque
-from typing import Final
 
 from offerhub.kernel.clock import Clock
-
-REQUESTS_MAX: Final = 50
-WINDOW_SECONDS: Final = 60.0
 
 
 class RequestBudget:
@@ -17,9 +16,9 @@ class RequestBudget:
     through in the first window.
     """
 
-    def __init__(
-        self, clock: Clock, *, requests_max: int = REQUESTS_MAX, window_seconds: float = WINDOW_SECONDS
-    ) -> None:
+    def __init__(self, clock: Clock, *, requests_max: int, window_seconds: float) -> None:
+        assert requests_max > 0
+        assert window_seconds > 0
         self._clock = clock
         self._window_seconds = window_seconds
         self._sent: deque[float] = deque(maxlen=requests_max)
