@@ -26,7 +26,7 @@ from offerhub.disputes import api as disputes_api
 from offerhub.disputes.service import Disputes
 from offerhub.disputes.steps import Resolve
 from offerhub.edge import api as edge_api
-from offerhub.edge import application
+from offerhub.edge import application, documentation
 from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.escrows.steps import Contracts
@@ -112,7 +112,7 @@ class Product:
         """Every endpoint of the product."""
         policy = EscrowPolicy(self.settings.payments.platform_fee_basis_points, self.network)
         config = PublicConfig(airtm=False, trustless_work=True, sse=False, fiat=self.settings.payments.rail)
-        return (
+        served = (
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
             *operations_api.maintenance_routes(),
             *access_api.routes(self.tokens, self.clock),
@@ -125,6 +125,7 @@ class Product:
             *disputes_api.routes(Disputes(self.engine)),
             *withdrawals_api.routes(Withdrawals(self.engine, self.network)),
         )
+        return (*served, *documentation.routes(served, version=VERSION))
 
     async def bootstrap(self) -> list[Wallet]:
         """Make what must be there before the first request: the system's own wallets. Safe to repeat.

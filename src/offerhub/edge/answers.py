@@ -10,7 +10,7 @@ from starlette.types import Send
 from offerhub.errors import RateLimited, Refusal, Unauthorized
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.pages import Page
-from offerhub.runtime.routes import Envelope
+from offerhub.runtime.routes import Document, Envelope
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,7 +37,9 @@ class Reply:
     async def send(self, send: Send, extra: Headers) -> None:
         """Send it with the headers that every answer carries, and the request's own."""
         length = (b"content-length", b"%d" % len(self.body))
-        headers = [*_COMMON_HEADERS, length, *extra, *self.headers]
+        own = {name for name, _ in self.headers}
+        common = [header for header in _COMMON_HEADERS if header[0] not in own] if own else _COMMON_HEADERS
+        headers = [*common, length, *extra, *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
@@ -47,6 +49,14 @@ def success(envelope: Envelope, data: Any, status: int, correlation_id: str, now
     wrapped = _WRAP[envelope](data)
     wrapped["meta"] = {"requestId": correlation_id, "timestamp": to_wire(now)}
     return Reply(status, _encoder.encode(wrapped))
+
+
+def document(found: Document) -> Reply:
+    """Something else than an envelope, such as a page; whoever keeps it must ask whether it has changed."""
+    headers = [(b"content-type", found.media_type.encode("ascii")), (b"cache-control", b"no-cache")]
+    if found.content_security_policy is not None:
+        headers.append((b"content-security-policy", found.content_security_policy.encode("ascii")))
+    return Reply(200, found.content, headers)
 
 
 def _data(data: Any) -> dict[str, Any]:

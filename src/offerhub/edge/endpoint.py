@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from offerhub.edge import decoding
-from offerhub.edge.answers import Reply, failure, success
+from offerhub.edge.answers import Reply, document, failure, success
 from offerhub.edge.idempotency import Claim, Started, is_final
 from offerhub.edge.ports import SagaWaiter
 from offerhub.edge.request import Request
@@ -18,7 +18,7 @@ from offerhub.errors import Refusal
 from offerhub.kernel.clock import Clock
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Answer, Call, Deferred, Route
+from offerhub.runtime.routes import Answer, Call, Deferred, Document, Route
 from offerhub.runtime.vault import Vault
 
 
@@ -59,7 +59,9 @@ class Endpoint:
         return request.idempotency_key() if takes_key and route.method != "GET" else None
 
     def reply(self, route: Route, result: Any, request: Request) -> Reply:
-        """What a handler returned, as the declared envelope."""
+        """What a handler returned, as the declared envelope; a Document goes as it is."""
+        if isinstance(result, Document):
+            return document(result)
         status = route.status
         if isinstance(result, Answer):
             result, status = result.data, result.status

@@ -22,7 +22,7 @@ from offerhub.edge.openapi_schemas import (
 )
 from offerhub.edge.openapi_text import INTRODUCTION, SUMMARY, TAGS, TITLE
 from offerhub.edge.request import BASE_PATH
-from offerhub.runtime.routes import DAY_SECONDS, Document, Redirect, Route
+from offerhub.runtime.routes import DAY_SECONDS, Document, Route
 
 _ALWAYS: Final = ("X-Request-ID", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _HEADERS: Final[Mapping[str, tuple[str, Schema]]] = {
@@ -34,7 +34,6 @@ _HEADERS: Final[Mapping[str, tuple[str, Schema]]] = {
     "Idempotency-Replay": ("`true` marks a repetition of a stored answer.", {"type": "string", "const": "true"}),
     "X-Idempotency-Key": ("The key of a repeated answer.", {"type": "string"}),
     "WWW-Authenticate": ("How to authenticate.", {"type": "string"}),
-    "Location": ("Where the browser is sent.", {"type": "string", "format": "uri-reference"}),
 }
 _PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "RequestId": {
@@ -76,7 +75,6 @@ _SUCCESS: Final = {
     200: "Done.",
     201: "It is new.",
     202: "It goes on in the background.",
-    302: "The browser goes on elsewhere.",
 }
 _AGAIN: Final = "It was there already; nothing was changed."
 
@@ -94,7 +92,7 @@ def document(routes: Sequence[Route], *, version: str, server_urls: Sequence[str
 
 def answers_envelope(route: Route) -> bool:
     """False for the few routes that answer a page or send the browser elsewhere."""
-    return route.answer not in (Document, Redirect)
+    return route.answer is not Document
 
 
 class _Writing:
@@ -183,8 +181,6 @@ class _Writing:
 
     def _success(self, route: Route, status: int) -> Schema:
         headers = [*_ALWAYS, *(["Idempotency-Replay", "X-Idempotency-Key"] if takes_key(route) else [])]
-        if route.answer is Redirect:
-            headers.append("Location")
         told = _AGAIN if status == 200 and status != route.status else _SUCCESS[status]
         made: Schema = {
             "description": told,
@@ -242,8 +238,6 @@ def _description(route: Route) -> str:
         told[-1] += f" `{route.domain}.{route.scope}` is enough."
     if takes_key(route):
         told.append(f"Takes an `Idempotency-Key`; the answer is kept for {_days(route.idempotency_seconds)}.")
-    if route.limit is not None:
-        told.append(f"At most {route.limit.per_minute} requests a minute, beside the limit of the caller.")
     return "\n\n".join(text for text in told if text)
 
 

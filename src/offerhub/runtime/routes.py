@@ -68,13 +68,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Redirect:
-    """What a handler returns to send a browser elsewhere (302)."""
-
-    location: str
-
-
-@dataclass(frozen=True, slots=True)
 class Document:
     """What a handler returns to answer with something else than an envelope, such as a page.
 
@@ -84,18 +77,6 @@ class Document:
     content: bytes
     media_type: str
     content_security_policy: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A rate limit of one route, beside that of the caller (contract 1.8).
-
-    `identity(call)` names whom it counts for, such as the acting user; None is not counted.
-    """
-
-    name: str
-    per_minute: int
-    identity: Callable[[Call], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +112,7 @@ class Route:
 
     `answer` is the type of the envelope's X; for the envelopes LIST and PAGE that of one item. A route without an
     envelope answers `Redirect`, or a `Document` of this `media_type`. `description` is Markdown for the API's
-    documentation, beside the one-sentence `summary`. `limit` is an own rate limit. `also` are the statuses that the
+    documentation, beside the one-sentence `summary`. `also` are the statuses that the
     handler may choose instead of `status`, such as 200 where nothing new was created.
     """
 
@@ -154,6 +135,5 @@ class Route:
     sealed: bool = False
     answer: Any = None
     description: str = ""
-    limit: Limit | None = None
     also: tuple[int, ...] = ()
     media_type: str = "application/json"

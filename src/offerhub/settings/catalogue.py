@@ -90,20 +90,6 @@ RATE_LIMIT_MAX: Final = Variable(
 RATE_LIMIT_WINDOW_SECONDS: Final = Variable(
     "RATE_LIMIT_WINDOW_SECONDS", "Service", integer(1, 3600), 60, "The length of that window."
 )
-TOPUP_RATE_LIMIT_MAX: Final = Variable(
-    "TOPUP_RATE_LIMIT_MAX",
-    "Service",
-    integer(0, 1_000_000),
-    10,
-    "Top-ups that may be created for one user in a minute; 0 is no limit.",
-)
-WITHDRAWAL_RATE_LIMIT_MAX: Final = Variable(
-    "WITHDRAWAL_RATE_LIMIT_MAX",
-    "Service",
-    integer(0, 1_000_000),
-    5,
-    "Withdrawals that may be created for one user in a minute; 0 is no limit.",
-)
 OFFERHUB_DATA_DIR: Final = Variable(
     "OFFERHUB_DATA_DIR",
     "Storage",

@@ -41,8 +41,6 @@ class Server:
     log_level: str
     rate_limit_max: int
     rate_limit_window_seconds: int
-    topup_rate_limit_max: int
-    withdrawal_rate_limit_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +209,6 @@ def _server(reader: Reader, environment: Environment) -> Server:
         log_level=reader.get(the.LOG_LEVEL, "debug" if reader.get(the.DEBUG) else "info"),
         rate_limit_max=reader.get(the.RATE_LIMIT_MAX),
         rate_limit_window_seconds=reader.get(the.RATE_LIMIT_WINDOW_SECONDS),
-        topup_rate_limit_max=reader.get(the.TOPUP_RATE_LIMIT_MAX),
-        withdrawal_rate_limit_max=reader.get(the.WITHDRAWAL_RATE_LIMIT_MAX),
     )
 
 
