@@ -1,10 +1,18 @@
 """The endpoints of balances (contract 2.4), all flat."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from offerhub.balances import service
-from offerhub.balances.model import HoldBody, MoveBody, ReleaseBody
+from offerhub.balances.model import (
+    BalanceAnswer,
+    BalanceOperationAnswer,
+    BalanceSyncAnswer,
+    BalanceVerificationAnswer,
+    HoldBody,
+    MoveBody,
+    ReleaseBody,
+)
 from offerhub.balances.service import Manual
 from offerhub.errors import (
     BalanceDiscrepancy,
@@ -27,7 +35,7 @@ from offerhub.runtime.routes import Body, Call, Envelope, Handler, Route
 
 REFERENCE_CHARACTERS_MAX: Final = 255
 
-Operation = Callable[[Tx, Actor, str, Manual], Awaitable[dict[str, Any]]]
+Operation = Callable[[Tx, Actor, str, Manual], Awaitable[BalanceOperationAnswer]]
 
 
 def _missing(*names: str) -> ValidationFailed:
@@ -48,7 +56,7 @@ def _held(body: HoldBody) -> Manual:
 
 
 def _moving(operation: Operation) -> Handler:
-    async def handle(call: Call) -> dict[str, Any]:
+    async def handle(call: Call) -> BalanceOperationAnswer:
         body: MoveBody = call.body
         return await operation(call.tx, call.actor, call.path["user_id"], _manual(body, body.reference))
 
@@ -56,13 +64,13 @@ def _moving(operation: Operation) -> Handler:
 
 
 def _holding(operation: Operation) -> Handler:
-    async def handle(call: Call) -> dict[str, Any]:
+    async def handle(call: Call) -> BalanceOperationAnswer:
         return await operation(call.tx, call.actor, call.path["user_id"], _held(call.body))
 
     return handle
 
 
-async def _release(call: Call) -> dict[str, Any]:
+async def _release(call: Call) -> BalanceOperationAnswer:
     body: ReleaseBody = call.body
     recipient_id = body.sellerId or body.recipientId
     if not recipient_id:
@@ -70,7 +78,7 @@ async def _release(call: Call) -> dict[str, Any]:
     return await service.release(call.tx, call.actor, call.path["user_id"], recipient_id, _held(body))
 
 
-async def _read(call: Call) -> dict[str, Any]:
+async def _read(call: Call) -> BalanceAnswer:
     return (await service.read(call.tx, call.actor.marketplace_id, call.path["user_id"])).wire()
 
 
@@ -84,6 +92,7 @@ def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: 
         "write",
         "balance",
         Envelope.FLAT,
+        answer=BalanceOperationAnswer,
         body=body,
         errors=(UserNotFound, UserNotActive, InvalidAmountFormat, InvalidCurrency, *errors),
     )
@@ -92,11 +101,11 @@ def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: 
 def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
     """Declare the endpoints."""
 
-    async def sync(call: Call) -> dict[str, Any]:
+    async def sync(call: Call) -> BalanceSyncAnswer:
         compared = await service.compare(database, horizon, call.actor.marketplace_id, call.path["user_id"])
         return compared.sync_wire()
 
-    async def verify(call: Call) -> dict[str, Any]:
+    async def verify(call: Call) -> BalanceVerificationAnswer:
         compared = await service.compare(database, horizon, call.actor.marketplace_id, call.path["user_id"])
         return compared.verify_wire()
 
@@ -110,6 +119,7 @@ def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
             "read",
             "balance",
             Envelope.FLAT,
+            answer=BalanceAnswer,
             unit="read",
             errors=(UserNotFound,),
         ),
@@ -142,6 +152,7 @@ def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
             "write",
             "balance",
             Envelope.FLAT,
+            answer=BalanceSyncAnswer,
             unit="none",
             idempotency_seconds=0,
             errors=(UserNotFound,),
@@ -155,6 +166,7 @@ def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
             "read",
             "balance",
             Envelope.FLAT,
+            answer=BalanceVerificationAnswer,
             unit="none",
             errors=(UserNotFound, BalanceDiscrepancy),
         ),

@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
-from offerhub.runtime.routes import Body
+from offerhub.runtime.routes import Body, Shape
+from offerhub.runtime.vocabulary import Amount, AuditId, Currency, SignedAmount, Timestamp, UserId
+
+BalanceOperation = Literal[
+    "CREDIT_AVAILABLE", "DEBIT_AVAILABLE", "RESERVE", "RELEASE", "CANCEL_RESERVATION", "DEDUCT_RESERVED"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +27,8 @@ class Balance:
         """`{available, reserved}` as wire text."""
         return {"available": format_amount(self.available), "reserved": format_amount(self.reserved)}
 
-    def wire(self) -> dict[str, Any]:
-        """The balance object of contract 2.4, in both spellings."""
+    def fields(self) -> dict[str, Any]:
+        """The fields of the balance object of contract 2.4, in both spellings."""
         updated = to_wire(self.updated_at)
         return {
             "user_id": self.user_id,
@@ -35,18 +40,73 @@ class Balance:
             "updatedAt": updated,
         }
 
+    def wire(self) -> "BalanceAnswer":
+        """The balance object."""
+        return BalanceAnswer(**self.fields())
 
-def operation_wire(operation: str, amount: int, before: Balance, after: Balance, audit_log_id: str) -> dict[str, Any]:
+
+class BalancePartsAnswer(Shape):
+    """The two parts of a balance."""
+
+    available: Amount
+    reserved: Amount
+
+
+class BalanceAnswer(Shape):
+    """What a user has: `available` may be spent, `reserved` is set aside or on its way out."""
+
+    user_id: UserId
+    userId: UserId
+    available: Amount
+    reserved: Amount
+    total: Amount
+    currency: Currency
+    updated_at: Timestamp
+    updatedAt: Timestamp
+
+
+class BalanceOperationAnswer(BalanceAnswer):
+    """A balance after an operation, and how it was before."""
+
+    success: Literal[True]
+    operation: BalanceOperation
+    amount: Amount
+    previousBalance: BalancePartsAnswer
+    newBalance: BalancePartsAnswer
+    auditLogId: AuditId
+    balance: BalanceAnswer
+
+
+class BalanceSyncAnswer(BalanceAnswer):
+    """The books beside the chain. `unknown` means that the chain could not be asked."""
+
+    synced: bool
+    localBalance: Amount
+    providerBalance: Amount | Literal["unknown"]
+    discrepancy: SignedAmount | Literal["unknown"]
+    action: Literal["none", "adjusted", "flagged"]
+
+
+class BalanceVerificationAnswer(BalanceAnswer):
+    """A balance, and whether the chain agrees with it to the cent."""
+
+    providerVerified: bool
+
+
+def operation_wire(
+    operation: BalanceOperation, amount: int, before: Balance, after: Balance, audit_log_id: str
+) -> BalanceOperationAnswer:
     """The operation object of contract 2.4."""
-    return after.wire() | {
-        "success": True,
-        "operation": operation,
-        "amount": format_amount(amount),
-        "previousBalance": before.parts(),
-        "newBalance": after.parts(),
-        "auditLogId": audit_log_id,
-        "balance": after.wire(),
-    }
+    return BalanceOperationAnswer(
+        **after.fields(),
+        success=True,
+        operation=operation,
+        amount=format_amount(amount),
+        previousBalance=BalancePartsAnswer(**before.parts()),
+        newBalance=BalancePartsAnswer(**after.parts()),
+        auditLogId=audit_log_id,
+        balance=after.wire(),
+    )
 
 
 class MoveBody(Body, kw_only=True):

@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from offerhub.balances import store
-from offerhub.balances.model import Balance, operation_wire
+from offerhub.balances.model import (
+    Balance,
+    BalanceOperation,
+    BalanceOperationAnswer,
+    BalanceSyncAnswer,
+    BalanceVerificationAnswer,
+    operation_wire,
+)
 from offerhub.errors import BalanceDiscrepancy, InvalidRequest, StellarNetworkError, UserNotFound
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
@@ -45,7 +51,7 @@ async def read(tx: Tx, marketplace_id: str, user_id: str) -> Balance:
     return found
 
 
-async def credit(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> dict[str, Any]:
+async def credit(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
     """A manual credit: `world:manual` to `available`. Raises UserNotFound, UserNotActive."""
     await require_active(tx, actor.marketplace_id, user_id)
     key = new_id("req")
@@ -57,7 +63,7 @@ async def credit(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> dict[str,
     return await _answer(tx, actor, user_id, "CREDIT_AVAILABLE", asked, [event])
 
 
-async def debit(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> dict[str, Any]:
+async def debit(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
     """A manual debit: `available` to `world:manual`. Raises InsufficientFunds, UserNotFound, UserNotActive."""
     await require_active(tx, actor.marketplace_id, user_id)
     key = new_id("req")
@@ -74,7 +80,7 @@ def _hold(user_id: str, asked: Manual) -> Hold:
     return Hold(user_id, "api", asked.reference)
 
 
-async def reserve(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> dict[str, Any]:
+async def reserve(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
     """Set money aside under a reference. Raises InsufficientFunds, UserNotFound, UserNotActive."""
     await require_active(tx, actor.marketplace_id, user_id)
     held = _hold(user_id, asked)
@@ -85,7 +91,7 @@ async def reserve(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> dict[str
     return await _answer(tx, actor, user_id, "RESERVE", asked, [event])
 
 
-async def cancel_reservation(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> dict[str, Any]:
+async def cancel_reservation(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
     """Give reserved money back. Raises ReserveNotFound, UserNotFound."""
     await read(tx, actor.marketplace_id, user_id)
     held = _hold(user_id, asked)
@@ -94,7 +100,7 @@ async def cancel_reservation(tx: Tx, actor: Actor, user_id: str, asked: Manual) 
     return await _answer(tx, actor, user_id, "CANCEL_RESERVATION", asked, [event])
 
 
-async def deduct_reserved(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> dict[str, Any]:
+async def deduct_reserved(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
     """Take reserved money out of the books by hand. Raises ReserveNotFound, UserNotFound."""
     await read(tx, actor.marketplace_id, user_id)
     held = _hold(user_id, asked)
@@ -104,7 +110,7 @@ async def deduct_reserved(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> 
     return await _answer(tx, actor, user_id, "DEDUCT_RESERVED", asked, [event])
 
 
-async def release(tx: Tx, actor: Actor, user_id: str, recipient_id: str, asked: Manual) -> dict[str, Any]:
+async def release(tx: Tx, actor: Actor, user_id: str, recipient_id: str, asked: Manual) -> BalanceOperationAnswer:
     """Pay reserved money to another user; answers the recipient's balance.
 
     Raises ReserveNotFound, UserNotFound, UserNotActive, or InvalidRequest when payer and recipient are the same.
@@ -135,8 +141,8 @@ async def _released(
 
 
 async def _answer(
-    tx: Tx, actor: Actor, user_id: str, operation: str, asked: Manual, events: list[Event]
-) -> dict[str, Any]:
+    tx: Tx, actor: Actor, user_id: str, operation: BalanceOperation, asked: Manual, events: list[Event]
+) -> BalanceOperationAnswer:
     """Record the operation and answer with the user's balances around it."""
     after = await read(tx, actor.marketplace_id, user_id)
     before = _before(after, operation, asked.amount)
@@ -165,7 +171,7 @@ _EFFECTS = {
 """What each operation adds to (available, reserved) of the user it answers for, in amounts."""
 
 
-def _before(after: Balance, operation: str, amount: int) -> Balance:
+def _before(after: Balance, operation: BalanceOperation, amount: int) -> Balance:
     """The balance before: its rows are locked by the post, so nothing else can have moved it since."""
     available, reserved = _EFFECTS[operation]
     return Balance(
@@ -191,18 +197,19 @@ class Comparison:
         """True when both are there and do not differ by a cent."""
         return self.chain is not None and abs(self.difference) < UNITS_PER_CENT
 
-    def sync_wire(self) -> dict[str, Any]:
+    def sync_wire(self) -> BalanceSyncAnswer:
         """The answer of `sync` (contract 2.4)."""
         known = format_amount(self.chain or 0) if self.reachable else "unknown"
-        return self.balance.wire() | {
-            "synced": self.chain is not None,
-            "localBalance": format_amount(self.balance.available + self.balance.reserved),
-            "providerBalance": known,
-            "discrepancy": format_amount(self.difference) if self.reachable else "unknown",
-            "action": "none" if self.chain is None or self.agrees else "flagged",
-        }
+        return BalanceSyncAnswer(
+            **self.balance.fields(),
+            synced=self.chain is not None,
+            localBalance=format_amount(self.balance.available + self.balance.reserved),
+            providerBalance=known,
+            discrepancy=format_amount(self.difference) if self.reachable else "unknown",
+            action="none" if self.chain is None or self.agrees else "flagged",
+        )
 
-    def verify_wire(self) -> dict[str, Any]:
+    def verify_wire(self) -> BalanceVerificationAnswer:
         """The answer of `verify`. Raises BalanceDiscrepancy when books and chain are more than 1.00 apart."""
         if abs(self.difference) > DISCREPANCY_TOLERATED_UNITS:
             assert self.chain is not None
@@ -213,7 +220,7 @@ class Comparison:
                 currency="USD",
                 difference=format_amount(self.difference),
             )
-        return self.balance.wire() | {"providerVerified": self.agrees}
+        return BalanceVerificationAnswer(**self.balance.fields(), providerVerified=self.agrees)
 
 
 async def compare(database: Database, horizon: Horizon, marketplace_id: str, user_id: str) -> Comparison:

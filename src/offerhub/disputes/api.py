@@ -1,9 +1,9 @@
 """The endpoints of disputes (contract 2.8, 2.9)."""
 
-from typing import Any, Final
+from typing import Final
 
 from offerhub.disputes import service
-from offerhub.disputes.model import AssignDispute, ListDisputes, OpenDispute, ResolveDispute
+from offerhub.disputes.model import AssignDispute, DisputeWithOrderAnswer, ListDisputes, OpenDispute, ResolveDispute
 from offerhub.disputes.service import Disputes
 from offerhub.errors import (
     DisputeAlreadyOpen,
@@ -16,6 +16,7 @@ from offerhub.errors import (
     invalid_field,
 )
 from offerhub.kernel.money import AmountError, parse_amount
+from offerhub.orders.model import DisputeAnswer
 from offerhub.runtime.database import Tx
 from offerhub.runtime.routes import DAY_SECONDS, Call, Deferred, Envelope, Route
 
@@ -37,11 +38,11 @@ def _part(text: str | None) -> int | None:
         ) from error
 
 
-async def _wire(tx: Tx, marketplace_id: str, dispute_id: str) -> dict[str, Any]:
+async def _wire(tx: Tx, marketplace_id: str, dispute_id: str) -> DisputeWithOrderAnswer:
     return await service.wire(tx, await service.require(tx, marketplace_id, dispute_id))
 
 
-async def _open(call: Call) -> dict[str, Any]:
+async def _open(call: Call) -> DisputeWithOrderAnswer:
     body: OpenDispute = call.body
     order_id = call.path["order_id"]
     if body.orderId is not None and body.orderId != order_id:
@@ -54,15 +55,15 @@ async def _open(call: Call) -> dict[str, Any]:
     return await service.open_dispute(call.tx, call.actor, order_id, body)
 
 
-async def _list(call: Call) -> list[dict[str, Any]]:
+async def _list(call: Call) -> list[DisputeAnswer]:
     return await service.find(call.tx, call.actor.marketplace_id, call.query)
 
 
-async def _read(call: Call) -> dict[str, Any]:
+async def _read(call: Call) -> DisputeWithOrderAnswer:
     return await _wire(call.tx, call.actor.marketplace_id, call.path["dispute_id"])
 
 
-async def _assign(call: Call) -> dict[str, Any]:
+async def _assign(call: Call) -> DisputeWithOrderAnswer:
     body: AssignDispute = call.body
     assigned_to = body.assignedTo or body.agentId
     if not assigned_to or len(assigned_to) > 255:
@@ -70,7 +71,7 @@ async def _assign(call: Call) -> dict[str, Any]:
     return await service.assign(call.tx, call.actor, call.path["dispute_id"], assigned_to, body.notes)
 
 
-async def _resume(call: Call, saga_id: str) -> dict[str, Any]:
+async def _resume(call: Call, saga_id: str) -> DisputeWithOrderAnswer:
     return await _read(call)
 
 
@@ -100,6 +101,7 @@ def routes(disputes: Disputes) -> tuple[Route, ...]:
             "write",
             "disputes",
             Envelope.SUCCESS,
+            answer=DisputeWithOrderAnswer,
             status=201,
             body=OpenDispute,
             idempotency_seconds=DISPUTE_IDEMPOTENCY_SECONDS,
@@ -114,6 +116,7 @@ def routes(disputes: Disputes) -> tuple[Route, ...]:
             "read",
             "disputes",
             Envelope.SUCCESS,
+            answer=list[DisputeAnswer],
             query=ListDisputes,
             unit="read",
         ),
@@ -126,6 +129,7 @@ def routes(disputes: Disputes) -> tuple[Route, ...]:
             "read",
             "disputes",
             Envelope.SUCCESS,
+            answer=DisputeWithOrderAnswer,
             unit="read",
             errors=(DisputeNotFound,),
         ),
@@ -138,6 +142,7 @@ def routes(disputes: Disputes) -> tuple[Route, ...]:
             "support",
             "disputes",
             Envelope.SUCCESS,
+            answer=DisputeWithOrderAnswer,
             body=AssignDispute,
             idempotency_seconds=DISPUTE_IDEMPOTENCY_SECONDS,
             errors=(DisputeNotFound, InvalidState),
@@ -151,6 +156,7 @@ def routes(disputes: Disputes) -> tuple[Route, ...]:
             "support",
             "disputes",
             Envelope.SUCCESS,
+            answer=DisputeWithOrderAnswer,
             body=ResolveDispute,
             idempotency_seconds=DISPUTE_IDEMPOTENCY_SECONDS,
             errors=(DisputeNotFound, InvalidState, InvalidSplit, ProviderError, ProviderUnavailable),

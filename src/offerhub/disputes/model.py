@@ -2,15 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, cast
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
+from offerhub.orders.model import DisputeAnswer, OrderAnswer
 from offerhub.runtime.routes import Body
 
 Party = Literal["BUYER", "SELLER"]
 Reason = Literal["NOT_DELIVERED", "QUALITY_ISSUE", "OTHER"]
+Status = Literal["OPEN", "UNDER_REVIEW", "RESOLVED"]
 Decision = Literal["FULL_RELEASE", "FULL_REFUND", "SPLIT"]
+
+
+class DisputeWithOrderAnswer(DisputeAnswer):
+    """A dispute and the order that it is about."""
+
+    order: OrderAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +41,24 @@ class Dispute:
     created_at: datetime
     updated_at: datetime
 
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> DisputeAnswer:
         """The dispute object of contract 2.9, without its order."""
-        return {
-            "id": self.id,
-            "orderId": self.order_id,
-            "openedBy": self.opened_by,
-            "reason": self.reason,
-            "evidence": self.evidence,
-            "status": self.status,
-            "resolutionDecision": self.resolution_decision,
-            "decisionNote": self.decision_note,
-            "assignedTo": self.assigned_to,
-            "releaseAmount": None if self.release_amount is None else format_amount(self.release_amount),
-            "refundAmount": None if self.refund_amount is None else format_amount(self.refund_amount),
-            "resolvedAt": None if self.resolved_at is None else to_wire(self.resolved_at),
-            "createdAt": to_wire(self.created_at),
-            "updatedAt": to_wire(self.updated_at),
-        }
+        return DisputeAnswer(
+            id=self.id,
+            orderId=self.order_id,
+            openedBy=self.opened_by,
+            reason=self.reason,
+            evidence=self.evidence,
+            status=cast("Status", self.status),
+            resolutionDecision=self.resolution_decision,
+            decisionNote=self.decision_note,
+            assignedTo=self.assigned_to,
+            releaseAmount=None if self.release_amount is None else format_amount(self.release_amount),
+            refundAmount=None if self.refund_amount is None else format_amount(self.refund_amount),
+            resolvedAt=None if self.resolved_at is None else to_wire(self.resolved_at),
+            createdAt=to_wire(self.created_at),
+            updatedAt=to_wire(self.updated_at),
+        )
 
 
 class OpenDispute(Body, kw_only=True):
@@ -85,5 +93,5 @@ class ListDisputes(Body, kw_only=True):
     """Filters of GET /disputes."""
 
     orderId: str | None = None
-    status: Literal["OPEN", "UNDER_REVIEW", "RESOLVED"] | None = None
+    status: Status | None = None
     openedBy: Party | None = None

@@ -1,9 +1,11 @@
 """Use cases of disputes."""
 
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from offerhub.disputes import store
-from offerhub.disputes.model import Decision, Dispute, ListDisputes, OpenDispute
+from offerhub.disputes.model import Decision, Dispute, DisputeWithOrderAnswer, ListDisputes, OpenDispute
 from offerhub.errors import DisputeAlreadyOpen, DisputeNotFound, InvalidSplit, InvalidState
 from offerhub.escrows import service as escrows
 from offerhub.events.journal import AuditEntry, Event, record
@@ -11,6 +13,7 @@ from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
 from offerhub.orders import payout
 from offerhub.orders import service as orders
+from offerhub.orders.model import DisputeAnswer
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.sagas.engine import Engine
@@ -26,18 +29,19 @@ async def require(tx: Tx, marketplace_id: str, dispute_id: str) -> Dispute:
     return dispute
 
 
-async def wire(tx: Tx, dispute: Dispute) -> dict[str, Any]:
+async def wire(tx: Tx, dispute: Dispute) -> DisputeWithOrderAnswer:
     """The dispute with its order."""
     order = await orders.require(tx, dispute.marketplace_id, dispute.order_id)
-    return dispute.wire() | {"order": (await orders.view(tx, order)).wire()}
+    view = await orders.view(tx, order)
+    return DisputeWithOrderAnswer(**msgspec.structs.asdict(dispute.wire()), order=view.wire())
 
 
-async def find(tx: Tx, marketplace_id: str, query: ListDisputes) -> list[dict[str, Any]]:
+async def find(tx: Tx, marketplace_id: str, query: ListDisputes) -> list[DisputeAnswer]:
     """The disputes that match, newest first, without their orders."""
     return [dispute.wire() for dispute in await store.find(tx, marketplace_id, query)]
 
 
-async def open_dispute(tx: Tx, actor: Actor, order_id: str, opened: OpenDispute) -> dict[str, Any]:
+async def open_dispute(tx: Tx, actor: Actor, order_id: str, opened: OpenDispute) -> DisputeWithOrderAnswer:
     """Freeze an order in progress. Raises OrderNotFound, InvalidState, DisputeAlreadyOpen."""
     order = await orders.require(tx, actor.marketplace_id, order_id, lock=True)
     existing = await store.of_orders(tx, [order.id])
@@ -70,7 +74,9 @@ async def open_dispute(tx: Tx, actor: Actor, order_id: str, opened: OpenDispute)
     return await wire(tx, dispute)
 
 
-async def assign(tx: Tx, actor: Actor, dispute_id: str, assigned_to: str, notes: str | None) -> dict[str, Any]:
+async def assign(
+    tx: Tx, actor: Actor, dispute_id: str, assigned_to: str, notes: str | None
+) -> DisputeWithOrderAnswer:
     """Take a dispute under review. Raises DisputeNotFound, InvalidState."""
     dispute = await require(tx, actor.marketplace_id, dispute_id)
     assigned = await store.assign(tx, dispute.id, assigned_to)

@@ -2,11 +2,45 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal, cast
+
+from msgspec import Meta
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
 from offerhub.providers.trustless_work.intents import EscrowTerms, Roles
+from offerhub.runtime.routes import Shape
+from offerhub.runtime.vocabulary import Amount, ContractId, Currency, EscrowId, OrderId, Timestamp, TransactionHash
+
+EscrowStatus = Literal[
+    "CREATING", "CREATED", "FUNDING", "FUNDED", "RELEASING", "RELEASED", "REFUNDING", "REFUNDED", "DISPUTED"
+]
+
+
+class EscrowTermsAnswer(Shape):
+    """What an escrow asks for before it pays out."""
+
+    milestones_required: bool
+
+
+class EscrowAnswer(Shape):
+    """An order's escrow: a contract on Stellar that holds the money."""
+
+    id: EscrowId
+    orderId: OrderId
+    trustlessContractId: ContractId | None
+    contractId: ContractId | None
+    status: EscrowStatus
+    amount: Amount
+    currency: Currency
+    terms: EscrowTermsAnswer
+    platformFeeBasisPoints: Annotated[int, Meta(description="The platform's share, in 1/100 of a percent.")]
+    txHash: TransactionHash | None
+    fundedAt: Timestamp | None
+    releasedAt: Timestamp | None
+    refundedAt: Timestamp | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +86,25 @@ class Escrow:
             asset_code=self.terms["asset_code"],
         )
 
-    def wire(self, currency: str) -> dict[str, Any]:
+    def wire(self, currency: str) -> EscrowAnswer:
         """The escrow object of contract 2.7."""
-        return {
-            "id": self.id,
-            "orderId": self.order_id,
-            "trustlessContractId": self.contract_id,
-            "contractId": self.contract_id,
-            "status": self.status,
-            "amount": format_amount(self.amount),
-            "currency": currency,
-            "terms": {"milestones_required": bool(self.terms["has_milestones"])},
-            "platformFeeBasisPoints": self.platform_fee_bps,
-            "txHash": self.tx_hash,
-            "fundedAt": _optional(self.funded_at),
-            "releasedAt": _optional(self.released_at),
-            "refundedAt": _optional(self.refunded_at),
-            "createdAt": to_wire(self.created_at),
-            "updatedAt": to_wire(self.updated_at),
-        }
+        return EscrowAnswer(
+            id=self.id,
+            orderId=self.order_id,
+            trustlessContractId=self.contract_id,
+            contractId=self.contract_id,
+            status=cast("EscrowStatus", self.status),
+            amount=format_amount(self.amount),
+            currency=currency,
+            terms=EscrowTermsAnswer(milestones_required=bool(self.terms["has_milestones"])),
+            platformFeeBasisPoints=self.platform_fee_bps,
+            txHash=self.tx_hash,
+            fundedAt=_optional(self.funded_at),
+            releasedAt=_optional(self.released_at),
+            refundedAt=_optional(self.refunded_at),
+            createdAt=to_wire(self.created_at),
+            updatedAt=to_wire(self.updated_at),
+        )
 
 
 def _optional(moment: datetime | None) -> str | None:

@@ -33,7 +33,9 @@ from offerhub.orders.model import (
     CancelBody,
     CreateOrder,
     ListOrders,
+    MilestoneAnswer,
     MilestoneBody,
+    OrderAnswer,
     RefundBody,
     ReleaseBody,
     ReserveBody,
@@ -44,7 +46,7 @@ from offerhub.orders.states import ORDER
 from offerhub.orders.store import NewMilestone, NewOrder
 from offerhub.providers.trustless_work.intents import MILESTONES_MAX
 from offerhub.runtime.database import Tx
-from offerhub.runtime.routes import DAY_SECONDS, Answer, Body, Call, Deferred, Envelope, Handler, Route
+from offerhub.runtime.routes import DAY_SECONDS, Answer, Body, Call, Deferred, Envelope, Handler, Route, Shape
 
 TITLE_CHARACTERS_MAX: Final = 200
 DESCRIPTION_CHARACTERS_MAX: Final = 5_000
@@ -113,7 +115,7 @@ def _new_order(body: CreateOrder) -> NewOrder:
     )
 
 
-async def _order_wire(tx: Tx, marketplace_id: str, order_id: str) -> dict[str, Any]:
+async def _order_wire(tx: Tx, marketplace_id: str, order_id: str) -> OrderAnswer:
     return (await service.view(tx, await service.require(tx, marketplace_id, order_id))).wire()
 
 
@@ -123,7 +125,7 @@ def _deferred(call: Call, saga_id: str) -> Deferred:
     return Deferred(saga_id, lambda tx: _order_wire(tx, marketplace_id, order_id))
 
 
-async def _resume(call: Call, saga_id: str) -> dict[str, Any]:
+async def _resume(call: Call, saga_id: str) -> OrderAnswer:
     return await _order_wire(call.tx, call.actor.marketplace_id, call.path["order_id"])
 
 
@@ -140,15 +142,15 @@ def _order_handlers(orders: Orders) -> dict[str, Handler]:
             raise invalid_field("status", f"status must be one of {', '.join(sorted(ORDER.states))}")
         return await orders.list(call.tx, call.actor.marketplace_id, query)
 
-    async def reserve(call: Call) -> dict[str, Any]:
+    async def reserve(call: Call) -> OrderAnswer:
         body: ReserveBody = call.body
         amount = None if body.amount is None else _amount("amount", body.amount)
         return (await orders.reserve(call.tx, call.actor, call.path["order_id"], amount)).wire()
 
-    async def cancel(call: Call) -> dict[str, Any]:
+    async def cancel(call: Call) -> OrderAnswer:
         return (await orders.cancel(call.tx, call.actor, call.path["order_id"], call.body.reason)).wire()
 
-    async def complete(call: Call) -> dict[str, Any]:
+    async def complete(call: Call) -> MilestoneAnswer:
         done = await orders.complete_milestone(call.tx, call.actor, call.path["order_id"], call.path["ref"])
         return done.wire()
 
@@ -174,17 +176,18 @@ def _chain_handlers(orders: Orders, resolution: Resolution) -> dict[str, Handler
     return {"escrow": escrow, "fund": fund, "release": release, "refund": refund}
 
 
-async def _read(call: Call) -> dict[str, Any]:
+async def _read(call: Call) -> OrderAnswer:
     return await _order_wire(call.tx, call.actor.marketplace_id, call.path["order_id"])
 
 
-async def _milestones_of(call: Call) -> list[dict[str, Any]]:
+async def _milestones_of(call: Call) -> list[MilestoneAnswer]:
     order = await service.require(call.tx, call.actor.marketplace_id, call.path["order_id"])
     return [milestone.wire() for milestone in await store.milestones(call.tx, [order.id])]
 
 
 def _get(path: str, name: str, summary: str, handler: Handler, **more: Any) -> Route:
     envelope = more.pop("envelope", Envelope.SUCCESS)
+    more.setdefault("answer", OrderAnswer)
     return Route("GET", path, name, summary, handler, "read", "orders", envelope, unit="read", **more)
 
 
@@ -199,6 +202,7 @@ def _post(
     status: int = 200,
     also: tuple[int, ...] = (),
     resume: Callable[[Call, str], Awaitable[Any]] | None = None,
+    answer: type[Shape] = OrderAnswer,
 ) -> Route:
     return Route(
         "POST",
@@ -216,6 +220,7 @@ def _post(
         idempotency_seconds=ORDER_IDEMPOTENCY_SECONDS,
         errors=(OrderNotFound, InvalidState, *errors),
         resume=resume,
+        answer=answer,
     )
 
 
@@ -291,6 +296,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "orders.milestones",
             "The order's milestones, in sequence",
             _milestones_of,
+            answer=list[MilestoneAnswer],
             errors=(OrderNotFound,),
         ),
         _post(
@@ -299,6 +305,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "Mark a milestone as completed",
             handle["complete"],
             MilestoneNotFound,
+            answer=MilestoneAnswer,
         ),
         _post(
             f"{one}/resolution/release",

@@ -3,15 +3,91 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
+from msgspec import Meta
 
-from offerhub.escrows.model import Escrow
+from offerhub.escrows.model import Escrow, EscrowAnswer
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
 from offerhub.runtime.paging import PageQuery
-from offerhub.runtime.routes import Body
+from offerhub.runtime.routes import Body, Shape
+from offerhub.runtime.vocabulary import Amount, Currency, DisputeId, OrderId, Timestamp, UserId
+
+MilestoneStatus = Literal["OPEN", "COMPLETED"]
+OrderStatus = Literal[
+    "ORDER_CREATED",
+    "FUNDS_RESERVED",
+    "ESCROW_CREATING",
+    "ESCROW_FUNDING",
+    "ESCROW_FUNDED",
+    "IN_PROGRESS",
+    "RELEASE_REQUESTED",
+    "RELEASED",
+    "REFUND_REQUESTED",
+    "REFUNDED",
+    "DISPUTED",
+    "CLOSED",
+]
+FinalStatus = Literal["RELEASED", "REFUNDED", "CANCELED"]
+
+
+class MilestoneAnswer(Shape):
+    """A part of an order's work, with its part of the money."""
+
+    id: Annotated[str, Meta(examples=["mil_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"])]
+    orderId: OrderId
+    milestoneRef: Annotated[str, Meta(description="Your own reference.", examples=["design"])]
+    ref: Annotated[str, Meta(description="The same as `milestoneRef`.", examples=["design"])]
+    title: Annotated[str, Meta(examples=["First draft"])]
+    description: Annotated[str, Meta(description="The same as `title`.", examples=["First draft"])]
+    amount: Amount
+    status: MilestoneStatus
+    completedAt: Timestamp | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
+
+
+class DisputeAnswer(Shape):
+    """What buyer and seller disagree about, and how it was decided."""
+
+    id: DisputeId
+    orderId: OrderId
+    openedBy: Literal["BUYER", "SELLER"]
+    reason: Literal["NOT_DELIVERED", "QUALITY_ISSUE", "OTHER"]
+    evidence: list[str] | None
+    status: Literal["OPEN", "UNDER_REVIEW", "RESOLVED"]
+    resolutionDecision: Literal["FULL_RELEASE", "FULL_REFUND", "SPLIT"] | None
+    decisionNote: str | None
+    assignedTo: str | None
+    releaseAmount: Amount | None
+    refundAmount: Amount | None
+    resolvedAt: Timestamp | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
+
+
+class OrderAnswer(Shape):
+    """An order with everything that belongs to it."""
+
+    id: OrderId
+    clientOrderRef: Annotated[str, Meta(description="Your own reference.", examples=["4711"])] | None
+    buyerId: UserId
+    sellerId: UserId
+    amount: Amount
+    currency: Currency
+    status: OrderStatus
+    title: Annotated[str, Meta(examples=["A logo"])]
+    description: str | None
+    metadata: dict[str, Any] | None
+    finalStatus: Annotated[FinalStatus | None, Meta(description="How a closed order ended.")]
+    closedAt: Timestamp | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
+    escrow: EscrowAnswer | None
+    milestones: list[MilestoneAnswer]
+    dispute: DisputeAnswer | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +104,21 @@ class Milestone:
     created_at: datetime
     updated_at: datetime
 
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> MilestoneAnswer:
         """The milestone object of contract 2.7, in both spellings."""
-        return {
-            "id": self.id,
-            "orderId": self.order_id,
-            "milestoneRef": self.ref,
-            "ref": self.ref,
-            "title": self.title,
-            "description": self.title,
-            "amount": format_amount(self.amount),
-            "status": self.status,
-            "completedAt": None if self.completed_at is None else to_wire(self.completed_at),
-            "createdAt": to_wire(self.created_at),
-            "updatedAt": to_wire(self.updated_at),
-        }
+        return MilestoneAnswer(
+            id=self.id,
+            orderId=self.order_id,
+            milestoneRef=self.ref,
+            ref=self.ref,
+            title=self.title,
+            description=self.title,
+            amount=format_amount(self.amount),
+            status=cast("MilestoneStatus", self.status),
+            completedAt=None if self.completed_at is None else to_wire(self.completed_at),
+            createdAt=to_wire(self.created_at),
+            updatedAt=to_wire(self.updated_at),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +144,35 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """An order with everything that its answer shows. `dispute` is wire-ready."""
+    """An order with everything that its answer shows; the dispute is ready for the wire."""
 
     order: Order
     milestones: Sequence[Milestone]
     escrow: Escrow | None
-    dispute: dict[str, Any] | None
+    dispute: DisputeAnswer | None
 
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> OrderAnswer:
         """The order object of contract 2.7."""
         order = self.order
-        return {
-            "id": order.id,
-            "clientOrderRef": order.client_order_ref,
-            "buyerId": order.buyer_id,
-            "sellerId": order.seller_id,
-            "amount": format_amount(order.amount),
-            "currency": order.currency,
-            "status": order.status,
-            "title": order.title,
-            "description": order.description,
-            "metadata": order.metadata,
-            "finalStatus": order.final_status,
-            "closedAt": None if order.closed_at is None else to_wire(order.closed_at),
-            "createdAt": to_wire(order.created_at),
-            "updatedAt": to_wire(order.updated_at),
-            "escrow": None if self.escrow is None else self.escrow.wire(order.currency),
-            "milestones": [milestone.wire() for milestone in self.milestones],
-            "dispute": self.dispute,
-        }
+        return OrderAnswer(
+            id=order.id,
+            clientOrderRef=order.client_order_ref,
+            buyerId=order.buyer_id,
+            sellerId=order.seller_id,
+            amount=format_amount(order.amount),
+            currency=order.currency,
+            status=cast("OrderStatus", order.status),
+            title=order.title,
+            description=order.description,
+            metadata=order.metadata,
+            finalStatus=cast("FinalStatus | None", order.final_status),
+            closedAt=None if order.closed_at is None else to_wire(order.closed_at),
+            createdAt=to_wire(order.created_at),
+            updatedAt=to_wire(order.updated_at),
+            escrow=None if self.escrow is None else self.escrow.wire(order.currency),
+            milestones=[milestone.wire() for milestone in self.milestones],
+            dispute=self.dispute,
+        )
 
 
 class MilestoneBody(Body, kw_only=True):

@@ -35,7 +35,7 @@ class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of request bodies and queries: unknown properties are refused."""
 
 
-class Shape(msgspec.Struct, kw_only=True, frozen=True):
+class Shape(msgspec.Struct, kw_only=True):
     """Base of answer types: what a client may rely on. Attribute names are those of the wire.
 
     A field that is left out when there is nothing to say is declared `T | msgspec.UnsetType = msgspec.UNSET`.

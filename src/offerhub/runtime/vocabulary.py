@@ -67,3 +67,19 @@ StellarAddress = Annotated[
         extra_json_schema={"pattern": "^G[A-Z2-7]{55}$"},
     ),
 ]
+ContractId = Annotated[
+    str,
+    Meta(
+        description="A contract on Stellar, as a strkey.",
+        examples=["CAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAD2KM"],
+        extra_json_schema={"pattern": "^C[A-Z2-7]{55}$"},
+    ),
+]
+TransactionHash = Annotated[
+    str,
+    Meta(
+        description="The hash of a Stellar transaction.",
+        examples=["3389e9f0f1a65f19736cacf544c2e825313e8447f569233bb8db39aa607c8889"],
+        extra_json_schema={"pattern": "^[0-9a-f]{64}$"},
+    ),
+]

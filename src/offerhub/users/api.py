@@ -1,13 +1,13 @@
 """The endpoints of users (contract 2.3)."""
 
 import re
-from typing import Any, Final, Literal
+from typing import Final
 
 from offerhub.errors import UserNotFound, invalid_field
 from offerhub.kernel.pages import Page
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Answer, Call, Envelope, Route
-from offerhub.users.model import CreateUser, UserType
+from offerhub.users.model import CreateUser, UserAnswer, UserStatus, UserType
 from offerhub.users.service import Users
 
 EXTERNAL_ID_CHARACTERS_MAX: Final = 255
@@ -20,7 +20,7 @@ class ListUsers(PageQuery, kw_only=True):
     """Filters of GET /users."""
 
     type: UserType | None = None
-    status: Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"] | None = None
+    status: UserStatus | None = None
 
 
 def _is_email(text: str) -> bool:
@@ -51,7 +51,7 @@ def routes(users: Users) -> tuple[Route, ...]:
         )
         return Answer(view.wire(), 201 if is_new else 200)
 
-    async def read(call: Call) -> dict[str, Any]:
+    async def read(call: Call) -> UserAnswer:
         return (await users.read(call.tx, call.actor.marketplace_id, call.path["user_id"])).wire()
 
     async def list_users(call: Call) -> Page:
@@ -68,6 +68,7 @@ def routes(users: Users) -> tuple[Route, ...]:
             "write",
             "users",
             Envelope.DATA,
+            answer=UserAnswer,
             status=201,
             also=(200,),
             body=CreateUser,
@@ -81,6 +82,7 @@ def routes(users: Users) -> tuple[Route, ...]:
             "read",
             "users",
             Envelope.DATA,
+            answer=UserAnswer,
             unit="read",
             errors=(UserNotFound,),
         ),
@@ -93,6 +95,7 @@ def routes(users: Users) -> tuple[Route, ...]:
             "read",
             "users",
             Envelope.PAGE,
+            answer=UserAnswer,
             query=ListUsers,
             unit="read",
         ),

@@ -2,13 +2,52 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
-from offerhub.runtime.routes import Body
+from offerhub.runtime.routes import Body, Shape
+from offerhub.runtime.vocabulary import Amount, Currency, StellarAddress, Timestamp, UserId
 
 UserType = Literal["BUYER", "SELLER", "BOTH"]
+UserStatus = Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"]
+WalletStatus = Literal["PENDING", "READY"]
+
+
+class UserBalanceAnswer(Shape):
+    """What a user has."""
+
+    available: Amount
+    reserved: Amount
+    currency: Currency
+
+
+class UserWalletAnswer(Shape):
+    """A user's account on Stellar. Show the address for deposits once it is READY."""
+
+    publicKey: StellarAddress
+    status: WalletStatus
+    provider: Literal["STELLAR"]
+
+
+class UserAnswer(Shape):
+    """A user, with what it has."""
+
+    id: UserId
+    externalUserId: Annotated[str, Meta(description="Your own id.", examples=["ana"])]
+    email: str | None
+    type: UserType
+    status: UserStatus
+    balance: UserBalanceAnswer
+    airtmLinked: bool
+    airtmUserId: str | None
+    airtmEmail: str | None
+    airtmLinkedAt: Timestamp | None
+    wallet: UserWalletAnswer | None
+    createdAt: Timestamp
+    updatedAt: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +59,7 @@ class User:
     external_user_id: str
     email: str | None
     type: UserType
-    status: Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"]
+    status: UserStatus
     airtm_user_id: str | None
     airtm_email: str | None
     airtm_linked_at: datetime | None
@@ -28,9 +67,9 @@ class User:
     updated_at: datetime
 
 
-def shown_wallet(public_key: str, status: str) -> dict[str, Any]:
+def shown_wallet(public_key: str, status: WalletStatus) -> UserWalletAnswer:
     """What a user's answer shows of its wallet."""
-    return {"publicKey": public_key, "status": status, "provider": "STELLAR"}
+    return UserWalletAnswer(publicKey=public_key, status=status, provider="STELLAR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +79,31 @@ class UserView:
     user: User
     available: int
     reserved: int
-    wallet: dict[str, Any] | None
+    wallet: UserWalletAnswer | None
 
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> UserAnswer:
         """The user object of contract 2.3."""
         user = self.user
         linked_at = None if user.airtm_linked_at is None else to_wire(user.airtm_linked_at)
-        return {
-            "id": user.id,
-            "externalUserId": user.external_user_id,
-            "email": user.email,
-            "type": user.type,
-            "status": user.status,
-            "balance": {
-                "available": format_amount(self.available),
-                "reserved": format_amount(self.reserved),
-                "currency": "USD",
-            },
-            "airtmLinked": user.airtm_user_id is not None,
-            "airtmUserId": user.airtm_user_id,
-            "airtmEmail": user.airtm_email,
-            "airtmLinkedAt": linked_at,
-            "wallet": self.wallet,
-            "createdAt": to_wire(user.created_at),
-            "updatedAt": to_wire(user.updated_at),
-        }
+        return UserAnswer(
+            id=user.id,
+            externalUserId=user.external_user_id,
+            email=user.email,
+            type=user.type,
+            status=user.status,
+            balance=UserBalanceAnswer(
+                available=format_amount(self.available),
+                reserved=format_amount(self.reserved),
+                currency="USD",
+            ),
+            airtmLinked=user.airtm_user_id is not None,
+            airtmUserId=user.airtm_user_id,
+            airtmEmail=user.airtm_email,
+            airtmLinkedAt=linked_at,
+            wallet=self.wallet,
+            createdAt=to_wire(user.created_at),
+            updatedAt=to_wire(user.updated_at),
+        )
 
 
 class CreateUser(Body, kw_only=True):

@@ -1,7 +1,5 @@
 """The endpoints of withdrawals (contract 2.10)."""
 
-from typing import Any
-
 from offerhub.errors import (
     InsufficientFunds,
     InsufficientScope,
@@ -23,7 +21,7 @@ from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.runtime.routes import Call, Deferred, Envelope, Route
 from offerhub.withdrawals import service, store
-from offerhub.withdrawals.model import CreateWithdrawal, ListWithdrawals, UserQuery
+from offerhub.withdrawals.model import CreateWithdrawal, ListWithdrawals, UserQuery, WithdrawalAnswer
 from offerhub.withdrawals.service import Payout, Withdrawals
 from offerhub.withdrawals.states import WITHDRAWAL
 
@@ -37,7 +35,7 @@ def _acting_user(actor: Actor, named: str | None) -> str | None:
     return actor.bound_user_id or named
 
 
-async def _wire(tx: Tx, marketplace_id: str, withdrawal_id: str, user_id: str | None = None) -> dict[str, Any]:
+async def _wire(tx: Tx, marketplace_id: str, withdrawal_id: str, user_id: str | None = None) -> WithdrawalAnswer:
     return (await service.require(tx, marketplace_id, withdrawal_id, user_id)).wire()
 
 
@@ -49,18 +47,18 @@ async def _list(call: Call) -> Page:
     return await store.page(call.tx, call.actor.marketplace_id, user_id, query.status, query)
 
 
-async def _read(call: Call) -> dict[str, Any]:
+async def _read(call: Call) -> WithdrawalAnswer:
     user_id = _acting_user(call.actor, call.query.userId)
     return await _wire(call.tx, call.actor.marketplace_id, call.path["withdrawal_id"], user_id)
 
 
-async def _commit(call: Call) -> dict[str, Any]:
+async def _commit(call: Call) -> WithdrawalAnswer:
     user_id = _acting_user(call.actor, call.query.userId)
     found = await service.require(call.tx, call.actor.marketplace_id, call.path["withdrawal_id"], user_id)
     raise service.refuse_commit(found)
 
 
-async def _resume(call: Call, saga_id: str) -> dict[str, Any]:
+async def _resume(call: Call, saga_id: str) -> WithdrawalAnswer:
     found = await call.tx.one("SELECT subject_id FROM sagas WHERE id = $1", saga_id)
     return await _wire(call.tx, call.actor.marketplace_id, found["subject_id"])
 
@@ -100,6 +98,7 @@ def routes(withdrawals: Withdrawals) -> tuple[Route, ...]:
             "write",
             "withdrawals",
             Envelope.FLAT,
+            answer=WithdrawalAnswer,
             status=201,
             body=CreateWithdrawal,
             errors=(
@@ -124,6 +123,7 @@ def routes(withdrawals: Withdrawals) -> tuple[Route, ...]:
             "read",
             "withdrawals",
             Envelope.LIST,
+            answer=WithdrawalAnswer,
             query=ListWithdrawals,
             unit="read",
         ),
@@ -136,6 +136,7 @@ def routes(withdrawals: Withdrawals) -> tuple[Route, ...]:
             "read",
             "withdrawals",
             Envelope.FLAT,
+            answer=WithdrawalAnswer,
             query=UserQuery,
             unit="read",
             errors=(WithdrawalNotFound,),
@@ -149,6 +150,7 @@ def routes(withdrawals: Withdrawals) -> tuple[Route, ...]:
             "write",
             "withdrawals",
             Envelope.FLAT,
+            answer=WithdrawalAnswer,
             query=UserQuery,
             errors=(WithdrawalNotFound, WithdrawalNotCommittable),
         ),
@@ -161,6 +163,7 @@ def routes(withdrawals: Withdrawals) -> tuple[Route, ...]:
             "read",
             "withdrawals",
             Envelope.FLAT,
+            answer=WithdrawalAnswer,
             query=UserQuery,
             unit="read",
             idempotency_seconds=0,

@@ -2,12 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Literal, cast
+
+from msgspec import UNSET, Meta, UnsetType
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
 from offerhub.runtime.paging import PageQuery
-from offerhub.runtime.routes import Body
+from offerhub.runtime.routes import Body, Shape
+from offerhub.runtime.vocabulary import Amount, Currency, Timestamp, TransactionHash, UserId, WithdrawalId
+
+DestinationType = Literal["crypto", "bank", "airtm_balance"]
+WithdrawalStatus = Literal[
+    "WITHDRAWAL_CREATED",
+    "WITHDRAWAL_COMMITTED",
+    "WITHDRAWAL_PENDING",
+    "WITHDRAWAL_PENDING_USER_ACTION",
+    "WITHDRAWAL_COMPLETED",
+    "WITHDRAWAL_FAILED",
+    "WITHDRAWAL_CANCELED",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +45,45 @@ class Withdrawal:
     created_at: datetime
     updated_at: datetime
 
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> "WithdrawalAnswer":
         """The withdrawal object of contract 2.10; optional fields are left out when there is nothing to say."""
-        optional = {
-            "memo": self.memo,
-            "transactionHash": self.transaction_hash,
-            "failureReason": self.failure_reason,
-            "description": self.description,
-        }
-        return {
-            "id": self.id,
-            "userId": self.user_id,
-            "amount": format_amount(self.amount),
-            "fee": format_amount(self.fee),
-            "currency": self.currency,
-            "status": self.status,
-            "destinationType": self.destination_type,
-            "destinationRef": self.destination_ref,
-            "committed": self.committed,
-            "createdAt": to_wire(self.created_at),
-            "updatedAt": to_wire(self.updated_at),
-        } | {name: value for name, value in optional.items() if value is not None}
+        return WithdrawalAnswer(
+            id=self.id,
+            userId=self.user_id,
+            amount=format_amount(self.amount),
+            fee=format_amount(self.fee),
+            currency=self.currency,
+            status=cast("WithdrawalStatus", self.status),
+            destinationType=cast("DestinationType", self.destination_type),
+            destinationRef=self.destination_ref,
+            committed=self.committed,
+            createdAt=to_wire(self.created_at),
+            updatedAt=to_wire(self.updated_at),
+            memo=UNSET if self.memo is None else self.memo,
+            transactionHash=UNSET if self.transaction_hash is None else self.transaction_hash,
+            failureReason=UNSET if self.failure_reason is None else self.failure_reason,
+            description=UNSET if self.description is None else self.description,
+        )
+
+
+class WithdrawalAnswer(Shape):
+    """Money on its way out, or gone."""
+
+    id: WithdrawalId
+    userId: UserId
+    amount: Amount
+    fee: Amount
+    currency: Currency
+    status: WithdrawalStatus
+    destinationType: DestinationType
+    destinationRef: Annotated[str, Meta(description="Where it goes, such as a Stellar address.")]
+    committed: bool
+    createdAt: Timestamp
+    updatedAt: Timestamp
+    memo: str | UnsetType = UNSET
+    transactionHash: TransactionHash | UnsetType = UNSET
+    failureReason: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
 
 
 class CreateWithdrawal(Body, kw_only=True):
