@@ -115,7 +115,7 @@ class Product:
         served = (
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
             *operations_api.maintenance_routes(),
-            *access_api.routes(self.tokens, self.clock),
+            *access_api.routes(self.tokens, self.clock, token_seconds=self.settings.keys.token_seconds),
             *audit_api.routes(),
             *edge_api.routes(),
             *users_api.routes(Users(self.wallets)),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -35,6 +36,19 @@ async def test_a_domain_s_scope_ends_at_the_domain(shop: Marketplace) -> None:
     await users.refused("GET", path, status=403, code="INSUFFICIENT_SCOPE")
     await users.refused("POST", f"{path}/credit", {"amount": "1.00"}, status=403, code="INSUFFICIENT_SCOPE")
     assert (await shop.done("GET", path))["available"] == "0.00"
+
+
+async def test_a_token_lives_as_long_as_the_installation_says(shop: Marketplace, environ: dict[str, str]) -> None:
+    async def lifetime(installation: Marketplace, body: dict[str, int] | None = None) -> float:
+        path = f"/auth/api-keys/{(await shop.done('GET', '/auth/me'))['apiKeyId']}/token"
+        asked = datetime.now(UTC)
+        issued = await installation.done("POST", path, body, status=201)
+        return (datetime.fromisoformat(issued["expiresAt"]) - asked).total_seconds()
+
+    assert await lifetime(shop) == pytest.approx(3600, abs=30)
+    async with running({**environ, "JWT_EXPIRES_IN": "15m"}, jobs=False) as other:
+        assert await lifetime(shop.on(other)) == pytest.approx(900, abs=30)
+        assert await lifetime(shop.on(other), {"ttl": 120}) == pytest.approx(120, abs=30)
 
 
 async def test_a_revoked_key_and_its_tokens_end_within_a_second(shop: Marketplace) -> None:

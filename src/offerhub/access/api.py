@@ -52,7 +52,7 @@ class ListApiKeys(PageQuery):
 
 
 class IssueToken(Body):
-    """How long the token lives, in seconds (60 to 86400, default 3600); `ttl_seconds` is another name of `ttl`."""
+    """How long the token lives, in seconds (60 to 86400, default an hour); `ttl_seconds` is another name of `ttl`."""
 
     ttl: TokenSeconds | None = None
     ttl_seconds: TokenSeconds | None = None
@@ -64,9 +64,11 @@ class CreateMarketplace(Body):
     name: Name
 
 
-def routes(signer: TokenSigner, clock: Clock | None = None) -> tuple[Route, ...]:
-    """The routes; `signer` signs the tokens that are issued."""
-    handlers = _Handlers(signer, clock or SystemClock())
+def routes(
+    signer: TokenSigner, clock: Clock | None = None, *, token_seconds: int = TOKEN_SECONDS_DEFAULT
+) -> tuple[Route, ...]:
+    """The routes; `signer` signs the tokens, which live for `token_seconds` unless they are asked for otherwise."""
+    handlers = _Handlers(signer, clock or SystemClock(), token_seconds)
     keys: dict[str, Any] = {"scope": "support", "domain": "access"}
     master: dict[str, Any] = {"scope": "master", "domain": "access"}
     data, page = Envelope.DATA, Envelope.PAGE
@@ -94,9 +96,10 @@ def routes(signer: TokenSigner, clock: Clock | None = None) -> tuple[Route, ...]
 
 
 class _Handlers:
-    def __init__(self, signer: TokenSigner, clock: Clock) -> None:
+    def __init__(self, signer: TokenSigner, clock: Clock, token_seconds: int) -> None:
         self._signer = signer
         self._clock = clock
+        self._token_seconds = token_seconds
 
     async def create_key(self, call: Call) -> dict[str, Any]:
         body: CreateApiKey = call.body
@@ -147,7 +150,7 @@ class _Handlers:
             call.tx,
             call.actor,
             call.path["key_id"],
-            ttl_seconds=body.ttl or body.ttl_seconds or TOKEN_SECONDS_DEFAULT,
+            ttl_seconds=body.ttl or body.ttl_seconds or self._token_seconds,
             signer=self._signer,
             clock=self._clock,
         )

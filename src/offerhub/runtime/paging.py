@@ -1,7 +1,9 @@
 """Cursor pages over tables whose ids are ordered by time: newest first, the cursor is the last id seen."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from offerhub.errors import invalid_field
 from offerhub.kernel.pages import LIMIT_DEFAULT, LIMIT_MAX, Page, page
@@ -12,8 +14,11 @@ from offerhub.runtime.routes import Body
 class PageQuery(Body, kw_only=True):
     """`limit` (1 to 100, default 20) and `cursor` (the last id of the page before)."""
 
-    limit: int | None = None
-    cursor: str | None = None
+    limit: Annotated[
+        int | None,
+        Meta(description="How long the page is; above 100 counts as 100.", extra_json_schema={"minimum": 1}),
+    ] = None
+    cursor: Annotated[str | None, Meta(description="The `nextCursor` of the page before.")] = None
 
 
 async def fetch(

@@ -153,9 +153,9 @@ JWT_EXPIRES_IN: Final = Variable(
     "JWT_EXPIRES_IN",
     "Keys",
     DURATION,
-    86_400,
+    3_600,
     "How long a token is valid unless it is asked for with a span of its own.",
-    "`24h`",
+    "`1h`",
 )
 WALLET_ENCRYPTION_KEY: Final = Variable(
     "WALLET_ENCRYPTION_KEY", "Keys", HEX_KEY, Secret(b""), "Encrypts the secret keys of custodial wallets.", _DERIVED
