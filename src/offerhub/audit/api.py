@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from offerhub.audit import service
-from offerhub.audit.model import Search
+from offerhub.audit.model import AuditEntryAnswer, Search
 from offerhub.errors import invalid_field
 from offerhub.kernel.pages import LIMIT_MAX, Page
 from offerhub.runtime.paging import PageQuery
@@ -30,8 +30,9 @@ class ListEntries(PageQuery, kw_only=True):
 def routes() -> tuple[Route, ...]:
     """The route."""
     return (
-        Route("GET", "/audit/logs", "listAuditLogs", "List the audit trail, newest first.",
-              _list, scope="support", domain="audit", envelope=Envelope.PAGE, query=ListEntries, unit="read"),
+        Route("GET", "/audit/logs", "audit.list", "List the audit trail, newest first.",
+              _list, scope="support", domain="audit", envelope=Envelope.PAGE, query=ListEntries, unit="read",
+              answer=AuditEntryAnswer),
     )  # fmt: skip
 
 

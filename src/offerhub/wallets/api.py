@@ -11,6 +11,7 @@ from offerhub.providers.stellar.records import WalletPayment
 from offerhub.runtime.database import Database, Row
 from offerhub.runtime.routes import Body, Call, Envelope, Route
 from offerhub.wallets import store
+from offerhub.wallets.model import DepositAddressAnswer, WalletAnswer, WalletTransactionAnswer
 from offerhub.wallets.service import Wallets, require, wallet_view
 
 
@@ -23,15 +24,15 @@ class TransactionsQuery(Body, kw_only=True):
 def routes(wallets: Wallets, horizon: Horizon, database: Database) -> tuple[Route, ...]:
     """Declare the endpoints."""
 
-    async def read(call: Call) -> dict[str, Any]:
+    async def read(call: Call) -> WalletAnswer:
         marketplace_id, user_id = call.actor.marketplace_id, call.path["user_id"]
         wallet = await database.run(lambda tx: require(tx, marketplace_id, user_id), read_only=True)
         return await wallet_view(wallet, horizon)
 
-    async def deposit(call: Call) -> dict[str, Any]:
+    async def deposit(call: Call) -> DepositAddressAnswer:
         return wallets.deposit_view(await require(call.tx, call.actor.marketplace_id, call.path["user_id"]))
 
-    async def transactions(call: Call) -> list[dict[str, Any]]:
+    async def transactions(call: Call) -> list[WalletTransactionAnswer]:
         marketplace_id, user_id = call.actor.marketplace_id, call.path["user_id"]
         query: TransactionsQuery = call.query
         limit = LIMIT_DEFAULT if query.limit is None else min(query.limit, LIMIT_MAX)
@@ -61,8 +62,22 @@ def routes(wallets: Wallets, horizon: Horizon, database: Database) -> tuple[Rout
         )
 
     return (
-        route("", "wallets.get", "A user's wallet and what it holds on the chain", read, unit="none"),
-        route("/deposit", "wallets.deposit", "Where to send a deposit", deposit, unit="read"),
+        route(
+            "",
+            "wallets.get",
+            "A user's wallet and what it holds on the chain",
+            read,
+            unit="none",
+            answer=WalletAnswer,
+        ),
+        route(
+            "/deposit",
+            "wallets.deposit",
+            "Where to send a deposit",
+            deposit,
+            unit="read",
+            answer=DepositAddressAnswer,
+        ),
         route(
             "/transactions",
             "wallets.transactions",
@@ -70,33 +85,34 @@ def routes(wallets: Wallets, horizon: Horizon, database: Database) -> tuple[Rout
             transactions,
             unit="none",
             query=TransactionsQuery,
+            answer=list[WalletTransactionAnswer],
         ),
     )
 
 
-def _payment(line: WalletPayment) -> dict[str, Any]:
-    return {
-        "id": line.id,
-        "type": line.type,
-        "from": line.from_address,
-        "to": line.to_address,
-        "amount": line.amount,
-        "asset": str(line.asset),
-        "createdAt": to_wire(line.created_at),
-        "hash": line.transaction_hash,
-        "successful": line.successful,
-    }
+def _payment(line: WalletPayment) -> WalletTransactionAnswer:
+    return WalletTransactionAnswer(
+        id=line.id,
+        type=line.type,
+        sender=line.from_address,
+        to=line.to_address,
+        amount=line.amount,
+        asset=str(line.asset),
+        createdAt=to_wire(line.created_at),
+        hash=line.transaction_hash,
+        successful=line.successful,
+    )
 
 
-def _deposit(row: Row, asset: str) -> dict[str, Any]:
-    return {
-        "id": row["operation_id"],
-        "type": "payment",
-        "from": row["sender"],
-        "to": row["address"],
-        "amount": format_chain_amount(row["amount"]),
-        "asset": asset,
-        "createdAt": to_wire(row["credited_at"]),
-        "hash": row["transaction_hash"],
-        "successful": True,
-    }
+def _deposit(row: Row, asset: str) -> WalletTransactionAnswer:
+    return WalletTransactionAnswer(
+        id=row["operation_id"],
+        type="payment",
+        sender=row["sender"],
+        to=row["address"],
+        amount=format_chain_amount(row["amount"]),
+        asset=asset,
+        createdAt=to_wire(row["credited_at"]),
+        hash=row["transaction_hash"],
+        successful=True,
+    )

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from msgspec import UNSET, UnsetType, field
+
+from offerhub.runtime.routes import Shape
+from offerhub.runtime.vocabulary import ChainAmount, StellarAddress, Timestamp, TransactionHash
+
 Purpose = Literal["user", "platform", "resolver"]
 
 
@@ -19,3 +24,57 @@ class Wallet:
     status: Literal["PENDING", "READY"]
     type: Literal["INVISIBLE", "EXTERNAL"]
     created_at: datetime
+
+
+class WalletBalanceAnswer(Shape):
+    """What an account holds on the chain."""
+
+    usdc: ChainAmount
+    xlm: ChainAmount
+
+
+class WalletAnswer(Shape):
+    """A user's account on Stellar. `stale` is there while the chain cannot be read: the balance then says nothing."""
+
+    publicKey: StellarAddress
+    type: Literal["INVISIBLE", "EXTERNAL"]
+    provider: Literal["STELLAR"]
+    status: Literal["PENDING", "READY"]
+    isActive: bool
+    isPrimary: bool
+    balance: WalletBalanceAnswer
+    createdAt: Timestamp
+    stale: Literal[True] | UnsetType = UNSET
+
+
+class DepositAssetAnswer(Shape):
+    """The asset that is credited."""
+
+    code: str
+    issuer: StellarAddress
+
+
+class DepositAddressAnswer(Shape):
+    """Where to send a deposit, and what may be sent."""
+
+    provider: Literal["crypto"]
+    method: Literal["stellar_address"]
+    address: StellarAddress
+    asset: DepositAssetAnswer
+    network: Literal["testnet", "mainnet"]
+    status: Literal["PENDING", "READY"]
+    instructions: str
+
+
+class WalletTransactionAnswer(Shape):
+    """A payment to or from a wallet."""
+
+    id: str
+    type: str
+    sender: str = field(name="from")
+    to: str
+    amount: ChainAmount
+    asset: str
+    createdAt: str
+    hash: TransactionHash
+    successful: bool

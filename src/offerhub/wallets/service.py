@@ -1,7 +1,9 @@
 """Use cases of wallets."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from msgspec import UNSET, UnsetType
 
 from offerhub.errors import InternalError, StellarNetworkError, WalletNotFound, WalletNotReady
 from offerhub.events.journal import Event
@@ -14,7 +16,14 @@ from offerhub.runtime.database import Tx
 from offerhub.sagas.engine import Engine
 from offerhub.wallets import store
 from offerhub.wallets.keyring import Keyring
-from offerhub.wallets.model import Purpose, Wallet
+from offerhub.wallets.model import (
+    DepositAddressAnswer,
+    DepositAssetAnswer,
+    Purpose,
+    Wallet,
+    WalletAnswer,
+    WalletBalanceAnswer,
+)
 
 PROVISION: Final = "wallet.provision"
 STRANDED_BATCH: Final = 20
@@ -103,45 +112,46 @@ class Wallets:
         values = {"address": wallet.public_key, "userId": wallet.user_id} | funding
         await self._engine.start(tx, actor, PROVISION, wallet.id, values, events=events)
 
-    def deposit_view(self, wallet: Wallet) -> dict[str, Any]:
+    def deposit_view(self, wallet: Wallet) -> DepositAddressAnswer:
         """Where to send a deposit (contract 2.5)."""
         network = self._network
-        return {
-            "provider": "crypto",
-            "method": "stellar_address",
-            "address": wallet.public_key,
-            "asset": {"code": network.usdc_code, "issuer": network.usdc_issuer},
-            "network": "mainnet" if network.passphrase == PUBLIC_PASSPHRASE else "testnet",
-            "status": wallet.status,
-            "instructions": (
+        return DepositAddressAnswer(
+            provider="crypto",
+            method="stellar_address",
+            address=wallet.public_key,
+            asset=DepositAssetAnswer(code=network.usdc_code, issuer=network.usdc_issuer),
+            network="mainnet" if network.passphrase == PUBLIC_PASSPHRASE else "testnet",
+            status=wallet.status,
+            instructions=(
                 f"Send {network.usdc_code} (issuer {network.usdc_issuer}) on Stellar to this address. "
                 "It is credited once the network has confirmed it; other assets are not credited."
             ),
-        }
+        )
 
 
-async def wallet_view(wallet: Wallet, horizon: Horizon) -> dict[str, Any]:
+async def wallet_view(wallet: Wallet, horizon: Horizon) -> WalletAnswer:
     """A wallet and what the chain says it holds (contract 2.5).
 
     While the chain cannot be read the balances are zero and `stale` is true: a client that only wants the address
     must not fail because of it.
     """
     usdc = xlm = 0
-    stale = {}
+    stale: Literal[True] | UnsetType = UNSET
     try:
         account = await horizon.account(wallet.public_key)
     except StellarNetworkError:
-        stale = {"stale": True}
+        stale = True
     else:
         if account is not None:
             usdc, xlm = account.usdc or 0, account.xlm
-    return {
-        "publicKey": wallet.public_key,
-        "type": wallet.type,
-        "provider": "STELLAR",
-        "status": wallet.status,
-        "isActive": True,
-        "isPrimary": True,
-        "balance": {"usdc": format_chain_amount(usdc), "xlm": format_chain_amount(xlm)},
-        "createdAt": to_wire(wallet.created_at),
-    } | stale
+    return WalletAnswer(
+        publicKey=wallet.public_key,
+        type=wallet.type,
+        provider="STELLAR",
+        status=wallet.status,
+        isActive=True,
+        isPrimary=True,
+        balance=WalletBalanceAnswer(usdc=format_chain_amount(usdc), xlm=format_chain_amount(xlm)),
+        createdAt=to_wire(wallet.created_at),
+        stale=stale,
+    )
