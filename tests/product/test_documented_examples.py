@@ -11,16 +11,10 @@ import pytest
 from support.documented import ROOT, differences, examples, run
 from support.product import MASTER_KEY, Marketplace
 
-PAGES: Final = [
-    page
-    for page in sorted((ROOT / "docs" / "reference").glob("*.md"))
-    if page.name != "configuration.md" and examples(page)
-]
 CASES: Final = [
     (page, language)
-    for page in PAGES
-    for language in ("sh", "python")
-    if any(e.language == language for e in examples(page))
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md"))
+    for language in sorted({example.language for example in examples(page)})
 ]
 
 

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,22 +33,18 @@ class Example:
 
 
 def examples(page: Path) -> list[Example]:
-    """The examples of a page, in order. A `json` block that follows no code is an illustration and is skipped."""
+    """The examples of a page, in order. A `json` block that is not right after code is an illustration."""
     text = page.read_text(encoding="utf-8")
     found: list[Example] = []
+    end_of_code = 0
     for block in _BLOCK.finditer(text):
-        line = text.count("\n", 0, block.start()) + 1
         if block["language"] != "json":
+            line = text.count("\n", 0, block.start()) + 1
             found.append(Example(line, block["language"], block["text"], None))
-        elif found and found[-1].expected is None and not _has_heading(text, found[-1], block.start()):
-            last = found.pop()
-            found.append(Example(last.line, last.language, last.code, json.loads(block["text"])))
+            end_of_code = block.end()
+        elif found and not text[end_of_code : block.start()].strip():
+            found[-1] = replace(found[-1], expected=json.loads(block["text"]))
     return found
-
-
-def _has_heading(text: str, before: Example, end: int) -> bool:
-    start = sum(len(line) + 1 for line in text.split("\n")[: before.line - 1])
-    return "\n#" in text[start + len(before.code) : end]
 
 
 def differences(expected: Any, printed: Any, place: str = "$") -> list[str]:

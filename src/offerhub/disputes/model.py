@@ -2,17 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, cast
+from typing import cast
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
-from offerhub.orders.model import DisputeAnswer, OrderAnswer
+from offerhub.orders.model import Decision, DisputeAnswer, DisputeReason, DisputeStatus, OrderAnswer, Party
 from offerhub.runtime.routes import Body
-
-Party = Literal["BUYER", "SELLER"]
-Reason = Literal["NOT_DELIVERED", "QUALITY_ISSUE", "OTHER"]
-Status = Literal["OPEN", "UNDER_REVIEW", "RESOLVED"]
-Decision = Literal["FULL_RELEASE", "FULL_REFUND", "SPLIT"]
 
 
 class DisputeWithOrderAnswer(DisputeAnswer):
@@ -29,7 +24,7 @@ class Dispute:
     marketplace_id: str
     order_id: str
     opened_by: Party
-    reason: Reason
+    reason: DisputeReason
     evidence: list[str] | None
     status: str
     assigned_to: str | None
@@ -49,7 +44,7 @@ class Dispute:
             openedBy=self.opened_by,
             reason=self.reason,
             evidence=self.evidence,
-            status=cast("Status", self.status),
+            status=cast("DisputeStatus", self.status),
             resolutionDecision=self.resolution_decision,
             decisionNote=self.decision_note,
             assignedTo=self.assigned_to,
@@ -65,7 +60,7 @@ class OpenDispute(Body, kw_only=True):
     """The body of POST /orders/{id}/resolution/dispute; an `orderId` must be the path's."""
 
     openedBy: Party
-    reason: Reason
+    reason: DisputeReason
     evidence: list[str] | None = None
     orderId: str | None = None
 
@@ -93,5 +88,5 @@ class ListDisputes(Body, kw_only=True):
     """Filters of GET /disputes."""
 
     orderId: str | None = None
-    status: Status | None = None
+    status: DisputeStatus | None = None
     openedBy: Party | None = None

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from offerhub.disputes import store
-from offerhub.disputes.model import Decision, Dispute, DisputeWithOrderAnswer, ListDisputes, OpenDispute
+from offerhub.disputes.model import Dispute, DisputeWithOrderAnswer, ListDisputes, OpenDispute
 from offerhub.errors import DisputeAlreadyOpen, DisputeNotFound, InvalidSplit, InvalidState
 from offerhub.escrows import service as escrows
 from offerhub.events.journal import AuditEntry, Event, record
@@ -13,7 +13,7 @@ from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
 from offerhub.orders import payout
 from offerhub.orders import service as orders
-from offerhub.orders.model import DisputeAnswer
+from offerhub.orders.model import Decision, DisputeAnswer
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.sagas.engine import Engine

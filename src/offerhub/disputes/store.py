@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from offerhub.disputes.model import Decision, Dispute, ListDisputes, OpenDispute
+from offerhub.disputes.model import Dispute, ListDisputes, OpenDispute
 from offerhub.kernel.ids import new_id
+from offerhub.orders.model import Decision
 from offerhub.runtime.database import Row, Tx
 
 LISTED_MAX: Final = 500

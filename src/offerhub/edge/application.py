@@ -38,6 +38,11 @@ _PUBLIC = Actor(DEFAULT_MARKETPLACE_ID, "public", "public", "public")
 log = structlog.get_logger(__name__)
 
 
+def stops_in_maintenance(route: Route) -> bool:
+    """True for what changes something, except for what ends maintenance."""
+    return route.method != "GET" and not route.path.startswith(MAINTENANCE_PATHS)
+
+
 def build(
     routes: Sequence[Route],
     *,
@@ -139,7 +144,7 @@ class Edge:
         return replace(actor, correlation_id=request.correlation_id, ip=request.ip, user_agent=request.user_agent)
 
     async def _require_open(self, route: Route) -> None:
-        if self._gate is None or route.method == "GET" or route.path.startswith(MAINTENANCE_PATHS):
+        if self._gate is None or not stops_in_maintenance(route):
             return
         refusal = await self._gate.refusal()
         if refusal is not None:

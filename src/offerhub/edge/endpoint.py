@@ -37,7 +37,7 @@ class Endpoint:
         """Answer a request that may use the route. Raises Refusal; refusals that were stored come as a Reply."""
         raw = b"" if route.method == "GET" else await request.body(self.body_bytes_max)
         parsed = decoding.parse_json(raw) if route.body else {}
-        key = self._key(route, actor, request)
+        key = request.idempotency_key() if route.takes_key else None
         call = Call(
             actor=replace(actor, idempotency_key=key),
             path=path,
@@ -52,11 +52,6 @@ class Endpoint:
             return self.reply(route, found, request)
         claim = None if key is None else Claim.of(actor, route, key, request.path, parsed, self.vault)
         return await _Writing(self, route, call, claim, request).answer()
-
-    def _key(self, route: Route, actor: Actor, request: Request) -> str | None:
-        # Public callers share one identity: a key of theirs could fetch somebody else's answer.
-        takes_key = route.unit == "write" and route.idempotency_seconds > 0 and actor.kind != "public"
-        return request.idempotency_key() if takes_key and route.method != "GET" else None
 
     def reply(self, route: Route, result: Any, request: Request) -> Reply:
         """What a handler returned, as the declared envelope; a Document goes as it is."""

@@ -9,7 +9,6 @@ from typing import Any, Final, get_args
 import msgspec
 
 from offerhub.edge import openapi_errors, openapi_examples
-from offerhub.edge.openapi_errors import takes_key
 from offerhub.edge.openapi_schemas import (
     PATH_PARAMETERS,
     REF,
@@ -90,17 +89,12 @@ def document(routes: Sequence[Route], *, version: str, server_urls: Sequence[str
     return _Writing(routes).document(version, server_urls)
 
 
-def answers_envelope(route: Route) -> bool:
-    """False for the few routes that answer a page or send the browser elsewhere."""
-    return route.answer is not Document
-
-
 class _Writing:
     """One document in the making."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = routes
-        answers = [route.answer for route in routes if answers_envelope(route)]
+        answers = [route.answer for route in routes if route.answer is not Document]
         bodies = [route.body for route in routes]
         queries = [route.query for route in routes]
         self._parameter_types = {name: PATH_PARAMETERS[name] for route in routes for name in path_parameters(route)}
@@ -148,7 +142,7 @@ class _Writing:
             operation["requestBody"] = self._body(route)
         operation["responses"] = {
             **{str(status): self._success(route, status) for status in sorted({route.status, *route.also})},
-            **{str(status): self._failure(status, found) for status, found in _refused(route)},
+            **{str(status): self._failure(status, found) for status, found in openapi_errors.refusals(route).items()},
         }
         return operation
 
@@ -180,7 +174,7 @@ class _Writing:
         }
 
     def _success(self, route: Route, status: int) -> Schema:
-        headers = [*_ALWAYS, *(["Idempotency-Replay", "X-Idempotency-Key"] if takes_key(route) else [])]
+        headers = [*_ALWAYS, *(["Idempotency-Replay", "X-Idempotency-Key"] if route.takes_key else [])]
         told = _AGAIN if status == 200 and status != route.status else _SUCCESS[status]
         made: Schema = {
             "description": told,
@@ -189,7 +183,7 @@ class _Writing:
         if route.answer is Document:
             kind = "object" if route.media_type == "application/json" else "string"
             made["content"] = {route.media_type: {"schema": {"type": kind}}}
-        elif answers_envelope(route):
+        else:
             schema = envelope(route, self._schemas.of(route.answer))
             shown = openapi_examples.example(schema, self._components)
             made["content"] = {"application/json": {"schema": schema, "example": shown}}
@@ -215,10 +209,6 @@ class _Writing:
         return found
 
 
-def _refused(route: Route) -> list[tuple[int, Sequence[Any]]]:
-    return list(openapi_errors.refusals(route).items())
-
-
 def _type_of_id(answer: Any) -> Any:
     if not (isinstance(answer, type) and issubclass(answer, msgspec.Struct)):
         return None
@@ -228,7 +218,7 @@ def _type_of_id(answer: Any) -> Any:
 
 
 def _in_headers(route: Route) -> list[Schema]:
-    names = ["RequestId", *(["IdempotencyKey"] if takes_key(route) else [])]
+    names = ["RequestId", *(["IdempotencyKey"] if route.takes_key else [])]
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
@@ -236,7 +226,7 @@ def _description(route: Route) -> str:
     told = [route.description.strip(), _SCOPES[route.scope]]
     if route.scope in ("read", "write"):
         told[-1] += f" `{route.domain}.{route.scope}` is enough."
-    if takes_key(route):
+    if route.takes_key:
         told.append(f"Takes an `Idempotency-Key`; the answer is kept for {_days(route.idempotency_seconds)}.")
     return "\n\n".join(text for text in told if text)
 

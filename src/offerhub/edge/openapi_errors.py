@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from offerhub.edge.application import BODY_BYTES_MAX_DEFAULT, MAINTENANCE_PATHS
+from offerhub.edge.application import BODY_BYTES_MAX_DEFAULT, stops_in_maintenance
 from offerhub.edge.openapi_schemas import REF, path_parameters
 from offerhub.errors import (
     IdempotencyKeyInProgress,
@@ -83,12 +83,6 @@ COMPONENTS: Final[Mapping[str, Mapping[str, Any]]] = {
 """The schemas that every error shares."""
 
 
-def takes_key(route: Route) -> bool:
-    """True when the route takes an Idempotency-Key."""
-    writes = route.unit == "write" and route.method != "GET"
-    return writes and route.idempotency_seconds > 0 and route.scope != "public"
-
-
 def refusals(route: Route) -> Refusals:
     """Everything that the route can be refused for: what it declares, and what the edge adds."""
     declared: list[type[Refusal]] = [*route.errors, RateLimited, InternalError]
@@ -107,7 +101,7 @@ def _of_request(route: Route) -> list[type[Refusal]]:
     if parameters:
         # A value with a slash in it is another path.
         found.append(NotFound)
-    if takes_key(route):
+    if route.takes_key:
         found += [IdempotencyKeyReused, IdempotencyKeyInProgress]
     if changes:
         found.append(PayloadTooLarge)
@@ -124,7 +118,7 @@ def _of_caller(route: Route) -> list[type[Refusal]]:
 
 
 def _of_service(route: Route) -> list[type[Refusal]]:
-    gated = route.method != "GET" and not route.path.startswith(MAINTENANCE_PATHS)
+    gated = stops_in_maintenance(route)
     needs_database = route.scope != "public" or route.unit != "none" or gated
     return [*([ServiceUnavailable] if needs_database else []), *([MaintenanceMode] if gated else [])]
 

@@ -31,12 +31,16 @@ OrderStatus = Literal[
     "CLOSED",
 ]
 FinalStatus = Literal["RELEASED", "REFUNDED", "CANCELED"]
+Party = Literal["BUYER", "SELLER"]
+DisputeReason = Literal["NOT_DELIVERED", "QUALITY_ISSUE", "OTHER"]
+DisputeStatus = Literal["OPEN", "UNDER_REVIEW", "RESOLVED"]
+Decision = Literal["FULL_RELEASE", "FULL_REFUND", "SPLIT"]
 
 
 class MilestoneAnswer(Shape):
     """A part of an order's work, with its part of the money."""
 
-    id: Annotated[str, Meta(examples=["mil_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"])]
+    id: Annotated[str, Meta(examples=["mst_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"])]
     orderId: OrderId
     milestoneRef: Annotated[str, Meta(description="Your own reference.", examples=["design"])]
     ref: Annotated[str, Meta(description="The same as `milestoneRef`.", examples=["design"])]
@@ -54,11 +58,11 @@ class DisputeAnswer(Shape):
 
     id: DisputeId
     orderId: OrderId
-    openedBy: Literal["BUYER", "SELLER"]
-    reason: Literal["NOT_DELIVERED", "QUALITY_ISSUE", "OTHER"]
+    openedBy: Party
+    reason: DisputeReason
     evidence: list[str] | None
-    status: Literal["OPEN", "UNDER_REVIEW", "RESOLVED"]
-    resolutionDecision: Literal["FULL_RELEASE", "FULL_REFUND", "SPLIT"] | None
+    status: DisputeStatus
+    resolutionDecision: Decision | None
     decisionNote: str | None
     assignedTo: str | None
     releaseAmount: Amount | None

@@ -137,3 +137,13 @@ class Route:
     description: str = ""
     also: tuple[int, ...] = ()
     media_type: str = "application/json"
+
+    @property
+    def takes_key(self) -> bool:
+        """True when the route takes an Idempotency-Key.
+
+        Public callers share one identity: a key of theirs could fetch somebody else's answer.
+        """
+        return (
+            self.unit == "write" and self.method != "GET" and self.idempotency_seconds > 0 and self.scope != "public"
+        )

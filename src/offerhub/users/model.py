@@ -10,10 +10,10 @@ from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
 from offerhub.runtime.routes import Body, Shape
 from offerhub.runtime.vocabulary import Amount, Currency, StellarAddress, Timestamp, UserId
+from offerhub.wallets.model import WalletStatus
 
 UserType = Literal["BUYER", "SELLER", "BOTH"]
 UserStatus = Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"]
-WalletStatus = Literal["PENDING", "READY"]
 
 
 class UserBalanceAnswer(Shape):

@@ -10,6 +10,8 @@ from offerhub.runtime.routes import Shape
 from offerhub.runtime.vocabulary import ChainAmount, StellarAddress, Timestamp, TransactionHash
 
 Purpose = Literal["user", "platform", "resolver"]
+WalletStatus = Literal["PENDING", "READY"]
+WalletType = Literal["INVISIBLE", "EXTERNAL"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,8 @@ class Wallet:
     user_id: str | None
     purpose: Purpose
     public_key: str
-    status: Literal["PENDING", "READY"]
-    type: Literal["INVISIBLE", "EXTERNAL"]
+    status: WalletStatus
+    type: WalletType
     created_at: datetime
 
 
@@ -37,9 +39,9 @@ class WalletAnswer(Shape):
     """A user's account on Stellar. `stale` is there while the chain cannot be read: the balance then says nothing."""
 
     publicKey: StellarAddress
-    type: Literal["INVISIBLE", "EXTERNAL"]
+    type: WalletType
     provider: Literal["STELLAR"]
-    status: Literal["PENDING", "READY"]
+    status: WalletStatus
     isActive: bool
     isPrimary: bool
     balance: WalletBalanceAnswer
@@ -62,7 +64,7 @@ class DepositAddressAnswer(Shape):
     address: StellarAddress
     asset: DepositAssetAnswer
     network: Literal["testnet", "mainnet"]
-    status: Literal["PENDING", "READY"]
+    status: WalletStatus
     instructions: str
 
 
