@@ -30,7 +30,7 @@ from offerhub.edge import application, documentation
 from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.escrows.steps import Contracts
-from offerhub.kernel.clock import SystemClock
+from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.operations import api as operations_api
 from offerhub.operations.maintenance import MaintenanceGate
 from offerhub.operations.model import Probe, PublicConfig
@@ -38,6 +38,7 @@ from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
+from offerhub.providers.airtm.client import Airtm
 from offerhub.providers.budget import RequestBudget
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
@@ -48,6 +49,7 @@ from offerhub.runtime.routes import Route
 from offerhub.runtime.vault import Vault
 from offerhub.sagas.chain import Chain
 from offerhub.sagas.engine import Engine
+from offerhub.settings import Airtm as AirtmSettings
 from offerhub.settings import Settings
 from offerhub.users import api as users_api
 from offerhub.users.service import Users
@@ -89,6 +91,7 @@ class Product:
             timeout_seconds=trustless.timeout_ms / 1000,
             budget=RequestBudget(self.clock, requests_max=per_minute, window_seconds=60) if per_minute else None,
         )
+        self.airtm = None if settings.airtm is None else _airtm(http, settings.airtm, self.clock)
         keys = settings.keys
         self.vault = Vault({keys.wallet_key_version: keys.wallet_key.reveal()}, keys.wallet_key_version)
         self.engine = Engine(database, self.clock)
@@ -111,7 +114,9 @@ class Product:
     def routes(self, probes: dict[str, Probe]) -> tuple[Route, ...]:
         """Every endpoint of the product."""
         policy = EscrowPolicy(self.settings.payments.platform_fee_basis_points, self.network)
-        config = PublicConfig(airtm=False, trustless_work=True, sse=False, fiat=self.settings.payments.rail)
+        config = PublicConfig(
+            airtm=self.airtm is not None, trustless_work=True, sse=False, fiat=self.settings.payments.rail
+        )
         served = (
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
             *operations_api.maintenance_routes(),
@@ -136,6 +141,19 @@ class Product:
         for wallet in wallets:
             await self.keyring.require_opens(wallet.public_key)
         return wallets
+
+
+def _airtm(http: HttpClient, settings: AirtmSettings, clock: Clock) -> Airtm:
+    per_second = settings.requests_per_second
+    return Airtm(
+        http,
+        settings.api_url,
+        settings.checkout_url,
+        settings.api_key.reveal(),
+        settings.api_secret.reveal(),
+        timeout_seconds=settings.timeout_ms / 1000,
+        budget=RequestBudget(clock, requests_max=per_second, window_seconds=1) if per_second else None,
+    )
 
 
 async def load_signing() -> None:
@@ -216,5 +234,6 @@ def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
         "database": Probe(database, essential=True),
         "redis": Probe(queue, essential=True),
         "trustlessWork": Probe(made.trustless_work.reach),
+        "airtm": Probe(None if made.airtm is None else made.airtm.reach),
         "stellar": Probe(stellar),
     }

@@ -1,5 +1,6 @@
 """One sandbox and one product for each worker, a marketplace for each module, and the proof after it."""
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit, urlunsplit
@@ -26,17 +27,23 @@ def product_redis_url(redis_url: str) -> str:
     return _with_path(redis_url, str(int(urlsplit(redis_url).path[1:]) + REDIS_INDEX_OFFSET))
 
 
-@pytest.fixture(scope="session")
-async def product_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
-    """A database of the product's own: other tests leave rows behind that no product would write."""
+@contextlib.asynccontextmanager
+async def _database(server_url: str, template_url: str) -> AsyncIterator[str]:
     name = f"offerhub_test_product_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(server_urls[0])
+    connection = await asyncpg.connect(server_url)
     try:
-        await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{urlsplit(template_database_url).path[1:]}"')
-        yield _with_path(server_urls[0], name)
+        await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{urlsplit(template_url).path[1:]}"')
+        yield _with_path(server_url, name)
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def product_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+    """A database of the product's own: other tests leave rows behind that no product would write."""
+    async with _database(server_urls[0], template_database_url) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +78,24 @@ async def live(environ: dict[str, str]) -> AsyncIterator[Running]:
     """The product."""
     async with running(environ) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+async def airtm_live(
+    server_urls: tuple[str, str], template_database_url: str, product_redis_url: str, sandbox_environ: dict[str, str]
+) -> AsyncIterator[Running]:
+    """A product on the rail of Airtm, with a database of its own, beside the same sandbox."""
+    async with _database(server_urls[0], template_database_url) as database_url:
+        environ = environment(database_url, product_redis_url, sandbox_environ, PAYMENT_PROVIDER="airtm")
+        async with running(environ) as found:
+            yield found
+
+
+@pytest.fixture(scope="module")
+async def airtm_shop(airtm_live: Running, world: World, http: aiohttp.ClientSession) -> AsyncIterator[Marketplace]:
+    """A marketplace of this module's own, on the rail of Airtm; the books hold after it."""
+    yield await Marketplace.found(airtm_live, world, http)
+    await airtm_live.assert_books_hold()
 
 
 @pytest.fixture(autouse=True, scope="module")
