@@ -57,7 +57,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture(scope="session")
 def sandbox_environ() -> Iterator[dict[str, str]]:
     """The sandbox's process."""
-    with sandbox_process(ledger_seconds=LEDGER_SECONDS) as environ:
+    with sandbox_process(ledger_seconds=LEDGER_SECONDS, airtm_settle_seconds=0) as environ:
         yield environ
 
 

@@ -12,7 +12,7 @@ import pytest
 from sandbox_driver import PASSPHRASE, Sandbox, running
 from stellar_sdk import Payment
 
-from offerhub.sandbox.journal import JournalError
+from offerhub.sandbox.append_log import ForeignLog
 from offerhub.sandbox.options import SandboxOptions
 from offerhub.sandbox.server import serve
 from offerhub.sandbox.state import Account, ConservationError, State
@@ -131,7 +131,7 @@ async def test_a_restart_remembers_everything(tmp_path: Path) -> None:
 async def test_somebody_elses_state_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.jsonl"
     path.write_text(json.dumps({"format": 1, "seed": 12, "network_passphrase": PASSPHRASE}) + "\n")
-    with pytest.raises(JournalError, match="another sandbox"):
+    with pytest.raises(ForeignLog, match="another sandbox"):
         async with running(options_for(path)):
             pass
 

@@ -68,6 +68,23 @@ class World:
         """Break a wire."""
         return Fault(self, (await self.control("POST", "faults", face=face, route=route, kind=kind, **more))["id"])
 
+    async def airtm_payin(self, payin_id: str, action: str, fee: str | None = None) -> Any:
+        """Let a payin `process`, `confirm`, `fail` or `cancel`; `fee` is what Airtm keeps of it."""
+        more = {} if fee is None else {"fee": fee}
+        return await self.control("POST", f"airtm/payins/{payin_id}", action=action, **more)
+
+    async def airtm_payout(self, payout_id: str, action: str) -> Any:
+        """Let a payout `process`, `complete`, `fail`, `cancel`, `wait`, be given back (`refund`) or get `odd`."""
+        return await self.control("POST", f"airtm/payouts/{payout_id}", action=action)
+
+    async def airtm_payins(self, code: str) -> list[dict[str, Any]]:
+        """The payins with this code: never more than one."""
+        return list((await self.control("GET", f"airtm/payins?code={code}"))["payins"])
+
+    async def airtm_payouts(self, code: str) -> list[dict[str, Any]]:
+        """The payouts with this code: never more than one."""
+        return list((await self.control("GET", f"airtm/payouts?code={code}"))["payouts"])
+
     async def mend(self) -> None:
         """Take every fault away."""
         await self.control("DELETE", "faults")

@@ -19,14 +19,21 @@ STOP_SECONDS: Final = 10
 
 @contextlib.contextmanager
 def sandbox_process(
-    *, ledger_seconds: float, state_file: Path | None = None, port: int = 0, log_file: Path | None = None
+    *,
+    ledger_seconds: float,
+    airtm_settle_seconds: float = 2.0,
+    state_file: Path | None = None,
+    port: int = 0,
+    log_file: Path | None = None,
 ) -> Iterator[dict[str, str]]:
     """Run the sandbox as a child process; yields the environment that points a service at it.
 
+    A service that is to use Airtm is told so by PAYMENT_PROVIDER; everything else for it is there.
     Raises RuntimeError when it does not start.
     """
     command = [sys.executable, "-m", "offerhub.sandbox", "--port", str(port)]
     command += ["--ledger-seconds", str(ledger_seconds), "--network-passphrase", TESTNET_PASSPHRASE]
+    command += ["--airtm-settle-seconds", str(airtm_settle_seconds)]
     if state_file is not None:
         state_file.parent.mkdir(parents=True, exist_ok=True)
         command += ["--state-file", str(state_file)]
@@ -75,11 +82,17 @@ def sandbox_environment(base_url: str) -> dict[str, str]:
         "TRUSTLESS_API_URL": info["trustless_work_url"],
         "TRUSTLESS_API_KEY": info["trustless_api_key"],
         "TRUSTLESS_REQUESTS_PER_MINUTE": "0",
+        "AIRTM_API_URL": info["airtm_url"],
+        "AIRTM_CHECKOUT_URL": info["airtm_checkout_url"],
+        "AIRTM_API_KEY": info["airtm_api_key"],
+        "AIRTM_API_SECRET": info["airtm_api_secret"],
+        "AIRTM_WEBHOOK_SECRET": info["airtm_webhook_secret"],
+        "AIRTM_REQUESTS_PER_SECOND": "0",
     }
 
 
 def sandbox(*, port: int = 4010, ledger_seconds: float = 1.0, state_file: Path | None = None) -> None:
-    """Run the stand-ins for Stellar and Trustless Work on their own, over real HTTP.
+    """Run the stand-ins for Stellar, Trustless Work and Airtm on their own, over real HTTP.
 
     Parameters
     ----------
@@ -110,7 +123,7 @@ def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1
     ledger_seconds
         Seconds between two ledgers of the sandbox.
     """
-    given = environment(PORT=str(port), RATE_LIMIT_MAX="0")
+    given = environment(PORT=str(port), RATE_LIMIT_MAX="0", PAYMENT_PROVIDER="crypto")
     data_dir = Path(given.get("OFFERHUB_DATA_DIR", ".offerhub"))
     state_file = data_dir / "sandbox.log"
     with sandbox_process(ledger_seconds=ledger_seconds, state_file=state_file, port=sandbox_port) as pointed:

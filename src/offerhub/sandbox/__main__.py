@@ -20,6 +20,10 @@ def _options() -> SandboxOptions:
     parser.add_argument("--state-file", type=Path, default=None)
     parser.add_argument("--trustless-api-key", default=defaults.trustless_api_key)
     parser.add_argument("--trustless-rate-limited", action="store_true")
+    parser.add_argument("--airtm-rate-limited", action="store_true")
+    parser.add_argument(
+        "--airtm-settle-seconds", type=float, default=defaults.airtm_settle_seconds, help="0 settles on demand only"
+    )
     return SandboxOptions(**vars(parser.parse_args()))
 
 

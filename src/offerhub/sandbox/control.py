@@ -93,6 +93,11 @@ class ControlFace:
                 "trustless_api_key": options.trustless_api_key,
                 "trustless_work_fee_account": cast.trustless_fee.public_key,
                 "factory_contract": cast.factory,
+                "airtm_url": f"{self._base_url}/airtm/v2",
+                "airtm_checkout_url": f"{self._base_url}/airtm-web/payin",
+                "airtm_api_key": options.airtm_api_key,
+                "airtm_api_secret": options.airtm_api_secret,
+                "airtm_webhook_secret": cast.airtm_webhook_secret,
                 "usdc": {
                     "code": cast.usdc.code,
                     "issuer": cast.usdc.issuer,

@@ -12,9 +12,13 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FaultKind = Literal["lose_response", "error_before", "error_after", "delay", "rate_limit"]
-Face = Literal["horizon", "trustless_work"]
+Face = Literal["horizon", "trustless_work", "airtm"]
 
-PREFIXES: Final[dict[Face, str]] = {"horizon": "/horizon", "trustless_work": "/trustless-work"}
+PREFIXES: Final[dict[Face, str]] = {
+    "horizon": "/horizon",
+    "trustless_work": "/trustless-work",
+    "airtm": "/airtm/v2",
+}
 TRANSPORT_KEY: Final = "offerhub.sandbox.transport"
 """Where the server leaves the connection in the scope, so that it can be cut."""
 

@@ -1,5 +1,6 @@
 """What a sandbox is started with, and the accounts and contracts that follow from its seed."""
 
+import base64
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,9 @@ class SandboxOptions:
     `ledger_seconds` is the time between ledgers; 0 means that only `POST /_sim/close` closes one.
     `build_lifetime_seconds` bounds the envelopes of the Trustless Work face; None leaves the bounds out.
     `submission_timeout_seconds` is how long Horizon waits for inclusion before it answers 504.
-    `trustless_rate_limited` switches the real limit of 50 requests in 60 s on.
+    `trustless_rate_limited` switches the real limit of 50 requests in 60 s on, `airtm_rate_limited` 10 in 1 s.
+    `airtm_settle_seconds` is how long Airtm takes for what a user confirmed or the enterprise committed; 0 means that
+    only the controls under `/_sim/airtm` settle anything.
     """
 
     host: str = "127.0.0.1"
@@ -32,6 +35,10 @@ class SandboxOptions:
     state_file: Path | None = None
     trustless_api_key: str = "sandbox-trustless-key"
     trustless_rate_limited: bool = False
+    airtm_api_key: str = "sandbox-airtm-key"
+    airtm_api_secret: str = "sandbox-airtm-secret"
+    airtm_rate_limited: bool = False
+    airtm_settle_seconds: float = 2.0
     build_lifetime_seconds: int | None = 180
     submission_timeout_seconds: float = 30.0
 
@@ -51,6 +58,11 @@ class Cast:
     def digest(self, name: str) -> bytes:
         """32 bytes that are always the same for the same seed and name."""
         return hashlib.sha256(f"offerhub-sandbox:{self.seed}:{name}".encode()).digest()
+
+    @cached_property
+    def airtm_webhook_secret(self) -> str:
+        """What signs the webhooks of the Airtm face."""
+        return "whsec_" + base64.b64encode(self.digest("airtm-webhook")[:24]).decode()
 
     @cached_property
     def root(self) -> Keypair:

@@ -18,6 +18,10 @@ from starlette.routing import Mount
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.sandbox.airtm import AirtmFace
+from offerhub.sandbox.airtm_book import AirtmBook
+from offerhub.sandbox.airtm_checkout import CheckoutPage
+from offerhub.sandbox.airtm_control import AirtmControls
 from offerhub.sandbox.chain import Chain
 from offerhub.sandbox.control import ControlFace
 from offerhub.sandbox.faults import TRANSPORT_KEY, Faults, FaultyWire
@@ -79,14 +83,19 @@ class Ticker:
                 self._chain.close()
 
 
-def application(chain: Chain, clock: Clock, base_url: str, clock_set: Callable[[], None]) -> FaultyWire:
-    """The three faces on one chain, behind the faults."""
+def application(
+    chain: Chain, airtm: AirtmBook, clock: Clock, base_url: str, clock_set: Callable[[], None]
+) -> FaultyWire:
+    """The faces on one chain and one book of Airtm, behind the faults."""
     faults, house = Faults(), House(chain)
     control = ControlFace(chain, house, faults, base_url, clock_set)
     app = Starlette(
         routes=[
             Mount("/horizon", routes=HorizonFace(chain, house).routes()),
             Mount("/trustless-work", routes=TrustlessWorkFace(chain, clock).routes()),
+            Mount("/airtm/v2", routes=AirtmFace(airtm, chain.options, clock).routes()),
+            Mount("/airtm-web", routes=CheckoutPage(airtm).routes()),
+            Mount("/_sim/airtm", routes=AirtmControls(airtm).routes()),
             Mount("/_sim", routes=control.routes()),
         ],
         exception_handlers={Problem: problem_response},
@@ -99,24 +108,31 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set or the task is cancelled; `started` gets the base URL once it listens.
 
-    Raises ConservationError, JournalError or OSError (the port is taken).
+    Raises ConservationError, ForeignLog or OSError (the port is taken).
     """
     clock = SystemClock()
     with socket.create_server((options.host, options.port)) as listener:
         chain = Chain(options, clock)
+        airtm = AirtmBook(chain.now, options.airtm_settle_seconds, options.state_file)
         try:
-            await _serve_on(listener, chain, clock, started, stop or asyncio.Event())
+            await _serve_on(listener, chain, airtm, clock, started, stop or asyncio.Event())
         finally:
+            airtm.dispose()
             chain.dispose()
 
 
 async def _serve_on(
-    listener: socket.socket, chain: Chain, clock: Clock, started: Callable[[str], None], stop: asyncio.Event
+    listener: socket.socket,
+    chain: Chain,
+    airtm: AirtmBook,
+    clock: Clock,
+    started: Callable[[str], None],
+    stop: asyncio.Event,
 ) -> None:
     base_url = f"http://{chain.options.host}:{listener.getsockname()[1]}"
     ticker = Ticker(chain, clock)
     config = uvicorn.Config(
-        application(chain, clock, base_url, ticker.clock_set),
+        application(chain, airtm, clock, base_url, ticker.clock_set),
         http=_Protocol,
         ws="none",
         lifespan="off",

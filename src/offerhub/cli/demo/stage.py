@@ -138,6 +138,7 @@ def stage(folder: Path, progress: Progress, ledger_seconds: float) -> Iterator[S
             "REDIS_URL": urls.redis_url,
             "OFFERHUB_DATA_DIR": str(folder),
             "OFFERHUB_MASTER_KEY": master_key,
+            "PAYMENT_PROVIDER": "crypto",
             "RATE_LIMIT_MAX": "0",
             "DEPOSIT_POLL_SECONDS": str(min(ledger_seconds, 1.0)),
         }
