@@ -52,7 +52,9 @@ from offerhub.sagas.engine import Engine
 from offerhub.settings import Airtm as AirtmSettings
 from offerhub.settings import Settings
 from offerhub.users import api as users_api
+from offerhub.users.linking import Linking
 from offerhub.users.service import Users
+from offerhub.users.steps import LinkAirtm
 from offerhub.wallets import api as wallets_api
 from offerhub.wallets.deposits import DepositWatcher
 from offerhub.wallets.keyring import Keyring
@@ -110,6 +112,8 @@ class Product:
         self.engine.register(
             [*order_steps.plans(contracts), Resolve(contracts), Provision(chain, own), PayOut(chain, own)]
         )
+        if self.airtm is not None:
+            self.engine.register([LinkAirtm(self.airtm)])
 
     def routes(self, probes: dict[str, Probe]) -> tuple[Route, ...]:
         """Every endpoint of the product."""
@@ -123,7 +127,7 @@ class Product:
             *access_api.routes(self.tokens, self.clock, token_seconds=self.settings.keys.token_seconds),
             *audit_api.routes(),
             *edge_api.routes(),
-            *users_api.routes(Users(self.wallets)),
+            *users_api.routes(Users(self.wallets), Linking(self.engine, enabled=self.airtm is not None)),
             *balances_api.routes(self.database, self.horizon),
             *wallets_api.routes(self.wallets, self.horizon, self.database),
             *orders_api.routes(Orders(self.engine, policy, self.clock), Resolution(self.engine, self.clock)),

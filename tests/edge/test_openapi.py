@@ -114,7 +114,6 @@ def faults(schema: Mapping[str, Any], value: Any, document: Mapping[str, Any] = 
 
 
 AWAITING_AIRTM: Final = {
-    "POST /users/{}/airtm/link",
     "POST /topups",
     "GET /topups",
     "GET /topups/{}",

@@ -19,6 +19,7 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
     "disputes.assign": {"assignedTo": "agent"},
     "disputes.resolve": {"decision": "FULL_REFUND"},
     "users.create": {"externalUserId": "route-matrix"},
+    "users.link_airtm": {"email": "ana@example.com"},
     "withdrawals.create": {
         "userId": "usr_" + "1" * 32,
         "amount": "1.00",

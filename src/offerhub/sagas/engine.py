@@ -85,6 +85,10 @@ class Engine:
         )
         return saga.id
 
+    async def running(self, tx: Tx, kind: str, subject_id: str) -> str | None:
+        """The id of the saga of this kind that runs for the subject, or None."""
+        return await store.running(tx, kind, subject_id)
+
     async def wait(self, saga_id: str, seconds: float) -> None:
         """Drive the saga, here or wherever it is being driven, until it ends or the time is up."""
         deadline = self._clock.monotonic() + seconds
@@ -193,7 +197,15 @@ class Engine:
             match outcome:
                 case Settled():
                     facts.append(outcome.facts)
-                    await self._settle(saga, plan, position, outcome, facts if position + 1 == len(planned) else None)
+                    ended = facts if position + 1 == len(planned) else None
+                    try:
+                        await self._settle(saga, plan, position, outcome, ended)
+                    except Refusal as refusal:
+                        # Meanwhile the ground has changed. Whoever has only looked may still be refused.
+                        if not (untouched and planned[position].is_look):
+                            raise
+                        await self._refuse(saga, plan, position, Refused(refusal))
+                        return 0.0
                 case Refused():
                     await self._refuse(saga, plan, position, outcome)
                     return 0.0

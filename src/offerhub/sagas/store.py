@@ -50,6 +50,14 @@ async def get(tx: Tx, saga_id: str) -> Saga | None:
     return None if row is None else _saga(row)
 
 
+async def running(tx: Tx, kind: str, subject_id: str) -> str | None:
+    """The id of the running saga of this kind and subject, or None."""
+    found: str | None = await tx.value(
+        "SELECT id FROM sagas WHERE kind = $1 AND subject_id = $2 AND status = 'RUNNING'", kind, subject_id
+    )
+    return found
+
+
 async def claim(tx: Tx, saga_id: str, kinds: Sequence[str], holder: str, seconds: float) -> Saga | None:
     """Take or renew the saga's lease; None when it has ended, is of another kind, or somebody else drives it."""
     row = await tx.row(

@@ -3,11 +3,32 @@
 import re
 from typing import Final
 
-from offerhub.errors import UserNotFound, invalid_field
+from offerhub.errors import (
+    AirtmUserAlreadyLinked,
+    AirtmUserInvalid,
+    ProviderError,
+    ProviderNotEnabled,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+    UserNotActive,
+    UserNotFound,
+    invalid_field,
+)
 from offerhub.kernel.pages import Page
+from offerhub.runtime.database import Tx
 from offerhub.runtime.paging import PageQuery
-from offerhub.runtime.routes import Answer, Call, Envelope, Route
-from offerhub.users.model import CreateUser, UserAnswer, UserStatus, UserType
+from offerhub.runtime.routes import Answer, Call, Deferred, Envelope, Handler, Route
+from offerhub.users import service
+from offerhub.users.linking import Linking, link_of
+from offerhub.users.model import (
+    AirtmLinkAnswer,
+    CreateUser,
+    LinkAirtmAccount,
+    UserAnswer,
+    UserStatus,
+    UserType,
+)
 from offerhub.users.service import Users
 
 EXTERNAL_ID_CHARACTERS_MAX: Final = 255
@@ -38,7 +59,15 @@ def _external_id(body: CreateUser) -> str:
     return external_id
 
 
-def routes(users: Users) -> tuple[Route, ...]:
+async def _link(tx: Tx, marketplace_id: str, user_id: str) -> AirtmLinkAnswer:
+    """The user's link. Raises ProviderTimeout while Airtm has not answered yet."""
+    link = link_of(await service.require(tx, marketplace_id, user_id))
+    if link is None:
+        raise ProviderTimeout("Airtm has not answered yet.", provider="AIRTM")
+    return link.wire()
+
+
+def routes(users: Users, linking: Linking) -> tuple[Route, ...]:
     """Declare the endpoints."""
 
     async def create(call: Call) -> Answer:
@@ -58,6 +87,55 @@ def routes(users: Users) -> tuple[Route, ...]:
         query: ListUsers = call.query
         return await users.list(call.tx, call.actor.marketplace_id, query.type, query.status, query)
 
+    return (
+        *_managed(create, read, list_users),
+        _link_route(linking),
+    )
+
+
+def _link_route(linking: Linking) -> Route:
+    async def link(call: Call) -> AirtmLinkAnswer | Deferred:
+        body: LinkAirtmAccount = call.body
+        if not _is_email(body.email):
+            raise invalid_field("email", "email must be a valid e-mail address")
+        marketplace_id, user_id = call.actor.marketplace_id, call.path["user_id"]
+        found = await linking.begin(call.tx, call.actor, user_id, body.email)
+        if isinstance(found, str):
+            return Deferred(found, lambda tx: _link(tx, marketplace_id, user_id))
+        return found.wire()
+
+    async def resume(call: Call, saga_id: str) -> AirtmLinkAnswer:
+        return await _link(call.tx, call.actor.marketplace_id, call.path["user_id"])
+
+    return Route(
+        "POST",
+        "/users/{user_id}/airtm/link",
+        "users.link_airtm",
+        "Link a user to an Airtm account, or answer the link that it has",
+        link,
+        "write",
+        "users",
+        Envelope.DATA,
+        answer=AirtmLinkAnswer,
+        description="Airtm is asked for the account with this e-mail address, which must be active and verified. "
+        "One account belongs to one user. A user that is linked already stays linked as it is.",
+        body=LinkAirtmAccount,
+        errors=(
+            UserNotFound,
+            UserNotActive,
+            AirtmUserInvalid,
+            AirtmUserAlreadyLinked,
+            ProviderNotEnabled,
+            ProviderError,
+            ProviderRateLimited,
+            ProviderTimeout,
+            ProviderUnavailable,
+        ),
+        resume=resume,
+    )
+
+
+def _managed(create: Handler, read: Handler, list_users: Handler) -> tuple[Route, ...]:
     return (
         Route(
             "POST",

@@ -106,6 +106,57 @@ class UserView:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A user's Airtm account."""
+
+    user_id: str
+    airtm_user_id: str
+    airtm_email: str
+    linked_at: datetime
+
+    def wire(self) -> "AirtmLinkAnswer":
+        """The link of contract 2.3, in both spellings."""
+        linked_at = to_wire(self.linked_at)
+        return AirtmLinkAnswer(
+            success=True,
+            eligible=True,
+            userId=self.user_id,
+            airtmUserId=self.airtm_user_id,
+            email=self.airtm_email,
+            airtmEmail=self.airtm_email,
+            airtmLinkedAt=linked_at,
+            linkedAt=linked_at,
+        )
+
+
+class AirtmLinkAnswer(Shape):
+    """The Airtm account that a user pays from and is paid to."""
+
+    success: Literal[True]
+    eligible: Literal[True]
+    userId: UserId
+    airtmUserId: Annotated[str, Meta(description="Airtm's id of the account.")]
+    email: Annotated[
+        str, Meta(description="The address that the account was found by.", examples=["ana@example.com"])
+    ]
+    airtmEmail: Annotated[str, Meta(description="The same as `email`.")]
+    airtmLinkedAt: Timestamp
+    linkedAt: Annotated[Timestamp, Meta(description="The same as `airtmLinkedAt`.")]
+
+
+class LinkAirtmAccount(Body, kw_only=True):
+    """The body of POST /users/{id}/airtm/link."""
+
+    email: Annotated[
+        str,
+        Meta(
+            description="The e-mail address of an account at Airtm that is active and verified.",
+            examples=["ana@example.com"],
+        ),
+    ]
+
+
 class CreateUser(Body, kw_only=True):
     """The body of POST /users. `externalUserId` has two aliases; one of the three must be there."""
 

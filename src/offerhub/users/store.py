@@ -83,6 +83,37 @@ async def get(tx: Tx, marketplace_id: str, user_id: str) -> User | None:
     return None if row is None else _user(row)
 
 
+async def lock(tx: Tx, marketplace_id: str, user_id: str) -> User | None:
+    """The user, locked until the transaction ends."""
+    row = await tx.row(
+        f"SELECT {_COLUMNS} FROM users WHERE marketplace_id = $1 AND id = $2 FOR UPDATE", marketplace_id, user_id
+    )
+    return None if row is None else _user(row)
+
+
+async def link_airtm(tx: Tx, marketplace_id: str, user_id: str, airtm_user_id: str, email: str) -> User | None:
+    """Write the link of a user that has none; None when the account belongs to another user of the marketplace."""
+    # Two links to one account take turns here: the second one then sees the first.
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('airtm' || chr(10) || $1 || chr(10) || $2, 0))",
+        marketplace_id,
+        airtm_user_id,
+    )
+    row = await tx.row(
+        f"""
+        UPDATE users SET airtm_user_id = $3, airtm_email = $4, airtm_linked_at = clock_timestamp()
+        WHERE marketplace_id = $1 AND id = $2 AND airtm_user_id IS NULL AND NOT EXISTS (
+            SELECT FROM users other WHERE other.marketplace_id = $1 AND other.airtm_user_id = $3)
+        RETURNING {_COLUMNS}
+        """,
+        marketplace_id,
+        user_id,
+        airtm_user_id,
+        email,
+    )
+    return None if row is None else _user(row)
+
+
 async def get_many(tx: Tx, marketplace_id: str, user_ids: Sequence[str]) -> dict[str, User]:
     """Id to user, for those that the marketplace has."""
     rows = await tx.rows(
