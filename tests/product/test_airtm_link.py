@@ -40,8 +40,9 @@ async def test_a_link_is_told_in_both_spellings_and_kept(airtm_shop: Marketplace
     assert await link(airtm_shop, user_id, address()) == found
     assert (await airtm_shop.events(user_id)).count("user.airtm_linked") == 1
     trail = await airtm_shop.live.rows(
-        "SELECT payload_after::text AS after FROM audit_entries WHERE resource_id = $1 AND action = 'USER_AIRTM_LINKED'",
+        "SELECT payload_after::text AS after FROM audit_entries WHERE resource_id = $1 AND action = $2",
         user_id,
+        "USER_AIRTM_LINKED",
     )
     assert len(trail) == 1
     assert email not in trail[0]["after"], "addresses are masked in the audit trail"
