@@ -61,6 +61,7 @@ from offerhub.wallets.keyring import Keyring
 from offerhub.wallets.model import Wallet
 from offerhub.wallets.service import Wallets
 from offerhub.wallets.steps import OwnTransactions, Provision
+from offerhub.withdrawals import airtm_steps
 from offerhub.withdrawals import api as withdrawals_api
 from offerhub.withdrawals.service import Withdrawals
 from offerhub.withdrawals.steps import PayOut
@@ -113,7 +114,7 @@ class Product:
             [*order_steps.plans(contracts), Resolve(contracts), Provision(chain, own), PayOut(chain, own)]
         )
         if self.airtm is not None:
-            self.engine.register([LinkAirtm(self.airtm)])
+            self.engine.register([LinkAirtm(self.airtm), *airtm_steps.plans(self.airtm)])
 
     def routes(self, probes: dict[str, Probe]) -> tuple[Route, ...]:
         """Every endpoint of the product."""
@@ -132,7 +133,9 @@ class Product:
             *wallets_api.routes(self.wallets, self.horizon, self.database),
             *orders_api.routes(Orders(self.engine, policy, self.clock), Resolution(self.engine, self.clock)),
             *disputes_api.routes(Disputes(self.engine)),
-            *withdrawals_api.routes(Withdrawals(self.engine, self.network)),
+            *withdrawals_api.routes(
+                Withdrawals(self.engine, self.network, airtm=self.airtm is not None), self.database, self.airtm
+            ),
         )
         return (*served, *documentation.routes(served, version=VERSION))
 

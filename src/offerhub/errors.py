@@ -457,6 +457,14 @@ class ProviderError(Refusal):
     remedy = "Read `details`; repeat later with the same Idempotency-Key."
 
 
+class PayoutNotReady(ProviderError):
+    """Airtm has not told of this withdrawal's payout yet."""
+
+    status = 422
+    remedy = "Read the withdrawal; go on once it has an `airtmPayoutId`."
+    retry_after_seconds = 5
+
+
 class ProviderTimeout(Refusal):
     """A provider did not answer in time."""
 

@@ -120,7 +120,6 @@ AWAITING_AIRTM: Final = {
     "POST /topups/{}/refresh",
     "POST /topups/{}/cancel",
     "GET /topups/{}/callback",
-    "POST /withdrawals/{}/cancel",
 }
 """What the README lists as not there yet; whoever serves one of them takes it out of here."""
 

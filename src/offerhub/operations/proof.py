@@ -194,7 +194,8 @@ CHECKS: Final[Sequence[Check]] = (
             ON t.marketplace_id = w.marketplace_id AND t.business_key = 'withdrawal:' || w.id || ':end'
         WHERE t.kind IS DISTINCT FROM CASE w.status
             WHEN 'WITHDRAWAL_COMPLETED' THEN 'withdrawal_completed'
-            WHEN 'WITHDRAWAL_FAILED' THEN 'withdrawal_failed' END
+            WHEN 'WITHDRAWAL_FAILED' THEN 'withdrawal_failed'
+            WHEN 'WITHDRAWAL_CANCELED' THEN 'withdrawal_canceled' END
         """,
     ),
     Check(
@@ -215,10 +216,9 @@ CHECKS: Final[Sequence[Check]] = (
                 AND v.type = CASE o.final_status WHEN 'CANCELED' THEN 'order.canceled' ELSE 'order.closed' END)
         UNION ALL
         SELECT w.id, w.status, NULL FROM withdrawals w
-        WHERE w.status IN ('WITHDRAWAL_COMPLETED', 'WITHDRAWAL_FAILED') AND NOT EXISTS (
+        WHERE w.status IN ('WITHDRAWAL_COMPLETED', 'WITHDRAWAL_FAILED', 'WITHDRAWAL_CANCELED') AND NOT EXISTS (
             SELECT FROM events v WHERE v.aggregate_type = 'Withdrawal' AND v.aggregate_id = w.id
-                AND v.type = CASE w.status
-                    WHEN 'WITHDRAWAL_COMPLETED' THEN 'withdrawal.completed' ELSE 'withdrawal.failed' END)
+                AND v.type = lower(replace(w.status, 'WITHDRAWAL_', 'withdrawal.')))
         """,
     ),
     Check(

@@ -193,7 +193,8 @@ class Engine:
         facts: list[Facts] = [row["outcome"] for row in recorded if row["status"] == "SETTLED"]
         for position in range(len(facts), len(planned)):
             untouched = all(step.is_look for step in planned[:position])
-            outcome, delay = await self._finish_step(saga, planned[position], position, may_give_up=untouched)
+            may_give_up = untouched and recorded[position]["status"] != "UNKNOWN"
+            outcome, delay = await self._finish_step(saga, planned[position], position, may_give_up=may_give_up)
             match outcome:
                 case Settled():
                     facts.append(outcome.facts)
@@ -228,6 +229,8 @@ class Engine:
                     waits += 1
                     delay = min(WAIT_MAX_SECONDS, seconds * waits)
                 case Unknown(reason):
+                    # Whatever a later attempt cannot reach: this one may have had its effect.
+                    may_give_up = False
                     failures += 1
                     delay = _back_off(0.2, failures)
                     await self._database.run(_marking_unknown(saga.id, position, reason))

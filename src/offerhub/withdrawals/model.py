@@ -40,6 +40,7 @@ class Withdrawal:
     memo: str | None
     description: str | None
     committed: bool
+    airtm_payout_id: str | None
     transaction_hash: str | None
     failure_reason: str | None
     created_at: datetime
@@ -60,6 +61,7 @@ class Withdrawal:
             createdAt=to_wire(self.created_at),
             updatedAt=to_wire(self.updated_at),
             memo=UNSET if self.memo is None else self.memo,
+            airtmPayoutId=UNSET if self.airtm_payout_id is None else self.airtm_payout_id,
             transactionHash=UNSET if self.transaction_hash is None else self.transaction_hash,
             failureReason=UNSET if self.failure_reason is None else self.failure_reason,
             description=UNSET if self.description is None else self.description,
@@ -81,6 +83,7 @@ class WithdrawalAnswer(Shape):
     createdAt: Timestamp
     updatedAt: Timestamp
     memo: str | UnsetType = UNSET
+    airtmPayoutId: Annotated[str, Meta(description="Airtm's id of the payout.")] | UnsetType = UNSET
     transactionHash: TransactionHash | UnsetType = UNSET
     failureReason: str | UnsetType = UNSET
     description: str | UnsetType = UNSET

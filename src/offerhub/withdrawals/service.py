@@ -1,8 +1,15 @@
 """Use cases of withdrawals."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from offerhub.errors import WithdrawalDestinationInvalid, WithdrawalNotCommittable, WithdrawalNotFound
+from offerhub.errors import (
+    InvalidState,
+    PayoutNotReady,
+    ProviderNotEnabled,
+    WithdrawalDestinationInvalid,
+    WithdrawalNotCommittable,
+    WithdrawalNotFound,
+)
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event
 from offerhub.kernel.money import format_amount
@@ -14,25 +21,29 @@ from offerhub.providers.stellar.network import Network
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.sagas.engine import Engine
+from offerhub.users.linking import require_linked
 from offerhub.users.service import require_active
 from offerhub.wallets.service import require_ready
 from offerhub.withdrawals import store
-from offerhub.withdrawals.model import Withdrawal
+from offerhub.withdrawals.airtm_steps import AIRTM_SAGAS, CANCEL, COMMIT, PREPARE
+from offerhub.withdrawals.model import DestinationType, Withdrawal
 
 PAYOUT: Final = "withdrawal.payout"
 MEMO_BYTES_MAX: Final = 28
 """A text memo of Stellar (providers.md 6.3)."""
 
 
-class Payout(NamedTuple):
-    """What the caller asks for: units to a Stellar address."""
+class Asked(NamedTuple):
+    """What the caller asks for. `memo` is for a Stellar address, `commit` for what would wait to be committed."""
 
     user_id: str
     amount: int
     currency: str
+    destination_type: DestinationType
     destination: str
     memo: str | None
     description: str | None
+    commit: bool
 
 
 async def require(tx: Tx, marketplace_id: str, withdrawal_id: str, user_id: str | None = None) -> Withdrawal:
@@ -43,53 +54,86 @@ async def require(tx: Tx, marketplace_id: str, withdrawal_id: str, user_id: str 
     return found
 
 
-def refuse_commit(withdrawal: Withdrawal) -> WithdrawalNotCommittable:
-    """Why a withdrawal cannot be committed: a crypto withdrawal commits itself."""
-    return WithdrawalNotCommittable(withdrawalId=withdrawal.id, currentStatus=withdrawal.status)
-
-
 class Withdrawals:
-    """Starting withdrawals."""
+    """Starting withdrawals, and committing or cancelling those that wait for it.
 
-    def __init__(self, engine: Engine, network: Network) -> None:
+    `airtm` is whether this installation pays out through Airtm besides Stellar.
+    """
+
+    def __init__(self, engine: Engine, network: Network, *, airtm: bool) -> None:
         self._engine = engine
         self._network = network
+        self._airtm = airtm
 
-    async def begin(self, tx: Tx, actor: Actor, asked: Payout) -> tuple[Withdrawal, str]:
-        """Take the money aside and start the payment; returns the withdrawal and the saga's id.
+    async def begin(self, tx: Tx, actor: Actor, asked: Asked) -> tuple[Withdrawal, str]:
+        """Take the money aside and start what pays it; returns the withdrawal and the saga's id.
 
-        Raises UserNotFound, UserNotActive, WithdrawalDestinationInvalid, WalletNotReady, InsufficientFunds.
+        Raises UserNotFound, UserNotActive, InsufficientFunds; for a Stellar address also WithdrawalDestinationInvalid
+        and WalletNotReady; for Airtm ProviderNotEnabled and AirtmUserNotLinked.
         """
         await require_active(tx, actor.marketplace_id, asked.user_id)
+        if asked.destination_type == "crypto":
+            return await self._begin_crypto(tx, actor, asked)
+        if not self._airtm:
+            raise ProviderNotEnabled(destinationType=asked.destination_type)
+        created = await self._insert(tx, actor, asked, "WITHDRAWAL_CREATED")
+        held = await self._hold(tx, actor, created)
+        linked = await require_linked(tx, actor.marketplace_id, asked.user_id)
+        values = {
+            "withdrawalId": created.id,
+            "email": linked.airtm_email,
+            "airtmUserId": linked.airtm_user_id,
+            "amount": int(created.amount),
+            "commit": asked.commit,
+        }
+        return created, await self._start(tx, actor, PREPARE, created, values, held)
+
+    async def begin_commit(self, tx: Tx, actor: Actor, withdrawal_id: str, user_id: str | None) -> str:
+        """Start to commit; returns the saga's id.
+
+        Raises WithdrawalNotFound, WithdrawalNotCommittable, PayoutNotReady.
+        """
+        withdrawal = await self._still_created(tx, actor, withdrawal_id, user_id)
+        if withdrawal is None:
+            found = await require(tx, actor.marketplace_id, withdrawal_id, user_id)
+            raise WithdrawalNotCommittable(withdrawalId=found.id, currentStatus=found.status)
+        return await self._engine.start(tx, actor, COMMIT, withdrawal.id, {"withdrawalId": withdrawal.id})
+
+    async def begin_cancel(self, tx: Tx, actor: Actor, withdrawal_id: str, user_id: str | None) -> str:
+        """Start to cancel; returns the saga's id. Raises WithdrawalNotFound, InvalidState, PayoutNotReady."""
+        withdrawal = await self._still_created(tx, actor, withdrawal_id, user_id)
+        if withdrawal is None:
+            found = await require(tx, actor.marketplace_id, withdrawal_id, user_id)
+            raise InvalidState(
+                "Only a withdrawal that was not committed can be cancelled.",
+                withdrawalId=found.id,
+                currentStatus=found.status,
+                currentState=found.status,
+                allowedStates=["WITHDRAWAL_CREATED"],
+            )
+        return await self._engine.start(tx, actor, CANCEL, withdrawal.id, {"withdrawalId": withdrawal.id})
+
+    async def _still_created(
+        self, tx: Tx, actor: Actor, withdrawal_id: str, user_id: str | None
+    ) -> Withdrawal | None:
+        """The withdrawal, locked, while it waits to be committed and nothing is under way; None when it does not.
+
+        Raises PayoutNotReady while Airtm has not told of the payout.
+        """
+        found = await require(tx, actor.marketplace_id, withdrawal_id, user_id)
+        locked = await store.lock(tx, found.id)
+        if locked.status != "WITHDRAWAL_CREATED":
+            return None
+        if locked.airtm_payout_id is None:
+            raise PayoutNotReady(withdrawalId=locked.id)
+        running = [await self._engine.running(tx, kind, locked.id) for kind in AIRTM_SAGAS]
+        return None if any(running) else locked
+
+    async def _begin_crypto(self, tx: Tx, actor: Actor, asked: Asked) -> tuple[Withdrawal, str]:
         wallet = await require_ready(tx, actor.marketplace_id, asked.user_id)
         account = self._checked(asked, wallet.public_key)
-        created = await store.insert_crypto(
-            tx,
-            actor.marketplace_id,
-            asked.user_id,
-            asked.amount,
-            asked.currency,
-            asked.destination,
-            asked.memo,
-            asked.description,
-        )
-        user_id = created.user_id
-        legs = [
-            Leg(user_id, Kind.AVAILABLE, -created.amount),
-            Leg(user_id, Kind.WITHDRAWING, created.amount),
-        ]
-        around = await ledger.post(
-            tx, actor, Entry(f"withdrawal:{created.id}:create", "withdrawal", created.id, legs)
-        )
-        payload = {
-            "withdrawalId": created.id,
-            "userId": user_id,
-            "amount": format_amount(created.amount),
-            "currency": created.currency,
-            "destinationType": created.destination_type,
-            "destinationRef": created.destination_ref,
-        }
-        available = around[user_id, Kind.AVAILABLE]
+        created = await self._insert(tx, actor, asked, "WITHDRAWAL_PENDING")
+        held = await self._hold(tx, actor, created)
         values = {
             "withdrawalId": created.id,
             "source": wallet.public_key,
@@ -98,21 +142,59 @@ class Withdrawals:
             "amount": int(created.amount),
             "memo": created.memo,
         }
-        saga_id = await self._engine.start(
+        return created, await self._start(tx, actor, PAYOUT, created, values, held)
+
+    async def _insert(self, tx: Tx, actor: Actor, asked: Asked, status: str) -> Withdrawal:
+        return await store.insert(
+            tx,
+            actor.marketplace_id,
+            asked.user_id,
+            asked.amount,
+            asked.currency,
+            status=status,
+            destination_type=asked.destination_type,
+            destination=asked.destination,
+            memo=asked.memo,
+            description=asked.description,
+        )
+
+    async def _hold(self, tx: Tx, actor: Actor, created: Withdrawal) -> Event:
+        """Take the money aside; returns the event of it. Raises InsufficientFunds."""
+        user_id = created.user_id
+        legs = [
+            Leg(user_id, Kind.AVAILABLE, -created.amount),
+            Leg(user_id, Kind.WITHDRAWING, created.amount),
+        ]
+        around = await ledger.post(
+            tx, actor, Entry(f"withdrawal:{created.id}:create", "withdrawal", created.id, legs)
+        )
+        available = around[user_id, Kind.AVAILABLE]
+        return catalogue.balance_debited(user_id, created.amount, "withdrawal", created.id, available)
+
+    async def _start(
+        self, tx: Tx, actor: Actor, kind: str, created: Withdrawal, values: dict[str, Any], held: Event
+    ) -> str:
+        payload = {
+            "withdrawalId": created.id,
+            "userId": created.user_id,
+            "amount": format_amount(created.amount),
+            "currency": created.currency,
+            "destinationType": created.destination_type,
+            "destinationRef": created.destination_ref,
+        }
+        return await self._engine.start(
             tx,
             actor,
-            PAYOUT,
+            kind,
             created.id,
             values,
-            events=[
-                catalogue.balance_debited(user_id, created.amount, "withdrawal", created.id, available),
-                Event("withdrawal.created", "Withdrawal", created.id, payload, user_id),
+            events=[held, Event("withdrawal.created", "Withdrawal", created.id, payload, created.user_id)],
+            audit=[
+                AuditEntry("WITHDRAWAL_CREATED", "Withdrawal", created.id, after=payload, user_id=created.user_id)
             ],
-            audit=[AuditEntry("WITHDRAWAL_CREATED", "Withdrawal", created.id, after=payload, user_id=user_id)],
         )
-        return created, saga_id
 
-    def _checked(self, asked: Payout, own_address: str) -> str:
+    def _checked(self, asked: Asked, own_address: str) -> str:
         """The G… account behind the destination. Raises WithdrawalDestinationInvalid."""
         facts = {"destination": asked.destination[:80]}
         try:

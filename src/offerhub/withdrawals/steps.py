@@ -5,20 +5,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from offerhub.errors import InternalError, Refusal, StellarNetworkError, WithdrawalDestinationInvalid
-from offerhub.events import catalogue
-from offerhub.events.journal import AuditEntry, Event, record
-from offerhub.kernel.clock import to_wire
-from offerhub.kernel.money import Units, format_amount
-from offerhub.ledger import ledger
+from offerhub.kernel.money import Units
 from offerhub.ledger.chart import Kind
-from offerhub.ledger.ledger import Entry, Leg
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.database import Tx
 from offerhub.sagas.chain import Chain, chain_refused
 from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Step, Unavailable
 from offerhub.wallets.steps import CheckBacking, OwnTransactions, Terms
-from offerhub.withdrawals import store
-from offerhub.withdrawals.service import PAYOUT, require
+from offerhub.withdrawals import settlement, store
+from offerhub.withdrawals.service import PAYOUT
 
 if TYPE_CHECKING:
     from offerhub.providers.stellar.transactions import Unsigned
@@ -124,68 +119,13 @@ class PayOut:
         paid = sum(moved["amount"] for moved in facts[-1]["transfers"] if moved["from"] == saga.input["source"])
         if paid != saga.input["amount"]:
             raise InternalError("the payment moved another amount", hash=facts[-1]["hash"])
-        withdrawal = await require(tx, saga.marketplace_id, saga.subject_id)
-        legs = [
-            Leg(withdrawal.user_id, Kind.WITHDRAWING, -withdrawal.amount),
-            Leg(saga.marketplace_id, Kind.WORLD_STELLAR, withdrawal.amount),
-        ]
-        entry = Entry(
-            f"withdrawal:{withdrawal.id}:end", "withdrawal_completed", withdrawal.id, legs, facts[-1]["hash"]
-        )
-        await ledger.post(tx, saga.actor, entry)
-        done = await store.end(
-            tx,
-            withdrawal.id,
-            "WITHDRAWAL_COMPLETED",
-            ["WITHDRAWAL_PENDING"],
-            transaction_hash=facts[-1]["hash"],
-        )
-        assert done is not None
-        payload = {
-            "withdrawalId": done.id,
-            "userId": done.user_id,
-            "amount": format_amount(done.amount),
-            "currency": done.currency,
-            "transactionHash": done.transaction_hash,
-            "completedAt": to_wire(done.updated_at),
-        }
-        await record(
-            tx,
-            saga.actor,
-            events=[Event("withdrawal.completed", "Withdrawal", done.id, payload, done.user_id)],
-            audit=[AuditEntry("WITHDRAWAL_COMPLETED", "Withdrawal", done.id, after=payload, user_id=done.user_id)],
+        withdrawal = await store.lock(tx, saga.subject_id)
+        moved = facts[-1]["hash"]
+        await settlement.complete(
+            tx, saga.actor, withdrawal, world=Kind.WORLD_STELLAR, evidence=moved, transaction_hash=moved
         )
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
         """It certainly did not leave: give it back."""
-        withdrawal = await require(tx, saga.marketplace_id, saga.subject_id)
-        legs = [
-            Leg(withdrawal.user_id, Kind.WITHDRAWING, -withdrawal.amount),
-            Leg(withdrawal.user_id, Kind.AVAILABLE, withdrawal.amount),
-        ]
-        around = await ledger.post(
-            tx, saga.actor, Entry(f"withdrawal:{withdrawal.id}:end", "withdrawal_failed", withdrawal.id, legs)
-        )
-        failed = await store.end(
-            tx, withdrawal.id, "WITHDRAWAL_FAILED", ["WITHDRAWAL_PENDING"], failure_reason=refusal.message
-        )
-        assert failed is not None
-        payload = {
-            "withdrawalId": failed.id,
-            "userId": failed.user_id,
-            "amount": format_amount(failed.amount),
-            "reason": refusal.message,
-            "errorCode": refusal.code,
-        }
-        available = around[failed.user_id, Kind.AVAILABLE]
-        back = catalogue.balance_credited(failed.user_id, failed.amount, "withdrawal_cancel", failed.id, available)
-        await record(
-            tx,
-            saga.actor,
-            events=[back, Event("withdrawal.failed", "Withdrawal", failed.id, payload, failed.user_id)],
-            audit=[
-                AuditEntry(
-                    "WITHDRAWAL_FAILED", "Withdrawal", failed.id, None, payload, "FAILURE", user_id=failed.user_id
-                )
-            ],
-        )
+        withdrawal = await store.lock(tx, saga.subject_id)
+        await settlement.give_back(tx, saga.actor, withdrawal, "WITHDRAWAL_FAILED", refusal.message, refusal.code)

@@ -1,0 +1,51 @@
+"""Background work of withdrawals: asking Airtm what became of payouts that nobody told us about."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from offerhub.errors import Refusal
+from offerhub.providers.airtm.client import Airtm
+from offerhub.runtime.actor import system
+from offerhub.runtime.database import Database
+from offerhub.withdrawals import settlement, store
+from offerhub.withdrawals.model import Withdrawal
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run did: how many withdrawals it asked about, how many moved, and how many Airtm did not tell of."""
+
+    checked: int
+    changed: int
+    failed: int
+
+
+async def refresh_unsettled(database: Database, airtm: Airtm, *, limit: int, stale_seconds: float) -> Report:
+    """Ask about at most `limit` payouts that were not asked about for `stale_seconds`, the longest ago first."""
+    due = await database.run(lambda tx: store.take_unsettled(tx, limit, stale_seconds))
+    changed = failed = 0
+    for withdrawal in due:
+        try:
+            changed += (await refresh(database, airtm, withdrawal)).status != withdrawal.status
+        except Refusal as refusal:
+            failed += 1
+            log.warning("withdrawal.not_refreshed", withdrawal_id=withdrawal.id, code=refusal.code)
+    return Report(len(due), changed, failed)
+
+
+async def refresh(database: Database, airtm: Airtm, withdrawal: Withdrawal) -> Withdrawal:
+    """Ask Airtm about one payout and follow it. Raises what reading from Airtm raises.
+
+    A payout that Airtm does not show is no reason to give money back: nothing changes.
+    """
+    assert withdrawal.airtm_payout_id is not None
+    payout = await airtm.payout(withdrawal.airtm_payout_id)
+    if payout is None:
+        log.error("withdrawal.payout_missing", withdrawal_id=withdrawal.id, payout_id=withdrawal.airtm_payout_id)
+        return withdrawal
+    found = payout
+    actor = system(withdrawal.marketplace_id, "airtm")
+    return await database.run(lambda tx: settlement.apply(tx, actor, withdrawal.id, found))
