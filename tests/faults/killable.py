@@ -30,7 +30,7 @@ from offerhub.settings import Settings, load
 from offerhub.users.service import Users
 from offerhub.wallets.deposits import DepositWatcher
 from offerhub.wallets.service import require as require_wallet
-from offerhub.withdrawals.service import Payout, Withdrawals
+from offerhub.withdrawals.service import Asked, Withdrawals
 
 DONE_SECONDS = 30.0
 
@@ -87,7 +87,7 @@ async def process(settings: Settings, fuse: Fuse | None = None) -> AsyncIterator
             product,
             Orders(engine, EscrowPolicy(0, product.network), product.clock),
             Resolution(engine, product.clock),
-            Withdrawals(engine, product.network),
+            Withdrawals(engine, product.network, airtm=False),
             product.deposits,
         )
     finally:
@@ -205,9 +205,9 @@ class World:
         """Everything that `offerhub prove` checks."""
         assert (await prove(self.database)).findings == []
 
-    def payout_to(self, units: int) -> Payout:
+    def payout_to(self, units: int) -> Asked:
         """A withdrawal of the buyer's to a wallet outside."""
-        return Payout(self.buyer, units, "USD", self.outside, None, None)
+        return Asked(self.buyer, units, "USD", "crypto", self.outside, None, None, commit=False)
 
 
 async def _running(tx: Tx) -> list[str]:
