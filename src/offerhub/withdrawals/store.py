@@ -135,7 +135,7 @@ async def take_unsettled(tx: Tx, limit: int, stale_seconds: float) -> list[Withd
         RETURNING {_COLUMNS}
         """,
         limit,
-        float(stale_seconds),
+        stale_seconds,
         sorted(WITHDRAWAL.terminal),
     )
     return [_withdrawal(row) for row in rows]
