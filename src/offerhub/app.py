@@ -51,6 +51,9 @@ from offerhub.sagas.chain import Chain
 from offerhub.sagas.engine import Engine
 from offerhub.settings import Airtm as AirtmSettings
 from offerhub.settings import Settings
+from offerhub.topups import api as topups_api
+from offerhub.topups.service import ReturnAddresses, TopUps
+from offerhub.topups.steps import CreateTopUp
 from offerhub.users import api as users_api
 from offerhub.users.linking import Linking
 from offerhub.users.service import Users
@@ -101,6 +104,7 @@ class Product:
         self.keyring = Keyring(database, self.vault, self.network.passphrase)
         self.wallets = Wallets(self.engine, self.keyring, self.network)
         self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
+        self.topups = TopUps(self.engine, database, self.airtm, _return_addresses(settings.airtm))
         self.tokens = TokenSigner(keys.token_secret.reveal())
         self._register_plans()
 
@@ -114,7 +118,13 @@ class Product:
             [*order_steps.plans(contracts), Resolve(contracts), Provision(chain, own), PayOut(chain, own)]
         )
         if self.airtm is not None:
-            self.engine.register([LinkAirtm(self.airtm), *airtm_steps.plans(self.airtm)])
+            self.engine.register(
+                [
+                    LinkAirtm(self.airtm),
+                    CreateTopUp(self.airtm, self.engine),
+                    *airtm_steps.plans(self.airtm),
+                ]
+            )
 
     def routes(self, probes: dict[str, Probe]) -> tuple[Route, ...]:
         """Every endpoint of the product."""
@@ -136,6 +146,7 @@ class Product:
             *withdrawals_api.routes(
                 Withdrawals(self.engine, self.network, airtm=self.airtm is not None), self.database, self.airtm
             ),
+            *topups_api.routes(self.topups),
         )
         return (*served, *documentation.routes(served, version=VERSION))
 
@@ -160,6 +171,16 @@ def _airtm(http: HttpClient, settings: AirtmSettings, clock: Clock) -> Airtm:
         settings.api_secret.reveal(),
         timeout_seconds=settings.timeout_ms / 1000,
         budget=RequestBudget(clock, requests_max=per_second, window_seconds=1) if per_second else None,
+    )
+
+
+def _return_addresses(settings: AirtmSettings | None) -> ReturnAddresses | None:
+    if settings is None:
+        return None
+    return ReturnAddresses(
+        callback_base=settings.topup_callback_base_url,
+        success=settings.topup_success_redirect_url,
+        cancel=settings.topup_cancel_redirect_url,
     )
 
 

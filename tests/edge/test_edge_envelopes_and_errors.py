@@ -10,7 +10,7 @@ from edge_fixture import Stage, one_page
 
 from asgi_client import Client
 from offerhub.errors import InsufficientFunds, ServiceUnavailable
-from offerhub.runtime.routes import Envelope, Route
+from offerhub.runtime.routes import Envelope, Redirect, Route
 
 
 def assert_meta(meta: dict[str, str], request_id: str) -> None:
@@ -45,6 +45,23 @@ async def test_flat_refuses_an_answer_that_would_hide_its_envelope(client: Clien
     stage.result = {"data": 1}
     heard = await client.get("/flat")
     assert (heard.status, heard.code) == (500, "INTERNAL_ERROR")
+
+
+async def test_a_way_on_is_told_in_a_header(client: Client, stage: Stage) -> None:
+    stage.result = Redirect("https://shop.example/paid?from=topup#now")
+    heard = await client.get("/open")
+    assert (heard.status, heard.body) == (302, b"")
+    assert heard.headers["location"] == "https://shop.example/paid?from=topup#now"
+    assert heard.headers["content-type"].startswith("text/plain")
+    assert heard.headers["cache-control"] == "no-store"
+
+
+async def test_a_way_on_cannot_break_out_of_its_header(client: Client, stage: Stage) -> None:
+    stage.result = Redirect("https://shop.example/\r\nset-cookie: a=b é")
+    heard = await client.get("/open")
+    assert heard.status == 302
+    assert "set-cookie" not in heard.headers
+    assert heard.headers["location"] == "https://shop.example/%0D%0Aset-cookie:%20a=b%20%C3%A9"
 
 
 async def test_list(client: Client, stage: Stage) -> None:

@@ -14,12 +14,12 @@ from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database, Tx
 
 BUYER, SELLER, ORDER, ESCROW, SAGA = new_id("usr"), new_id("usr"), new_id("ord"), new_id("esc"), new_id("sga")
-WITHDRAWAL = new_id("wd")
+WITHDRAWAL, TOPUP = new_id("wd"), new_id("topup")
 ONE = 10_000_000
 
 
 async def _history(tx: Tx) -> None:
-    """A small truthful history: a deposit, a reserved order, a withdrawal on its way, a saga that ended."""
+    """A small truthful history: a deposit, a top-up, a reserved order, a withdrawal on its way, a saga that ended."""
     actor = system(MARKETPLACE, "test")
     for user in (BUYER, SELLER):
         await tx.execute(
@@ -74,17 +74,31 @@ async def _history(tx: Tx) -> None:
         SAGA,
     )
     await tx.execute(
+        "INSERT INTO topups (id, marketplace_id, user_id, airtm_user_id, amount, net_amount, fee, currency, status, "
+        "airtm_payin_id) VALUES ($1, $2, $3, 'a', $4, $5, $6, 'USD', 'TOPUP_SUCCEEDED', 'p')",
+        TOPUP,
+        MARKETPLACE,
+        BUYER,
+        20 * ONE,
+        19 * ONE,
+        ONE,
+    )
+    paid_in = [Leg(MARKETPLACE, Kind.WORLD_AIRTM, -19 * ONE), Leg(BUYER, Kind.AVAILABLE, 19 * ONE)]
+    await ledger.post(tx, actor, Entry(f"topup:{TOPUP}:credit", "topup", TOPUP, paid_in))
+    happened = (("order.created", "Order", ORDER), ("topup.succeeded", "TopUp", TOPUP))
+    await tx.execute(
         "SELECT journal($1, '{}', $2, '[]', '[]')",
         MARKETPLACE,
         [
             {
                 "id": new_id("evt"),
-                "type": "order.created",
-                "aggregate_type": "Order",
-                "aggregate_id": ORDER,
+                "type": name,
+                "aggregate_type": aggregate,
+                "aggregate_id": subject,
                 "payload": {},
                 "metadata": {},
             }
+            for name, aggregate, subject in happened
         ],
     )
 
@@ -172,6 +186,18 @@ TAMPERINGS = {
         "DELETE FROM deposits",
         "Every booked deposit has exactly one posting of its amount, and every such posting its deposit.",
     ),
+    "a top-up's credit changed": (
+        "UPDATE topups SET net_amount = net_amount - 1, fee = fee + 1",
+        "Every top-up that succeeded has credited what arrived exactly once, and nothing else counts as one.",
+    ),
+    "a deposit posted against Airtm": (
+        "UPDATE ledger.transactions SET kind = 'deposit' WHERE kind = 'topup'",
+        "Only top-ups and withdrawals move what is at Airtm.",
+    ),
+    "a top-up canceled in silence": (
+        "UPDATE topups SET status = 'TOPUP_CANCELED', net_amount = NULL, fee = NULL",
+        "Every top-up has the event of the state it is in.",
+    ),
     "a sequence number used twice": (
         "DROP INDEX one_envelope_per_sequence;"
         f"INSERT INTO envelopes SELECT repeat('b', 64), '{SAGA}', 0, 'G', 1, 'x', now(), 'FAILED'",
@@ -191,7 +217,7 @@ TAMPERINGS = {
 async def test_a_truthful_history_is_proven(database: Database) -> None:
     proof = await prove(database)
     assert proof.findings == []
-    assert proof.postings == 6
+    assert proof.postings == 8
     assert sum(proof.totals.values()) == 0
 
 

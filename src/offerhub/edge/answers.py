@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from starlette.types import Send
@@ -10,7 +11,7 @@ from starlette.types import Send
 from offerhub.errors import RateLimited, Refusal, Unauthorized
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.pages import Page
-from offerhub.runtime.routes import Document, Envelope
+from offerhub.runtime.routes import Document, Envelope, Redirect
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -22,6 +23,9 @@ _COMMON_HEADERS: Final[Headers] = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
+
+_URL_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]~"
+"""What an URL is made of besides letters, digits, `_`, `.` and `-`."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -57,6 +61,12 @@ def document(found: Document) -> Reply:
     if found.content_security_policy is not None:
         headers.append((b"content-security-policy", found.content_security_policy.encode("ascii")))
     return Reply(200, found.content, headers)
+
+
+def redirect(found: Redirect) -> Reply:
+    """The way on for a browser. What an URL may not hold as it is, such as a line's end, is escaped."""
+    location = quote(found.location, safe=_URL_CHARACTERS)
+    return Reply(302, b"", [(b"content-type", b"text/plain; charset=utf-8"), (b"location", location.encode("ascii"))])
 
 
 def _data(data: Any) -> dict[str, Any]:

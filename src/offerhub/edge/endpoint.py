@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from offerhub.edge import decoding
-from offerhub.edge.answers import Reply, document, failure, success
+from offerhub.edge.answers import Reply, document, failure, redirect, success
 from offerhub.edge.idempotency import Claim, Started, is_final
 from offerhub.edge.ports import SagaWaiter
 from offerhub.edge.request import Request
@@ -18,7 +18,7 @@ from offerhub.errors import Refusal
 from offerhub.kernel.clock import Clock
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Answer, Call, Deferred, Document, Route
+from offerhub.runtime.routes import Answer, Call, Deferred, Document, Redirect, Route
 from offerhub.runtime.vault import Vault
 
 
@@ -54,9 +54,11 @@ class Endpoint:
         return await _Writing(self, route, call, claim, request).answer()
 
     def reply(self, route: Route, result: Any, request: Request) -> Reply:
-        """What a handler returned, as the declared envelope; a Document goes as it is."""
+        """What a handler returned, as the declared envelope; a Document or a Redirect goes as it is."""
         if isinstance(result, Document):
             return document(result)
+        if isinstance(result, Redirect):
+            return redirect(result)
         status = route.status
         if isinstance(result, Answer):
             result, status = result.data, result.status

@@ -21,7 +21,7 @@ from offerhub.edge.openapi_schemas import (
 )
 from offerhub.edge.openapi_text import INTRODUCTION, SUMMARY, TAGS, TITLE
 from offerhub.edge.request import BASE_PATH
-from offerhub.runtime.routes import DAY_SECONDS, Document, Route
+from offerhub.runtime.routes import DAY_SECONDS, Document, Redirect, Route
 
 _ALWAYS: Final = ("X-Request-ID", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _HEADERS: Final[Mapping[str, tuple[str, Schema]]] = {
@@ -32,6 +32,7 @@ _HEADERS: Final[Mapping[str, tuple[str, Schema]]] = {
     "Retry-After": ("Seconds to wait before repeating the request.", {"type": "integer", "minimum": 0}),
     "Idempotency-Replay": ("`true` marks a repetition of a stored answer.", {"type": "string", "const": "true"}),
     "X-Idempotency-Key": ("The key of a repeated answer.", {"type": "string"}),
+    "Location": ("Where to go on.", {"type": "string", "format": "uri"}),
     "WWW-Authenticate": ("How to authenticate.", {"type": "string"}),
 }
 _PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -74,6 +75,7 @@ _SUCCESS: Final = {
     200: "Done.",
     201: "It is new.",
     202: "It goes on in the background.",
+    302: "Go on to the address in `Location`.",
 }
 _AGAIN: Final = "It was there already; nothing was changed."
 
@@ -94,7 +96,7 @@ class _Writing:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = routes
-        answers = [route.answer for route in routes if route.answer is not Document]
+        answers = [route.answer for route in routes if route.answer not in (Document, Redirect)]
         bodies = [route.body for route in routes]
         queries = [route.query for route in routes]
         self._parameter_types = {name: PATH_PARAMETERS[name] for route in routes for name in path_parameters(route)}
@@ -180,7 +182,9 @@ class _Writing:
             "description": told,
             "headers": {header: {"$ref": f"#/components/headers/{header}"} for header in headers},
         }
-        if route.answer is Document:
+        if route.answer is Redirect:
+            made["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
+        elif route.answer is Document:
             kind = "object" if route.media_type == "application/json" else "string"
             made["content"] = {route.media_type: {"schema": {"type": kind}}}
         else:

@@ -235,6 +235,41 @@ CHECKS: Final[Sequence[Check]] = (
         """,
     ),
     Check(
+        "I4",
+        "Every top-up that succeeded has credited what arrived exactly once, and nothing else counts as one.",
+        """
+        SELECT u.id, u.status, u.net_amount, t.id AS transaction, t.business_key
+        FROM (SELECT * FROM topups WHERE status = 'TOPUP_SUCCEEDED') u
+        FULL JOIN (SELECT * FROM ledger.transactions WHERE kind = 'topup') t
+            ON t.marketplace_id = u.marketplace_id AND t.business_key = 'topup:' || u.id || ':credit'
+        WHERE u.id IS NULL OR t.id IS NULL OR u.net_amount IS DISTINCT FROM (
+            SELECT sum(p.amount) FROM ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id
+            WHERE p.transaction_id = t.id AND a.kind = 'available' AND a.owner = u.user_id)
+        """,
+    ),
+    Check(
+        "I4",
+        "Only top-ups and withdrawals move what is at Airtm.",
+        """
+        SELECT t.id, t.kind, t.business_key, p.amount
+        FROM ledger.postings p
+        JOIN ledger.accounts a ON a.id = p.account_id AND a.kind = 'world:airtm'
+        JOIN ledger.transactions t ON t.id = p.transaction_id
+        WHERE t.kind <> 'topup' AND t.kind NOT LIKE 'withdrawal%'
+        """,
+    ),
+    Check(
+        "I8",
+        "Every top-up has the event of the state it is in.",
+        """
+        SELECT u.id, u.status FROM topups u WHERE NOT EXISTS (
+            SELECT FROM events v WHERE v.aggregate_type = 'TopUp' AND v.aggregate_id = u.id
+                AND v.type = CASE u.status
+                    WHEN 'TOPUP_AWAITING_USER_CONFIRMATION' THEN 'topup.confirmation_required'
+                    ELSE 'topup.' || lower(substr(u.status, 7)) END)
+        """,
+    ),
+    Check(
         "I18",
         "No two envelopes share a source account and sequence number, unless the chain proved one absent.",
         """

@@ -80,6 +80,13 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Redirect:
+    """What a handler returns to send a browser on, with 302. `location` is a setting, never taken from a request."""
+
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deferred:
     """The transaction started a saga: after its commit the edge waits for it, then asks `view` for the answer.
 

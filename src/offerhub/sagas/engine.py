@@ -89,6 +89,11 @@ class Engine:
         """The id of the saga of this kind that runs for the subject, or None."""
         return await store.running(tx, kind, subject_id)
 
+    async def tried_before(self, saga_id: str, position: int) -> bool:
+        """True when an earlier attempt at this step may have had an effect that nobody has seen yet."""
+        step = (await self._database.run(lambda tx: store.steps(tx, saga_id), read_only=True))[position]
+        return step["status"] == "UNKNOWN" or int(step["attempts"]) > 1
+
     async def wait(self, saga_id: str, seconds: float) -> None:
         """Drive the saga, here or wherever it is being driven, until it ends or the time is up."""
         deadline = self._clock.monotonic() + seconds

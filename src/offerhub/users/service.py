@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from offerhub.errors import UserNotActive, UserNotFound
+from offerhub.errors import InsufficientScope, UserNotActive, UserNotFound
 from offerhub.events.journal import Event
 from offerhub.kernel.pages import Page
 from offerhub.runtime.actor import Actor
@@ -30,6 +30,13 @@ async def require_active(tx: Tx, marketplace_id: str, *user_ids: str) -> None:
             raise UserNotFound(userId=user_id[:64])
         if user.status != "ACTIVE":
             raise UserNotActive(userId=user.id, status=user.status)
+
+
+def acting_user(actor: Actor, named: str | None) -> str | None:
+    """The user a request acts for: the one it names, or the key's own. Raises InsufficientScope for another's."""
+    if actor.bound_user_id is not None and named not in (None, actor.bound_user_id):
+        raise InsufficientScope("This key acts for another user.", userId=named)
+    return actor.bound_user_id or named
 
 
 class Users:

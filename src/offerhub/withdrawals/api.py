@@ -7,7 +7,6 @@ from offerhub.errors import (
     AirtmUserInvalid,
     AirtmUserNotLinked,
     InsufficientFunds,
-    InsufficientScope,
     InvalidAmountFormat,
     InvalidCurrency,
     InvalidState,
@@ -33,6 +32,7 @@ from offerhub.providers.airtm.client import Airtm
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.routes import Call, Deferred, Envelope, Handler, Route
+from offerhub.users.service import acting_user
 from offerhub.withdrawals import jobs, service, store
 from offerhub.withdrawals.model import (
     CreateWithdrawal,
@@ -55,13 +55,6 @@ DESTINATIONS: Final[Mapping[str, DestinationType]] = {
 """What may be sent, and what it means."""
 
 
-def _acting_user(actor: Actor, named: str | None) -> str | None:
-    """The user a request acts for: the one it names, or the key's own. Raises InsufficientScope for another's."""
-    if actor.bound_user_id is not None and named not in (None, actor.bound_user_id):
-        raise InsufficientScope("This key acts for another user.", userId=named)
-    return actor.bound_user_id or named
-
-
 async def _wire(tx: Tx, marketplace_id: str, withdrawal_id: str, user_id: str | None = None) -> WithdrawalAnswer:
     return (await service.require(tx, marketplace_id, withdrawal_id, user_id)).wire()
 
@@ -70,12 +63,12 @@ async def _list(call: Call) -> Page:
     query: ListWithdrawals = call.query
     if query.status is not None and query.status not in WITHDRAWAL.states:
         raise invalid_field("status", f"status must be one of {', '.join(sorted(WITHDRAWAL.states))}")
-    user_id = _acting_user(call.actor, query.userId)
+    user_id = acting_user(call.actor, query.userId)
     return await store.page(call.tx, call.actor.marketplace_id, user_id, query.status, query)
 
 
 async def _read(call: Call) -> WithdrawalAnswer:
-    user_id = _acting_user(call.actor, call.query.userId)
+    user_id = acting_user(call.actor, call.query.userId)
     return await _wire(call.tx, call.actor.marketplace_id, call.path["withdrawal_id"], user_id)
 
 
@@ -86,7 +79,7 @@ async def _resume(call: Call, saga_id: str) -> WithdrawalAnswer:
 
 def _asked(call: Call) -> Asked:
     body: CreateWithdrawal = call.body
-    user_id = _acting_user(call.actor, body.userId or body.user_id)
+    user_id = acting_user(call.actor, body.userId or body.user_id)
     destination = body.destinationRef or body.destination
     if not user_id:
         raise invalid_field("userId", "userId must name the user who withdraws")
@@ -112,7 +105,7 @@ def _changing(start: Callable[[Tx, Actor, str, str | None], Awaitable[str]]) -> 
     """A handler that starts a saga about the withdrawal of the path and answers how far it got."""
 
     async def handle(call: Call) -> Deferred:
-        user_id = _acting_user(call.actor, call.query.userId)
+        user_id = acting_user(call.actor, call.query.userId)
         marketplace_id, withdrawal_id = call.actor.marketplace_id, call.path["withdrawal_id"]
         saga_id = await start(call.tx, call.actor, withdrawal_id, user_id)
         return Deferred(saga_id, lambda tx: _wire(tx, marketplace_id, withdrawal_id))
@@ -128,7 +121,7 @@ def routes(withdrawals: Withdrawals, database: Database, airtm: Airtm | None) ->
         return Deferred(saga_id, lambda tx: _wire(tx, created.marketplace_id, created.id))
 
     async def refresh(call: Call) -> WithdrawalAnswer:
-        user_id = _acting_user(call.actor, call.query.userId)
+        user_id = acting_user(call.actor, call.query.userId)
         marketplace_id, withdrawal_id = call.actor.marketplace_id, call.path["withdrawal_id"]
         found = await database.run(
             lambda tx: service.require(tx, marketplace_id, withdrawal_id, user_id), read_only=True

@@ -1,0 +1,1 @@
+"""Top-ups: money that users bring in through Airtm."""
