@@ -81,14 +81,19 @@ async def live(environ: dict[str, str]) -> AsyncIterator[Running]:
 
 
 @pytest.fixture(scope="session")
-async def airtm_live(
+async def airtm_environ(
     server_urls: tuple[str, str], template_database_url: str, product_redis_url: str, sandbox_environ: dict[str, str]
-) -> AsyncIterator[Running]:
-    """A product on the rail of Airtm, with a database of its own, beside the same sandbox."""
+) -> AsyncIterator[dict[str, str]]:
+    """The variables of a product on the rail of Airtm, with a database of its own, beside the same sandbox."""
     async with _database(server_urls[0], template_database_url) as database_url:
-        environ = environment(database_url, product_redis_url, sandbox_environ, PAYMENT_PROVIDER="airtm")
-        async with running(environ) as found:
-            yield found
+        yield environment(database_url, product_redis_url, sandbox_environ, PAYMENT_PROVIDER="airtm")
+
+
+@pytest.fixture(scope="session")
+async def airtm_live(airtm_environ: dict[str, str]) -> AsyncIterator[Running]:
+    """The product on the rail of Airtm."""
+    async with running(airtm_environ) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

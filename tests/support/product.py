@@ -337,7 +337,7 @@ class Marketplace:
 
         What the system does by itself, such as setting wallets up, is not counted.
         """
-        tables = ["ledger.transactions", "users", "orders", "escrows", "disputes", "withdrawals", "sagas"]
+        tables = ["ledger.transactions", "users", "orders", "escrows", "disputes", "withdrawals", "topups", "sagas"]
         tables += ["api_keys", "wallets", "idempotent_requests"]
         counted = dict.fromkeys(tables, "true")
         counted |= {"events": "aggregate_type <> 'Wallet'", "audit_entries": "actor_type <> 'SYSTEM'"}
