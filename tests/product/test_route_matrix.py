@@ -6,7 +6,13 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from offerhub.errors import ProviderUnavailable
+from offerhub.events.journal import Event, record
+from offerhub.runtime.actor import system
+from offerhub.runtime.database import Tx
 from offerhub.runtime.routes import Route
+from offerhub.topups import settlement
+from offerhub.topups import store as topups
 from support.outside import World
 from support.product import Marketplace, Person, Running
 from support.routes import all_routes, body_for, path_with
@@ -21,6 +27,7 @@ NOWHERE: Final[Mapping[str, str]] = {
     "order_id": "ord_" + "0" * 32,
     "dispute_id": "dsp_" + "0" * 32,
     "withdrawal_id": "wd_" + "0" * 32,
+    "topup_id": "topup_" + "0" * 32,
     "key_id": "key_" + "0" * 32,
     "key": "nowhere",
     "ref": "m1",
@@ -30,6 +37,7 @@ CODES: Final[Mapping[str, str]] = {
     "order_id": "ORDER_NOT_FOUND",
     "dispute_id": "DISPUTE_NOT_FOUND",
     "withdrawal_id": "WITHDRAWAL_NOT_FOUND",
+    "topup_id": "TOPUP_NOT_FOUND",
     "key_id": "API_KEY_NOT_FOUND",
     "key": "NOT_FOUND",
 }
@@ -62,6 +70,7 @@ async def theirs(live: Running, world: World, http: aiohttp.ClientSession) -> tu
     )
     key = await other.done("POST", "/auth/api-keys", {"name": "theirs", "scopes": ["read"]}, status=201)
     ids = {"user_id": buyer.id, "order_id": order_id, "dispute_id": dispute_id, "ref": "m1"}
+    ids["topup_id"] = await old_topup(live, other, buyer)
     return other, {**ids, "withdrawal_id": withdrawal["id"], "key_id": key["id"], "key": "their-key"}
 
 
@@ -70,6 +79,19 @@ async def everyone(shop: Marketplace) -> Person:
     """A user of our own, for routes that name a second one."""
     made = await shop.done("POST", "/users", {"externalUserId": "route-matrix-own"}, status=201)
     return Person(made["id"], made["wallet"]["publicKey"])
+
+
+async def old_topup(live: Running, other: Marketplace, person: Person) -> str:
+    """A top-up from a time when this product was on the rail of Airtm."""
+    actor = system(other.id, "test")
+
+    async def insert(tx: Tx) -> str:
+        made = await topups.insert(tx, other.id, person.id, "ana", 10_000_000, "USD", None)
+        await record(tx, actor, events=[Event("topup.created", "TopUp", made.id, {}, person.id)])
+        await settlement.refuse(tx, actor, made, ProviderUnavailable())
+        return made.id
+
+    return await live.product.database.run(insert)
 
 
 BAD_CREDENTIALS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -137,10 +159,13 @@ async def test_the_ids_of_another_marketplace_are_unknown(
 async def test_the_matrix_would_succeed_for_the_owner(
     theirs: tuple[Marketplace, dict[str, str]], everyone: Person
 ) -> None:
-    """The 404s above are about the marketplace: to its owner none of these reads is one."""
+    """The 404s above are about the marketplace: to its owner none of these reads is one.
+
+    A browser that comes back from Airtm finds nobody on this rail.
+    """
     other, ids = theirs
     for route in WITH_ID:
-        if route.method == "GET" and route.name != "balances.verify":
+        if route.method == "GET" and route.name not in ("balances.verify", "topups.callback"):
             heard = await other.send("GET", path_with(route, ids))
             assert heard.status == 200, (route.path, heard.body)
 

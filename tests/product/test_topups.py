@@ -148,7 +148,7 @@ async def test_twenty_refreshes_at_once_credit_once(airtm_shop: Marketplace, pay
     assert (await airtm_shop.events(topup["id"])).count("topup.succeeded") == 1
 
 
-# -- who may, and what is asked for ---------------------------------------------------------------------------------
+# -- who may, and what is asked for ------------------------------------------------------------------------------------
 
 
 async def test_what_is_not_a_top_up_is_refused(airtm_shop: Marketplace, payer: Payer) -> None:
@@ -273,7 +273,7 @@ async def test_a_browser_with_a_made_up_id(airtm_shop: Marketplace) -> None:
         )
 
 
-# -- canceling --------------------------------------------------------------------------------------------------------
+# -- canceling ------------------------------------------------------------------------------------
 
 
 async def test_a_cancelation(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
@@ -319,7 +319,7 @@ async def test_a_cancelation_of_which_nobody_knows(airtm_shop: Marketplace, paye
     assert (await airtm_shop.done("POST", f"{one}/cancel"))["status"] == "TOPUP_CANCELED"
 
 
-# -- Airtm on a bad day -----------------------------------------------------------------------------------------------
+# -- Airtm on a bad day ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["lose_response", "error_after", "error_before", "rate_limit"])
@@ -353,7 +353,9 @@ async def test_while_airtm_cannot_tell_the_top_up_waits(
         assert waiting["status"] == "TOPUP_CREATED"
         assert not {"confirmationUri", "airtmPayinId", "failureReason"} & set(waiting)
         assert await airtm_shop.on(hasty).done("POST", f"/topups/{waiting['id']}/refresh") == waiting
-        details = await airtm_shop.refused("POST", f"/topups/{waiting['id']}/cancel", status=409, code="INVALID_STATE")
+        details = await airtm_shop.refused(
+            "POST", f"/topups/{waiting['id']}/cancel", status=409, code="INVALID_STATE"
+        )
         assert details["currentStatus"] == "TOPUP_CREATED"
     assert await world.airtm_payins(waiting["id"]) == []
     await world.mend()
@@ -411,7 +413,7 @@ async def test_a_refresh_tells_that_airtm_is_out(airtm_shop: Marketplace, payer:
     assert await airtm_shop.done("POST", path) == topup
 
 
-# -- what nobody has told us ------------------------------------------------------------------------------------------
+# -- what nobody has told us ------------------------------------------------------------------------------------
 
 
 async def _age(live: Running, *topups: dict[str, Any]) -> None:

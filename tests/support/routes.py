@@ -26,6 +26,7 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
         "destinationType": "crypto",
         "destinationRef": "GAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAWHF",
     },
+    "topups.create": {"userId": "usr_" + "1" * 32, "amount": "1.00"},
     "createMarketplace": {"name": "route matrix"},
 }
 """By the route's name; a route that is not here needs no body."""
