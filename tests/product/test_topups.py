@@ -148,7 +148,7 @@ async def test_twenty_refreshes_at_once_credit_once(airtm_shop: Marketplace, pay
     assert (await airtm_shop.events(topup["id"])).count("topup.succeeded") == 1
 
 
-# -- who may, and what is asked for ------------------------------------------------------------------------------------
+# -- who may, and what is asked for ---------------------------------------------------------------------------------
 
 
 async def test_what_is_not_a_top_up_is_refused(airtm_shop: Marketplace, payer: Payer) -> None:
@@ -276,7 +276,7 @@ async def test_a_browser_with_a_made_up_id(airtm_shop: Marketplace) -> None:
 # -- canceling ------------------------------------------------------------------------------------
 
 
-async def test_a_cancelation(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
+async def test_a_cancellation(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
     topup = await begun(airtm_shop, payer)
     one = f"/topups/{topup['id']}"
     done = await airtm_shop.done("POST", f"{one}/cancel")
@@ -292,7 +292,7 @@ async def test_a_cancelation(airtm_shop: Marketplace, payer: Payer, world: World
 
 
 @pytest.mark.parametrize(("action", "state"), [("process", "TOPUP_PROCESSING"), ("confirm", "TOPUP_SUCCEEDED")])
-async def test_a_cancelation_that_comes_too_late(
+async def test_a_cancellation_that_comes_too_late(
     airtm_shop: Marketplace, payer: Payer, world: World, action: str, state: str
 ) -> None:
     topup = await begun(airtm_shop, payer)
@@ -303,14 +303,14 @@ async def test_a_cancelation_that_comes_too_late(
     assert await airtm_shop.balance(payer) == ("25.00" if action == "confirm" else "0.00", "0.00")
 
 
-async def test_a_cancelation_whose_answer_is_lost(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
+async def test_a_cancellation_whose_answer_is_lost(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
     topup = await begun(airtm_shop, payer)
     fault = await world.fault("airtm", "/payins/", "lose_response", method="DELETE", times=1)
     done = await airtm_shop.done("POST", f"/topups/{topup['id']}/cancel")
     assert (await fault.fired(), done["status"]) == (1, "TOPUP_CANCELED")
 
 
-async def test_a_cancelation_of_which_nobody_knows(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
+async def test_a_cancellation_of_which_nobody_knows(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
     topup = await begun(airtm_shop, payer)
     one = f"/topups/{topup['id']}"
     await world.fault("airtm", "/payins/", "error_before", method="DELETE", times=1)

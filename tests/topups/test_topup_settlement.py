@@ -233,7 +233,7 @@ async def test_a_payin_that_airtm_has_lost_moves_nothing(office: Office) -> None
 
 
 @pytest.mark.parametrize("canceled_by", ["user", "system"])
-async def test_whose_wish_a_cancelation_was(office: Office, canceled_by: str) -> None:
+async def test_whose_wish_a_cancellation_was(office: Office, canceled_by: str) -> None:
     topup = await office.new(AWAITING)
     await office.apply(topup, payin(topup, "CANCELED"), canceled_by=canceled_by)
     assert (await office.payload(topup, "topup.canceled"))["canceledBy"] == canceled_by
