@@ -7,6 +7,8 @@ in memory is gone; the next process has the database and the chain.
 
 import asyncio
 import json
+import os
+import random
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +35,7 @@ from offerhub.wallets.service import require as require_wallet
 from offerhub.withdrawals.service import Asked, Withdrawals
 
 DONE_SECONDS = 30.0
+POINTS_PER_FLOW = 14
 
 
 class Killed(BaseException):
@@ -218,7 +221,7 @@ async def simulate(sandbox_url: str, path: str, body: dict[str, Any] | None = No
     """Speak to the sandbox's control face; reading what has a state, writing the rest."""
 
     def ask() -> dict[str, Any]:
-        method = "GET" if path in {"state", "info", "faults"} else "POST"
+        method = "GET" if path.partition("?")[0] in {"state", "info", "faults", "airtm/payins"} else "POST"
         data = None if method == "GET" else json.dumps(body or {}).encode()
         request = urllib.request.Request(
             f"{sandbox_url}/_sim/{path}", data, {"content-type": "application/json"}, method=method
@@ -237,3 +240,15 @@ async def until_killed(work: Callable[[], Awaitable[object]]) -> bool:
     except Killed:
         return True
     return False
+
+
+def crash_points(total: int) -> list[int]:
+    """Where to kill. `OFFERHUB_ALL_CRASH_POINTS=1` takes every point; otherwise a spread of them that moves with the seed,
+    which is printed.
+    """
+    if os.environ.get("OFFERHUB_ALL_CRASH_POINTS"):
+        print(f"all {total} crash points")
+        return list(range(1, total + 1))
+    seed = int(os.environ.get("OFFERHUB_CRASH_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"crash points drawn with OFFERHUB_CRASH_SEED={seed}")
+    return sorted(random.Random(seed).sample(range(1, total + 1), min(POINTS_PER_FLOW, total)))

@@ -1,21 +1,17 @@
 """A process killed at any point of a money movement is resumed by the next one, and the money moves exactly once.
 
 Each flow is first run whole, to count its points. Then it is run again and again, killed at one point each time,
-finished by a fresh process, and held against the books and the chain. `OFFERHUB_ALL_CRASH_POINTS=1` takes every
-point; otherwise a spread of them that moves with the seed, which is printed.
+finished by a fresh process, and held against the books and the chain.
 """
 
-import os
-import random
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from faults.killable import Fuse, Process, World, process, until_killed
+from faults.killable import Fuse, Process, World, crash_points, process, until_killed
 from offerhub.providers.trustless_work.fees import release_net, resolve_nets
 
 ORDER = 200_000_000
-POINTS_PER_FLOW = 14
 
 Prepare = Callable[[World, Process], Awaitable[str]]
 Act = Callable[[World, Process, str], Awaitable[None]]
@@ -34,15 +30,6 @@ async def _refund(world: World, alive: Process, order_id: str) -> None:
         run = alive.product.database.run
         saga = await run(lambda tx: alive.resolution.begin_refund(tx, world.actor, order_id, "changed my mind"))
         await alive.product.engine.wait(saga, 30)
-
-
-def _points(total: int) -> list[int]:
-    if os.environ.get("OFFERHUB_ALL_CRASH_POINTS"):
-        print(f"all {total} crash points")
-        return list(range(1, total + 1))
-    seed = int(os.environ.get("OFFERHUB_CRASH_SEED", random.SystemRandom().randrange(10**6)))
-    print(f"crash points drawn with OFFERHUB_CRASH_SEED={seed}")
-    return sorted(random.Random(seed).sample(range(1, total + 1), min(POINTS_PER_FLOW, total)))
 
 
 async def _count(world: World, act: Act, order_id: str) -> int:
@@ -67,7 +54,7 @@ async def test_a_payout_killed_anywhere_pays_exactly_once(world: World, flow: st
     act = _release if flow == "release" else _refund
     async with process(world.settings) as alive:
         total = await _count(world, act, await world.funded_order(alive, ORDER))
-        points = _points(total)
+        points = crash_points(total)
         orders = [await world.funded_order(alive, ORDER) for _ in points]
     gains = {
         "release": (release_net(ORDER, 0).net, 0),
@@ -105,7 +92,7 @@ async def test_a_funding_killed_anywhere_funds_exactly_once(world: World) -> Non
 
     async with process(world.settings) as alive:
         total = await _count(world, fund, await deployed(alive))
-        points = _points(total)
+        points = crash_points(total)
         orders = [await deployed(alive) for _ in points]
     for order_id, point in zip(orders, points, strict=True):
         await _killed_and_resumed(world, fund, order_id, point)
@@ -126,7 +113,7 @@ async def test_a_withdrawal_killed_anywhere_leaves_exactly_once(world: World) ->
         await alive.product.engine.wait(saga, 30)
 
     total = await _count(world, withdraw, "")
-    for point in _points(total):
+    for point in crash_points(total):
         before, chain_before = await world.available(world.buyer), await world.on_chain(world.outside)
         async with process(world.settings, Fuse(point)) as doomed:
             await until_killed(lambda doomed=doomed: withdraw(world, doomed, ""))
