@@ -243,8 +243,9 @@ async def until_killed(work: Callable[[], Awaitable[object]]) -> bool:
 
 
 def crash_points(total: int) -> list[int]:
-    """Where to kill. `OFFERHUB_ALL_CRASH_POINTS=1` takes every point; otherwise a spread of them that moves with the seed,
-    which is printed.
+    """Where to kill: a spread of points that moves with the seed, which is printed.
+
+    `OFFERHUB_ALL_CRASH_POINTS=1` takes every point.
     """
     if os.environ.get("OFFERHUB_ALL_CRASH_POINTS"):
         print(f"all {total} crash points")
