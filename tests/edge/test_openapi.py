@@ -125,6 +125,12 @@ def test_every_route_is_described_once() -> None:
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_a_route_has_a_dotted_name_and_a_declared_answer(route: Route) -> None:
+    assert re.fullmatch(r"[a-z_]+\.[a-z_]+", route.name)
+    assert route.answer is not None
+
+
 def test_the_document_is_openapi_3_1() -> None:
     told = json.loads(msgspec.json.encode(DOCUMENT))
     assert [error.message for error in jsonschema_rs.Draft202012Validator(OPENAPI_31).iter_errors(told)] == []

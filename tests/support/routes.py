@@ -27,7 +27,7 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
         "destinationRef": "GAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAWHF",
     },
     "topups.create": {"userId": "usr_" + "1" * 32, "amount": "1.00"},
-    "createMarketplace": {"name": "route matrix"},
+    "marketplaces.create": {"name": "route matrix"},
 }
 """By the route's name; a route that is not here needs no body."""
 

@@ -94,7 +94,7 @@ def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: 
         Envelope.FLAT,
         answer=BalanceOperationAnswer,
         body=body,
-        errors=(UserNotFound, UserNotActive, InvalidAmountFormat, InvalidCurrency, *errors),
+        errors=(UserNotFound, InvalidAmountFormat, InvalidCurrency, *errors),
     )
 
 
@@ -123,9 +123,16 @@ def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
             unit="read",
             errors=(UserNotFound,),
         ),
-        _post("credit", "Credit a user by hand", _moving(service.credit), MoveBody),
-        _post("debit", "Debit a user by hand", _moving(service.debit), MoveBody, InsufficientFunds),
-        _post("reserve", "Set money aside under a reference", _holding(service.reserve), HoldBody, InsufficientFunds),
+        _post("credit", "Credit a user by hand", _moving(service.credit), MoveBody, UserNotActive),
+        _post("debit", "Debit a user by hand", _moving(service.debit), MoveBody, UserNotActive, InsufficientFunds),
+        _post(
+            "reserve",
+            "Set money aside under a reference",
+            _holding(service.reserve),
+            HoldBody,
+            UserNotActive,
+            InsufficientFunds,
+        ),
         _post(
             "cancel-reservation",
             "Give reserved money back",
@@ -141,7 +148,13 @@ def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
             ReserveNotFound,
         ),
         _post(
-            "release", "Pay reserved money to another user", _release, ReleaseBody, ReserveNotFound, InvalidRequest
+            "release",
+            "Pay reserved money to another user",
+            _release,
+            ReleaseBody,
+            UserNotActive,
+            ReserveNotFound,
+            InvalidRequest,
         ),
         Route(
             "POST",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import Amount, AuditId, Currency, SignedAmount, Timestamp, UserId
+from offerhub.runtime.vocabulary import Amount, AuditId, Currency, SignedSum, Sum, Timestamp, UserId
 
 BalanceOperation = Literal[
     "CREDIT_AVAILABLE", "DEBIT_AVAILABLE", "RESERVE", "RELEASE", "CANCEL_RESERVATION", "DEDUCT_RESERVED"
@@ -48,8 +48,8 @@ class Balance:
 class BalancePartsAnswer(Shape):
     """The two parts of a balance."""
 
-    available: Amount
-    reserved: Amount
+    available: Sum
+    reserved: Sum
 
 
 class BalanceAnswer(Shape):
@@ -57,9 +57,9 @@ class BalanceAnswer(Shape):
 
     user_id: UserId
     userId: UserId
-    available: Amount
-    reserved: Amount
-    total: Amount
+    available: Sum
+    reserved: Sum
+    total: Sum
     currency: Currency
     updated_at: Timestamp
     updatedAt: Timestamp
@@ -81,9 +81,9 @@ class BalanceSyncAnswer(BalanceAnswer):
     """The books beside the chain. `unknown` means that the chain could not be asked."""
 
     synced: bool
-    localBalance: Amount
-    providerBalance: Amount | Literal["unknown"]
-    discrepancy: SignedAmount | Literal["unknown"]
+    localBalance: Sum
+    providerBalance: Sum | Literal["unknown"]
+    discrepancy: SignedSum | Literal["unknown"]
     action: Literal["none", "adjusted", "flagged"]
 
 

@@ -11,10 +11,9 @@ from offerhub.errors import (
     InvalidSplit,
     InvalidState,
     OrderNotFound,
-    ProviderError,
-    ProviderUnavailable,
     invalid_field,
 )
+from offerhub.escrows.steps import REFUSALS
 from offerhub.kernel.money import AmountError, parse_amount
 from offerhub.orders.model import DisputeAnswer
 from offerhub.runtime.database import Tx
@@ -159,7 +158,7 @@ def routes(disputes: Disputes) -> tuple[Route, ...]:
             answer=DisputeWithOrderAnswer,
             body=ResolveDispute,
             idempotency_seconds=DISPUTE_IDEMPOTENCY_SECONDS,
-            errors=(DisputeNotFound, InvalidState, InvalidSplit, ProviderError, ProviderUnavailable),
+            errors=(DisputeNotFound, InvalidState, InvalidSplit, *REFUSALS),
             resume=_resume,
         ),
     )

@@ -22,6 +22,7 @@ from offerhub.edge.openapi_schemas import (
 from offerhub.edge.openapi_text import INTRODUCTION, SUMMARY, TAGS, TITLE
 from offerhub.edge.request import BASE_PATH
 from offerhub.runtime.routes import DAY_SECONDS, Document, Redirect, Route
+from offerhub.runtime.vocabulary import MarketplaceId
 
 _ALWAYS: Final = ("X-Request-ID", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _HEADERS: Final[Mapping[str, tuple[str, Schema]]] = {
@@ -42,6 +43,12 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "description": "An id of your own for this request: 1 to 128 printable ASCII characters. It comes back with "
         "the answer and stands in the logs; anything else is replaced.",
         "schema": {"type": "string", "examples": [openapi_errors.REQUEST_ID]},
+    },
+    "Marketplace": {
+        "name": "X-Marketplace-Id",
+        "in": "header",
+        "description": "Where the master key acts; without it, in the default marketplace. A key has its own only.",
+        "schema": msgspec.json.schema(MarketplaceId),
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
@@ -222,7 +229,11 @@ def _type_of_id(answer: Any) -> Any:
 
 
 def _in_headers(route: Route) -> list[Schema]:
-    names = ["RequestId", *(["IdempotencyKey"] if route.takes_key else [])]
+    names = ["RequestId"]
+    if route.scope != "public":
+        names.append("Marketplace")
+    if route.takes_key:
+        names.append("IdempotencyKey")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 

@@ -12,6 +12,7 @@ from offerhub.errors import (
     InternalError,
     InvalidApiKey,
     MaintenanceMode,
+    MarketplaceNotFound,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
@@ -113,7 +114,7 @@ def _of_request(route: Route) -> list[type[Refusal]]:
 def _of_caller(route: Route) -> list[type[Refusal]]:
     if route.scope == "public":
         return []
-    known = [Unauthorized, InvalidApiKey]
+    known = [Unauthorized, InvalidApiKey, MarketplaceNotFound]
     return known if route.scope == "any" else [*known, InsufficientScope]
 
 

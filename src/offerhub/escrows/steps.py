@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from offerhub.errors import EscrowFundingFailed, ProviderError, Refusal
+from offerhub.errors import (
+    EscrowFundingFailed,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+    Refusal,
+)
 from offerhub.escrows import store
 from offerhub.kernel.clock import Clock
 from offerhub.providers.stellar.horizon import Horizon
@@ -33,6 +40,10 @@ NAMES: Final[Mapping[str, str]] = {
     "resolve": "resolve_dispute",
 }
 """Kind of intent to the name of the contract's function, which is also the step's."""
+
+
+REFUSALS: Final = (ProviderError, ProviderUnavailable, ProviderTimeout, ProviderRateLimited)
+"""What a saga on a contract may end in: refused by the API, the contract or our own check, or nobody answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,32 @@
 """The routes of operations: what is public (contract 2.1), and maintenance (contract 2.14)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from msgspec import Meta
-
-from offerhub.errors import InsufficientScope
 from offerhub.kernel.clock import Clock, SystemClock, to_wire
 from offerhub.operations import maintenance, service
-from offerhub.operations.model import Probe, PublicConfig
-from offerhub.runtime.routes import Body, Call, Envelope, Route
+from offerhub.operations.model import (
+    ConfigAnswer,
+    DetailedHealthAnswer,
+    DisableMaintenance,
+    EnableMaintenance,
+    FeaturesAnswer,
+    HealthAnswer,
+    LimitsAnswer,
+    MaintenanceAnswer,
+    Probe,
+    ProvidersAnswer,
+    PublicConfig,
+    RangeAnswer,
+)
+from offerhub.runtime.routes import Call, Envelope, Route
 
-LIMITS: Final = {
-    "topup": {"min": "1.00", "max": "10000.00"},
-    "withdrawal": {"min": "10.00", "max": "5000.00"},
-    "order": {"min": "1.00", "max": "50000.00"},
-}
+LIMITS: Final = LimitsAnswer(
+    topup=RangeAnswer(min="1.00", max="10000.00"),
+    withdrawal=RangeAnswer(min="10.00", max="5000.00"),
+    order=RangeAnswer(min="1.00", max="50000.00"),
+)
 """Recommendations that clients show; nothing enforces them (contract 2.1)."""
-
-
-class EnableMaintenance(Body):
-    """What clients are told while changes are refused."""
-
-    message: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
-
-
-class DisableMaintenance(Body):
-    """Nothing: an empty body, or `{}`."""
 
 
 def routes(
@@ -41,39 +41,53 @@ def routes(
         "unit": "none",
     }
     return (
-        Route("GET", "/health", "health", "Say that the process answers.", handlers.health, **public),
-        Route("GET", "/health/detailed", "healthDetailed", "Ask every dependency.", handlers.detailed, **public),
-        Route("GET", "/config", "config", "Say what this installation offers.", handlers.config, **public),
-    )
+        Route("GET", "/health", "health.get", "Say that the process answers.",
+              handlers.health, **public, answer=HealthAnswer, description="Asks nothing else."),
+        Route("GET", "/health/detailed", "health.detailed", "Ask every dependency.",
+              handlers.detailed, **public, answer=DetailedHealthAnswer,
+              description="The status is 200 even when the service is not healthy: `data.status` tells."),
+        Route("GET", "/config", "config.get", "Say what this installation offers.",
+              handlers.config, **public, answer=ConfigAnswer),
+    )  # fmt: skip
 
 
 def maintenance_routes() -> tuple[Route, ...]:
     """The routes that switch maintenance, for operators."""
-    support: dict[str, Any] = {"scope": "support", "domain": "operations", "envelope": Envelope.DATA}
+    support: dict[str, Any] = {
+        "scope": "support",
+        "domain": "operations",
+        "envelope": Envelope.DATA,
+        "answer": MaintenanceAnswer,
+    }
     # A switch takes no idempotency key: repeating it changes nothing, and a stored answer would tell of the past.
-    switch: dict[str, Any] = {"body_optional": True, "idempotency_seconds": 0, "errors": (InsufficientScope,)}
+    switch: dict[str, Any] = {
+        "body_optional": True,
+        "idempotency_seconds": 0,
+        "description": "The switch is for the whole installation: it takes the master key, or a key of the default "
+        "marketplace that is bound to no user.",
+    }
     return (
-        Route("POST", "/admin/maintenance/enable", "enableMaintenance", "Refuse changes until it is disabled.",
+        Route("POST", "/admin/maintenance/enable", "maintenance.enable", "Refuse changes until it is disabled.",
               _enable, **support, **switch, body=EnableMaintenance),
-        Route("POST", "/admin/maintenance/disable", "disableMaintenance", "Accept changes again.",
+        Route("POST", "/admin/maintenance/disable", "maintenance.disable", "Accept changes again.",
               _disable, **support, **switch, body=DisableMaintenance),
-        Route("GET", "/admin/maintenance/status", "maintenanceStatus", "Say whether changes are accepted.",
+        Route("GET", "/admin/maintenance/status", "maintenance.status", "Say whether changes are accepted.",
               _status, **support, unit="read"),
     )  # fmt: skip
 
 
-async def _enable(call: Call) -> dict[str, Any]:
+async def _enable(call: Call) -> MaintenanceAnswer:
     return (await maintenance.enable(call.tx, call.actor, call.body.message)).wire()
 
 
-async def _disable(call: Call) -> dict[str, Any]:
+async def _disable(call: Call) -> MaintenanceAnswer:
     await maintenance.disable(call.tx, call.actor)
-    return {"enabled": False}
+    return MaintenanceAnswer(enabled=False)
 
 
-async def _status(call: Call) -> dict[str, Any]:
+async def _status(call: Call) -> MaintenanceAnswer:
     found = await maintenance.status(call.tx)
-    return {"enabled": False} if found is None else found.wire()
+    return MaintenanceAnswer(enabled=False) if found is None else found.wire()
 
 
 class _Handlers:
@@ -83,30 +97,30 @@ class _Handlers:
         self._config = config
         self._clock = clock
 
-    async def health(self, _: Call) -> dict[str, Any]:
-        return {"status": "healthy", "version": self._version, "timestamp": to_wire(self._clock.now())}
+    async def health(self, _: Call) -> HealthAnswer:
+        return HealthAnswer(status="healthy", version=self._version, timestamp=to_wire(self._clock.now()))
 
-    async def detailed(self, _: Call) -> dict[str, Any]:
+    async def detailed(self, _: Call) -> DetailedHealthAnswer:
         status, dependencies = await service.examine(self._probes, self._clock)
-        return {
-            "status": status,
-            "version": self._version,
-            "dependencies": dependencies,
-            "timestamp": to_wire(self._clock.now()),
-        }
+        return DetailedHealthAnswer(
+            status=status,
+            version=self._version,
+            dependencies=dependencies,
+            timestamp=to_wire(self._clock.now()),
+        )
 
-    async def config(self, _: Call) -> dict[str, Any]:
+    async def config(self, _: Call) -> ConfigAnswer:
         config = self._config
-        return {
-            "currencies": ["USD"],
-            "limits": LIMITS,
-            "features": {
-                "milestones": True,
-                "disputes": True,
-                "sse": config.sse,
-                "airtm": config.airtm,
-                "trustlessWork": config.trustless_work,
-            },
-            "providers": {"fiat": config.fiat, "escrow": "trustless_work"},
-            "version": self._version,
-        }
+        return ConfigAnswer(
+            currencies=["USD"],
+            limits=LIMITS,
+            features=FeaturesAnswer(
+                milestones=True,
+                disputes=True,
+                sse=config.sse,
+                airtm=config.airtm,
+                trustlessWork=config.trustless_work,
+            ),
+            providers=ProvidersAnswer(fiat=config.fiat, escrow="trustless_work"),
+            version=self._version,
+        )

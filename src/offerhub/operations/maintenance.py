@@ -63,7 +63,14 @@ async def _record(tx: Tx, actor: Actor, action: str, before: Maintenance | None,
 
 
 def _told(state: Maintenance | None) -> dict[str, Any]:
-    return {"enabled": False} if state is None else state.wire()
+    if state is None:
+        return {"enabled": False}
+    return {
+        "enabled": True,
+        "message": state.message,
+        "enabledAt": to_wire(state.enabled_at),
+        "enabledBy": state.enabled_by,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from offerhub.kernel.clock import Clock
-from offerhub.operations.model import Dependency, Health, Probe
+from offerhub.operations.model import DependencyAnswer, Health, Probe
 
 PROBE_SECONDS_MAX: Final = 5.0
 
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 async def examine(
     probes: Mapping[str, Probe], clock: Clock, *, seconds_max: float = PROBE_SECONDS_MAX
-) -> tuple[Health, dict[str, Dependency]]:
+) -> tuple[Health, dict[str, DependencyAnswer]]:
     """The whole's health, and each dependency's. One that is not used does not make the whole any worse."""
     answers = await asyncio.gather(*(_ask(name, probe, clock, seconds_max) for name, probe in probes.items()))
     found = dict(zip(probes, answers, strict=True))
@@ -29,18 +29,18 @@ async def examine(
     return overall, found
 
 
-async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dependency:
+async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> DependencyAnswer:
     if probe.check is None:
-        return Dependency("degraded", error="Not configured")
+        return DependencyAnswer(status="degraded", error="Not configured")
     failed: Health = "unhealthy" if probe.essential else "degraded"
     started = clock.monotonic()
     try:
         async with asyncio.timeout(seconds_max):
             await probe.check()
     except TimeoutError:
-        return Dependency(failed, error=f"No answer within {seconds_max:g} s")
+        return DependencyAnswer(status=failed, error=f"No answer within {seconds_max:g} s")
     except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
         # The driver's words name hosts and users: they belong in the log, not in a public answer.
         log.warning("probe_failed", dependency=name, error=repr(error))
-        return Dependency(failed, error="Not reachable")
-    return Dependency("healthy", latency=round((clock.monotonic() - started) * 1000, 2))
+        return DependencyAnswer(status=failed, error="Not reachable")
+    return DependencyAnswer(status="healthy", latency=round((clock.monotonic() - started) * 1000, 2))

@@ -17,15 +17,15 @@ from offerhub.errors import (
     MilestoneNotFound,
     OrderNotFound,
     OrderRefReused,
-    ProviderError,
-    ProviderUnavailable,
     Refusal,
     ReserveMismatchAmount,
+    StellarNetworkError,
     UserNotActive,
     UserNotFound,
     WalletNotReady,
     invalid_field,
 )
+from offerhub.escrows.steps import REFUSALS
 from offerhub.kernel.pages import Page
 from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.orders import service, store
@@ -218,7 +218,7 @@ def _post(
         body=body,
         body_optional=body_optional,
         idempotency_seconds=ORDER_IDEMPOTENCY_SECONDS,
-        errors=(OrderNotFound, InvalidState, *errors),
+        errors=errors,
         resume=resume,
         answer=answer,
     )
@@ -228,15 +228,19 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
     """Declare the endpoints."""
     handle = _order_handlers(orders) | _chain_handlers(orders, resolution)
     one = "/orders/{order_id}"
-    amounts = (InvalidAmount, InvalidCurrency, InvalidRequest, UserNotFound, UserNotActive, OrderRefReused)
-    outside = (ProviderError, ProviderUnavailable)
+    moved = (OrderNotFound, InvalidState)
     return (
         _post(
             "/orders",
             "orders.create",
             "Create an order, or answer the same one for a known client_order_ref (200)",
             handle["create"],
-            *amounts,
+            InvalidAmount,
+            InvalidCurrency,
+            InvalidRequest,
+            UserNotFound,
+            UserNotActive,
+            OrderRefReused,
             body=CreateOrder,
             body_optional=False,
             status=201,
@@ -256,6 +260,8 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "orders.reserve",
             "Set the buyer's money aside",
             handle["reserve"],
+            *moved,
+            InvalidAmount,
             InsufficientFunds,
             FundsAlreadyReserved,
             UserNotActive,
@@ -267,6 +273,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "orders.cancel",
             "Cancel before the escrow is funded",
             handle["cancel"],
+            *moved,
             EscrowNotReady,
             body=CancelBody,
         ),
@@ -275,9 +282,10 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "orders.escrow",
             "Deploy the order's escrow contract",
             handle["escrow"],
+            *moved,
             EscrowAlreadyExists,
             WalletNotReady,
-            *outside,
+            *REFUSALS,
             resume=_resume,
         ),
         _post(
@@ -285,10 +293,12 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "orders.fund",
             "Fund the escrow from the buyer's wallet",
             handle["fund"],
+            *moved,
             EscrowNotReady,
             EscrowFundingFailed,
             InsufficientFunds,
-            *outside,
+            StellarNetworkError,
+            *REFUSALS,
             resume=_resume,
         ),
         _get(
@@ -304,6 +314,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "orders.complete_milestone",
             "Mark a milestone as completed",
             handle["complete"],
+            *moved,
             MilestoneNotFound,
             answer=MilestoneAnswer,
         ),
@@ -312,7 +323,8 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "orders.release",
             "Pay the seller",
             handle["release"],
-            *outside,
+            *moved,
+            *REFUSALS,
             body=ReleaseBody,
             resume=_resume,
         ),
@@ -321,7 +333,8 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             "orders.refund",
             "Pay the buyer back",
             handle["refund"],
-            *outside,
+            *moved,
+            *REFUSALS,
             body=RefundBody,
             body_optional=False,
             resume=_resume,

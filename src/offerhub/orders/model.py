@@ -13,7 +13,7 @@ from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import Amount, Currency, DisputeId, OrderId, Timestamp, UserId
+from offerhub.runtime.vocabulary import Amount, Currency, DisputeId, MilestoneId, OrderId, Timestamp, UserId
 
 MilestoneStatus = Literal["OPEN", "COMPLETED"]
 OrderStatus = Literal[
@@ -40,7 +40,7 @@ Decision = Literal["FULL_RELEASE", "FULL_REFUND", "SPLIT"]
 class MilestoneAnswer(Shape):
     """A part of an order's work, with its part of the money."""
 
-    id: Annotated[str, Meta(examples=["mst_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"])]
+    id: MilestoneId
     orderId: OrderId
     milestoneRef: Annotated[str, Meta(description="Your own reference.", examples=["design"])]
     ref: Annotated[str, Meta(description="The same as `milestoneRef`.", examples=["design"])]

@@ -8,6 +8,9 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+ALIAS: Final = {"deprecated": True}
+"""`extra_json_schema` of a property that is only another name of a property of the same body."""
+
 _RANDOM: Final = "[0-9A-Za-z]{32}"
 
 
@@ -24,6 +27,7 @@ TopUpId = Annotated[str, _id("topup", "The id of a top-up.")]
 WithdrawalId = Annotated[str, _id("wd", "The id of a withdrawal.")]
 ApiKeyId = Annotated[str, _id("key", "The id of an API key.")]
 MarketplaceId = Annotated[str, _id("mkt", "The id of a marketplace.")]
+MilestoneId = Annotated[str, _id("mst", "The id of a milestone.")]
 AuditId = Annotated[str, _id("aud", "The id of an audit entry.")]
 
 Amount = Annotated[
@@ -34,12 +38,21 @@ Amount = Annotated[
         extra_json_schema={"pattern": r"^[0-9]{1,10}\.[0-9]{2}$"},
     ),
 ]
-SignedAmount = Annotated[
+Sum = Annotated[
     str,
     Meta(
-        description="A difference between two amounts of money, negative when the first is smaller.",
+        description="A sum of amounts of money, which may have more digits than any of them.",
+        examples=["25.00"],
+        extra_json_schema={"pattern": r"^[0-9]{1,13}\.[0-9]{2}$"},
+    ),
+]
+"""What a bigint of units can hold has twelve digits before the point, and a total adds two of them."""
+SignedSum = Annotated[
+    str,
+    Meta(
+        description="A difference between two sums of money, negative when the first is smaller.",
         examples=["-0.50"],
-        extra_json_schema={"pattern": r"^-?[0-9]{1,10}\.[0-9]{2}$"},
+        extra_json_schema={"pattern": r"^-?[0-9]{1,13}\.[0-9]{2}$"},
     ),
 ]
 ChainAmount = Annotated[

@@ -9,7 +9,7 @@ from msgspec import Meta
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import Amount, Currency, StellarAddress, Timestamp, UserId
+from offerhub.runtime.vocabulary import Currency, StellarAddress, Sum, Timestamp, UserId
 from offerhub.wallets.model import WalletStatus
 
 UserType = Literal["BUYER", "SELLER", "BOTH"]
@@ -19,8 +19,8 @@ UserStatus = Literal["PENDING_VERIFICATION", "ACTIVE", "SUSPENDED"]
 class UserBalanceAnswer(Shape):
     """What a user has."""
 
-    available: Amount
-    reserved: Amount
+    available: Sum
+    reserved: Sum
     currency: Currency
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from offerhub.errors import StellarNetworkError, UserNotFound, WalletNotFound, invalid_field
+from offerhub.errors import StellarNetworkError, WalletNotFound, invalid_field
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_chain_amount
 from offerhub.kernel.pages import LIMIT_DEFAULT, LIMIT_MAX
@@ -57,7 +57,7 @@ def routes(wallets: Wallets, horizon: Horizon, database: Database) -> tuple[Rout
             "read",
             "wallet",
             Envelope.DATA,
-            errors=(UserNotFound, WalletNotFound),
+            errors=(WalletNotFound,),
             **more,
         )
 
