@@ -33,7 +33,7 @@ from offerhub.escrows.steps import Contracts
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.operations import api as operations_api
 from offerhub.operations.maintenance import MaintenanceGate
-from offerhub.operations.model import Probe, PublicConfig
+from offerhub.operations.model import Impaired, Probe, PublicConfig
 from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
 from offerhub.orders.resolution import Resolution
@@ -54,6 +54,8 @@ from offerhub.settings import Settings
 from offerhub.topups import api as topups_api
 from offerhub.topups.service import ReturnAddresses, TopUps
 from offerhub.topups.steps import CreateTopUp
+from offerhub.treasury import api as treasury_api
+from offerhub.treasury.service import Treasury, TreasuryLow
 from offerhub.users import api as users_api
 from offerhub.users.linking import Linking
 from offerhub.users.service import Users
@@ -102,7 +104,8 @@ class Product:
         self.vault = Vault({keys.wallet_key_version: keys.wallet_key.reveal()}, keys.wallet_key_version)
         self.engine = Engine(database, self.clock)
         self.keyring = Keyring(database, self.vault, self.network.passphrase)
-        self.wallets = Wallets(self.engine, self.keyring, self.network)
+        self.wallets = Wallets(self.engine, self.keyring, self.network, treasury=self.airtm is not None)
+        self.treasury = Treasury(database, self.horizon, self.airtm, settings.payments.treasury_floor)
         self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
         self.topups = TopUps(self.engine, database, self.airtm, _return_addresses(settings.airtm))
         self.tokens = TokenSigner(keys.token_secret.reveal())
@@ -128,7 +131,8 @@ class Product:
 
     def routes(self, probes: dict[str, Probe]) -> tuple[Route, ...]:
         """Every endpoint of the product."""
-        policy = EscrowPolicy(self.settings.payments.platform_fee_basis_points, self.network)
+        on_airtm = self.airtm is not None
+        policy = EscrowPolicy(self.settings.payments.platform_fee_basis_points, self.network, treasury=on_airtm)
         config = PublicConfig(
             airtm=self.airtm is not None, trustless_work=True, sse=False, fiat=self.settings.payments.rail
         )
@@ -139,7 +143,7 @@ class Product:
             *audit_api.routes(),
             *edge_api.routes(),
             *users_api.routes(Users(self.wallets), Linking(self.engine, enabled=self.airtm is not None)),
-            *balances_api.routes(self.database, self.horizon),
+            *balances_api.routes(self.database, None if on_airtm else self.horizon),
             *wallets_api.routes(self.wallets, self.horizon, self.database),
             *orders_api.routes(Orders(self.engine, policy, self.clock), Resolution(self.engine, self.clock)),
             *disputes_api.routes(Disputes(self.engine)),
@@ -147,6 +151,7 @@ class Product:
                 Withdrawals(self.engine, self.network, airtm=self.airtm is not None), self.database, self.airtm
             ),
             *topups_api.routes(self.topups),
+            *treasury_api.routes(self.treasury),
         )
         return (*served, *documentation.routes(served, version=VERSION))
 
@@ -258,10 +263,17 @@ def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
     async def stellar() -> None:
         await made.horizon.latest_ledger()
 
-    return {
+    async def treasury() -> None:
+        try:
+            await made.treasury.check_floor()
+        except TreasuryLow as error:
+            raise Impaired(str(error)) from error
+
+    probes = {
         "database": Probe(database, essential=True),
         "redis": Probe(queue, essential=True),
         "trustlessWork": Probe(made.trustless_work.reach),
         "airtm": Probe(None if made.airtm is None else made.airtm.reach),
         "stellar": Probe(stellar),
     }
+    return probes if made.airtm is None else {**probes, "treasury": Probe(treasury)}

@@ -266,6 +266,12 @@ class WalletShortfall(InsufficientFunds):
     remedy = "Send USDC to the wallet's deposit address to back the manual credit, then repeat the request."
 
 
+class TreasuryShort(InsufficientFunds):
+    """The treasury, which pays while the money is at Airtm, holds too little."""
+
+    remedy = "Whoever runs this service sends USDC to the treasury's address; then repeat the request."
+
+
 class ReserveNotFound(Refusal):
     """Less than this amount is reserved under this reference."""
 

@@ -242,6 +242,29 @@ async def until_killed(work: Callable[[], Awaitable[object]]) -> bool:
     return False
 
 
+Act = Callable[[World, Process, str], Awaitable[None]]
+"""What a client does about one thing, told by its id; safe to do again."""
+
+
+async def count_points(world: World, act: "Act", order_id: str) -> int:
+    """How many points a flow has, found by running it whole."""
+    fuse = Fuse()
+    async with process(world.settings, fuse) as alive:
+        await act(world, alive, order_id)
+        return fuse.points
+
+
+async def killed_and_resumed(world: World, act: "Act", order_id: str, point: int) -> None:
+    """Run a flow in a process that dies at a point, and let another one finish it."""
+    fuse = Fuse(point)
+    async with process(world.settings, fuse) as doomed:
+        await until_killed(lambda: act(world, doomed, order_id))
+    async with process(world.settings) as alive:
+        await world.settle(alive)
+        await act(world, alive, order_id)
+        await world.settle(alive)
+
+
 def crash_points(total: int) -> list[int]:
     """Where to kill: a spread of points that moves with the seed, which is printed.
 

@@ -4,17 +4,21 @@ Each flow is first run whole, to count its points. Then it is run again and agai
 finished by a fresh process, and held against the books and the chain.
 """
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
-from faults.killable import Fuse, Process, World, crash_points, process, until_killed
+from faults.killable import (
+    Fuse,
+    Process,
+    World,
+    count_points,
+    crash_points,
+    killed_and_resumed,
+    process,
+    until_killed,
+)
 from offerhub.providers.trustless_work.fees import release_net, resolve_nets
 
 ORDER = 200_000_000
-
-Prepare = Callable[[World, Process], Awaitable[str]]
-Act = Callable[[World, Process, str], Awaitable[None]]
 
 
 async def _release(world: World, alive: Process, order_id: str) -> None:
@@ -32,28 +36,11 @@ async def _refund(world: World, alive: Process, order_id: str) -> None:
         await alive.product.engine.wait(saga, 30)
 
 
-async def _count(world: World, act: Act, order_id: str) -> int:
-    fuse = Fuse()
-    async with process(world.settings, fuse) as alive:
-        await act(world, alive, order_id)
-        return fuse.points
-
-
-async def _killed_and_resumed(world: World, act: Act, order_id: str, point: int) -> None:
-    fuse = Fuse(point)
-    async with process(world.settings, fuse) as doomed:
-        await until_killed(lambda: act(world, doomed, order_id))
-    async with process(world.settings) as alive:
-        await world.settle(alive)
-        await act(world, alive, order_id)
-        await world.settle(alive)
-
-
 @pytest.mark.parametrize("flow", ["release", "refund"])
 async def test_a_payout_killed_anywhere_pays_exactly_once(world: World, flow: str) -> None:
     act = _release if flow == "release" else _refund
     async with process(world.settings) as alive:
-        total = await _count(world, act, await world.funded_order(alive, ORDER))
+        total = await count_points(world, act, await world.funded_order(alive, ORDER))
         points = crash_points(total)
         orders = [await world.funded_order(alive, ORDER) for _ in points]
     gains = {
@@ -63,7 +50,7 @@ async def test_a_payout_killed_anywhere_pays_exactly_once(world: World, flow: st
     for order_id, point in zip(orders, points, strict=True):
         before = await world.available(world.seller), await world.available(world.buyer)
         chain_before = await world.on_chain(world.seller_address)
-        await _killed_and_resumed(world, act, order_id, point)
+        await killed_and_resumed(world, act, order_id, point)
         after = await world.available(world.seller), await world.available(world.buyer)
         assert await world.order_status(order_id) == "CLOSED", point
         assert (after[0] - before[0], after[1] - before[1]) == gains, f"killed at point {point} of {total}"
@@ -91,11 +78,11 @@ async def test_a_funding_killed_anywhere_funds_exactly_once(world: World) -> Non
         return order_id
 
     async with process(world.settings) as alive:
-        total = await _count(world, fund, await deployed(alive))
+        total = await count_points(world, fund, await deployed(alive))
         points = crash_points(total)
         orders = [await deployed(alive) for _ in points]
     for order_id, point in zip(orders, points, strict=True):
-        await _killed_and_resumed(world, fund, order_id, point)
+        await killed_and_resumed(world, fund, order_id, point)
         assert await world.order_status(order_id) == "IN_PROGRESS", f"killed at point {point} of {total}"
         contract = await world.database.run(
             lambda tx, order_id=order_id: tx.value("SELECT contract_id FROM escrows WHERE order_id = $1", order_id)
@@ -112,7 +99,7 @@ async def test_a_withdrawal_killed_anywhere_leaves_exactly_once(world: World) ->
         _, saga = await run(lambda tx: alive.withdrawals.begin(tx, world.actor, world.payout_to(amount)))
         await alive.product.engine.wait(saga, 30)
 
-    total = await _count(world, withdraw, "")
+    total = await count_points(world, withdraw, "")
     for point in crash_points(total):
         before, chain_before = await world.available(world.buyer), await world.on_chain(world.outside)
         async with process(world.settings, Fuse(point)) as doomed:

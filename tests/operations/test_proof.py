@@ -192,7 +192,19 @@ TAMPERINGS = {
     ),
     "a deposit posted against Airtm": (
         "UPDATE ledger.transactions SET kind = 'deposit' WHERE kind = 'topup'",
-        "Only top-ups and withdrawals move what is at Airtm.",
+        "Only top-ups, withdrawals and the operator's rebalancing move what is at Airtm.",
+    ),
+    "what was paid into the treasury changed": (
+        "INSERT INTO treasury_deposits VALUES ('1', 0, (SELECT min(id) FROM marketplaces), 'G', 'G', 5, 'h', 1)",
+        "Everything paid into the treasury is booked exactly once, and nothing else counts as such.",
+    ),
+    "an escrow said to be paid in by the treasury": (
+        "INSERT INTO escrows (id, marketplace_id, order_id, contract_id, status, amount, platform_fee_bps, roles, "
+        f"treasury) SELECT '{ESCROW}', marketplace_id, id, 'C', 'FUNDED', amount, 0, '{{}}', 'G' || repeat('A', 55) "
+        "FROM orders;"
+        "INSERT INTO ledger.transactions (marketplace_id, business_key, kind, subject, actor) "
+        f"VALUES ('{MARKETPLACE}', 'tampered', 'fund_escrow', '{ORDER}', 'nobody')",
+        "The treasury paid exactly the orders into escrow that say so, and was paid by no others.",
     ),
     "a top-up canceled in silence": (
         "UPDATE topups SET status = 'TOPUP_CANCELED', net_amount = NULL, fee = NULL",

@@ -27,6 +27,8 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
         "destinationRef": "GAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAWHF",
     },
     "topups.create": {"userId": "usr_" + "1" * 32, "amount": "1.00"},
+    "treasury.transfer": {"userId": "usr_" + "1" * 32, "amount": "1.00", "reference": "route matrix"},
+    "treasury.rebalance": {"direction": "INTO_AIRTM", "amount": "1.00", "reference": "route matrix"},
     "marketplaces.create": {"name": "route matrix"},
 }
 """By the route's name; a route that is not here needs no body."""

@@ -98,7 +98,7 @@ def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: 
     )
 
 
-def routes(database: Database, horizon: Horizon) -> tuple[Route, ...]:
+def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
     """Declare the endpoints."""
 
     async def sync(call: Call) -> BalanceSyncAnswer:

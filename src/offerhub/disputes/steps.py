@@ -46,7 +46,7 @@ class Resolve:
         } | ({"decisionNote": values["note"]} if values["note"] else {})
         resolved = Event("dispute.resolved", "Dispute", dispute.id, payload)
         end: payout.End = "REFUNDED" if dispute.resolution_decision == "FULL_REFUND" else "RELEASED"
-        await payout.close(tx, saga.actor, order, end, facts[-1], [resolved])
+        await payout.close(tx, saga.actor, order, end, facts[-1], seller_share=values["seller"], extra=[resolved])
         await record(tx, saga.actor, audit=[AuditEntry("DISPUTE_RESOLVED", "Dispute", dispute.id, after=payload)])
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:

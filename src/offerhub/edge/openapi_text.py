@@ -61,6 +61,7 @@ TAGS: Final = {
     "events": "What happens, as it happens.",
     "webhooks": "What providers tell this service.",
     "idempotency": "What became of a request whose answer was lost.",
+    "treasury": "The operator's money that pays escrows in while users pay through Airtm.",
     "audit": "Who changed what, and when.",
     "operations": "The service itself: its health, its settings, maintenance and what operators look after.",
     "documentation": "This document, for people and for machines.",

@@ -45,7 +45,10 @@ class EscrowAnswer(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Escrow:
-    """An order's escrow as stored. Counts say how far the contract itself has got."""
+    """An order's escrow as stored. Counts say how far the contract itself has got.
+
+    `treasury` is the account that pays the contract in and is paid by it, where buyer and seller are paid elsewhere.
+    """
 
     id: str
     marketplace_id: str
@@ -56,6 +59,7 @@ class Escrow:
     platform_fee_bps: int
     terms: dict[str, Any]
     roles: dict[str, str]
+    treasury: str | None
     marked_on_chain: int
     approved_on_chain: int
     disputed_on_chain: bool
@@ -71,6 +75,11 @@ class Escrow:
         """The contract's address; only an escrow that is still CREATING has none."""
         assert self.contract_id is not None
         return self.contract_id
+
+    @property
+    def depositor(self) -> str:
+        """The account that pays the contract in, and gets back what is refunded."""
+        return self.treasury or self.roles["approver"]
 
     def contract_terms(self) -> EscrowTerms:
         """The properties that the contract was deployed with."""

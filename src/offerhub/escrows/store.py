@@ -11,7 +11,7 @@ from offerhub.kernel.money import Units
 from offerhub.runtime.database import Row, Tx
 
 _COLUMNS: Final = """id, marketplace_id, order_id, contract_id, status, amount, platform_fee_bps, terms, roles,
-    marked_on_chain, approved_on_chain, disputed_on_chain, tx_hash, funded_at, released_at, refunded_at,
+    treasury, marked_on_chain, approved_on_chain, disputed_on_chain, tx_hash, funded_at, released_at, refunded_at,
     created_at, updated_at"""
 
 
@@ -26,6 +26,7 @@ def _escrow(row: Row) -> Escrow:
         row["platform_fee_bps"],
         row["terms"],
         row["roles"],
+        row["treasury"],
         row["marked_on_chain"],
         row["approved_on_chain"],
         row["disputed_on_chain"],
@@ -46,12 +47,13 @@ async def insert(
     platform_fee_bps: int,
     terms: dict[str, Any],
     roles: dict[str, str],
+    treasury: str | None,
 ) -> Escrow | None:
     """A new escrow in CREATING; None when the order has one."""
     row = await tx.row(
         f"""
-        INSERT INTO escrows (id, marketplace_id, order_id, amount, platform_fee_bps, terms, roles)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
+        INSERT INTO escrows (id, marketplace_id, order_id, amount, platform_fee_bps, terms, roles, treasury)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
         """,
         new_id("esc"),
         marketplace_id,
@@ -60,6 +62,7 @@ async def insert(
         platform_fee_bps,
         terms,
         roles,
+        treasury,
     )
     return None if row is None else _escrow(row)
 

@@ -156,11 +156,12 @@ async def void(tx: Tx, actor: Actor, business_key: str, held: Hold, amount: int)
 async def settle(
     tx: Tx, actor: Actor, business_key: str, held: Hold, to: Sequence[Leg], *, kind: str = "settle"
 ) -> Mapping[tuple[str, Kind], Around]:
-    """Move held money to where it was set aside for: `reserved` to the legs of `to`, all positive.
+    """Move held money to where it was set aside for: `reserved` to the legs of `to`, whose sum is taken.
 
-    Raises ReserveNotFound when less than their sum is held under this reference.
+    Raises ReserveNotFound when less than that sum is held under this reference.
     """
     amount = sum(leg.amount for leg in to)
+    assert amount > 0
     key = (actor.marketplace_id, held.user_id, held.source, held.reference)
     if await tx.execute(_TAKE_HOLD, *key, amount) != 1:
         remaining = await tx.value(_HELD, *key)

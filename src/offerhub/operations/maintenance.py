@@ -8,8 +8,8 @@ are credited, because money that is on its way must arrive.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from offerhub.access.model import DEFAULT_MARKETPLACE_ID
-from offerhub.errors import InsufficientScope, MaintenanceMode, Refusal
+from offerhub.access.service import require_operator
+from offerhub.errors import MaintenanceMode, Refusal
 from offerhub.events.journal import AuditEntry, record
 from offerhub.kernel.clock import Clock, to_wire
 from offerhub.operations import store
@@ -28,7 +28,7 @@ async def status(tx: Tx) -> Maintenance | None:
 
 async def enable(tx: Tx, actor: Actor, message: str | None) -> Maintenance:
     """Make the service read-only; enabling it again changes the message. Raises InsufficientScope."""
-    _require_operator(actor)
+    require_operator(actor)
     before = await store.lock_maintenance(tx)
     after = await store.enable_maintenance(tx, message or MESSAGE_DEFAULT, actor.credential_id)
     await _record(tx, actor, "MAINTENANCE_ENABLED", before, after)
@@ -37,24 +37,12 @@ async def enable(tx: Tx, actor: Actor, message: str | None) -> Maintenance:
 
 async def disable(tx: Tx, actor: Actor) -> None:
     """Accept changes again. Changes nothing when it is off already. Raises InsufficientScope."""
-    _require_operator(actor)
+    require_operator(actor)
     before = await store.lock_maintenance(tx)
     if before is None:
         return
     await store.disable_maintenance(tx)
     await _record(tx, actor, "MAINTENANCE_DISABLED", before, None)
-
-
-def _require_operator(actor: Actor) -> None:
-    # The switch reaches every marketplace: a key of one of them, or of one user, must not close it.
-    if actor.kind == "master":
-        return
-    if actor.marketplace_id != DEFAULT_MARKETPLACE_ID or actor.bound_user_id is not None:
-        raise InsufficientScope(
-            "Maintenance is for the whole installation: use the master key, or a key of the default marketplace.",
-            required_scope="master",
-            current_scopes=sorted(actor.scopes),
-        )
 
 
 async def _record(tx: Tx, actor: Actor, action: str, before: Maintenance | None, after: Maintenance | None) -> None:

@@ -15,11 +15,16 @@ Health = Literal["healthy", "degraded", "unhealthy"]
 Version = Annotated[str, Meta(description="The version of the service.", examples=["0.1.0"])]
 
 
+class Impaired(Exception):
+    """The dependency answers, and something about it needs a person; the text is shown to everybody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """How to ask a dependency whether it answers.
 
-    `check` returns when it does and raises when it does not; None says that this installation does not use it.
+    `check` returns when it does and raises when it does not, or Impaired; None says that this installation does not
+    use it.
     `essential` tells whether the service is unhealthy without it, or only degraded.
     """
 

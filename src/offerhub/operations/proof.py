@@ -249,13 +249,43 @@ CHECKS: Final[Sequence[Check]] = (
     ),
     Check(
         "I4",
-        "Only top-ups and withdrawals move what is at Airtm.",
+        "Only top-ups, withdrawals and the operator's rebalancing move what is at Airtm.",
         """
         SELECT t.id, t.kind, t.business_key, p.amount
         FROM ledger.postings p
         JOIN ledger.accounts a ON a.id = p.account_id AND a.kind = 'world:airtm'
         JOIN ledger.transactions t ON t.id = p.transaction_id
-        WHERE t.kind <> 'topup' AND t.kind NOT LIKE 'withdrawal%'
+        WHERE t.kind NOT IN ('topup', 'rebalancing') AND t.kind NOT LIKE 'withdrawal%'
+        """,
+    ),
+    Check(
+        "I11",
+        "Everything paid into the treasury is booked exactly once, and nothing else counts as such.",
+        """
+        SELECT d.operation_id, d.operation_index, d.amount, t.id AS transaction
+        FROM treasury_deposits d
+        FULL JOIN (SELECT * FROM ledger.transactions WHERE kind = 'treasury_deposit') t
+            ON t.marketplace_id = d.marketplace_id
+            AND t.business_key = 'treasury:deposit:' || d.operation_id || ':' || d.operation_index
+        WHERE d.operation_id IS NULL OR t.id IS NULL OR d.amount IS DISTINCT FROM (
+            SELECT sum(p.amount) FROM ledger.postings p WHERE p.transaction_id = t.id AND p.amount > 0)
+        """,
+    ),
+    Check(
+        "I12",
+        "The treasury paid exactly the orders into escrow that say so, and was paid by no others.",
+        """
+        SELECT o.id, e.treasury, t.kind, sum(p.amount) AS from_treasury
+        FROM ledger.transactions t
+        JOIN orders o ON o.id = t.subject
+        JOIN escrows e ON e.order_id = o.id
+        LEFT JOIN (ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id AND a.kind = 'world:treasury')
+            ON p.transaction_id = t.id
+        WHERE t.kind IN ('fund_escrow', 'released', 'refunded')
+        GROUP BY o.id, e.treasury, t.kind, t.id
+        HAVING (e.treasury IS NOT NULL) <> (sum(p.amount) IS NOT NULL)
+            OR (t.kind = 'fund_escrow' AND sum(p.amount) <> o.amount)
+            OR (t.kind <> 'fund_escrow' AND sum(p.amount) > 0)
         """,
     ),
     Check(

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from offerhub.kernel.clock import Clock
-from offerhub.operations.model import DependencyAnswer, Health, Probe
+from offerhub.operations.model import DependencyAnswer, Health, Impaired, Probe
 
 PROBE_SECONDS_MAX: Final = 5.0
 
@@ -39,6 +39,8 @@ async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dep
             await probe.check()
     except TimeoutError:
         return DependencyAnswer(status=failed, error=f"No answer within {seconds_max:g} s")
+    except Impaired as error:
+        return DependencyAnswer(status=failed, error=str(error))
     except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
         # The driver's words name hosts and users: they belong in the log, not in a public answer.
         log.warning("probe_failed", dependency=name, error=repr(error))

@@ -291,7 +291,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
         _post(
             f"{one}/escrow/fund",
             "orders.fund",
-            "Fund the escrow from the buyer's wallet",
+            "Fund the escrow from the buyer's wallet, or from the treasury",
             handle["fund"],
             *moved,
             EscrowNotReady,

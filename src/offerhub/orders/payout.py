@@ -60,7 +60,9 @@ def resolve_intents(escrow: Escrow, *, seller: int, buyer: int) -> list[CallInte
     """Raise a dispute on the contract, unless there is one, and share its whole balance out, before fees."""
     assert seller + buyer == escrow.amount
     roles = escrow.roles
-    parts = [(roles["receiver"], seller), (roles["approver"], buyer)]
+    parts = [(roles["receiver"], seller), (escrow.depositor, buyer)]
+    if escrow.treasury is not None:
+        parts = [(escrow.treasury, escrow.amount)]
     resolution = ResolveIntent(
         escrow.contract,
         roles["dispute_resolver"],
@@ -73,26 +75,31 @@ def resolve_intents(escrow: Escrow, *, seller: int, buyer: int) -> list[CallInte
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """What left the contract, in units. `surplus` is what strangers had sent into it besides the order's money."""
+    """What left the contract, in units. `surplus` is what strangers had sent into it besides the order's money.
+
+    `treasury` is what went to the treasury for seller and buyer together; 0 where they are paid themselves.
+    """
 
     seller: int
     buyer: int
     platform_fee: int
     protocol_fee: int
     surplus: int
+    treasury: int = 0
 
 
-def read_payout(escrow: Escrow, facts: Facts) -> Payout:
-    """The payout, from the token transfers of the final transaction.
+def read_payout(escrow: Escrow, facts: Facts, seller_share: int) -> Payout:
+    """The payout, from the token transfers of the final transaction. `seller_share` is the seller's part before fees.
 
     Raises InternalError when less left the contract than the order put in: then nothing is booked, and the saga
     stands still for a person.
     """
     out = [moved for moved in facts["transfers"] if moved["from"] == escrow.contract]
-    known = {escrow.roles[role] for role in ("receiver", "approver", "platform_address")}
+    receiver, platform = escrow.roles["receiver"], escrow.roles["platform_address"]
+    known = {receiver, escrow.depositor, platform}
 
-    def paid_to(role: str) -> int:
-        return sum(moved["amount"] for moved in out if moved["to"] == escrow.roles[role])
+    def paid_to(address: str) -> int:
+        return sum(moved["amount"] for moved in out if moved["to"] == address)
 
     protocol_fee = sum(moved["amount"] for moved in out if moved["to"] not in known)
     total = sum(moved["amount"] for moved in out)
@@ -100,16 +107,42 @@ def read_payout(escrow: Escrow, facts: Facts) -> Payout:
         raise InternalError(
             "the contract paid out less than the order's amount", contract=escrow.contract, hash=facts["hash"]
         )
-    return Payout(
-        paid_to("receiver"), paid_to("approver"), paid_to("platform_address"), protocol_fee, total - escrow.amount
-    )
+    platform_fee, surplus = paid_to(platform), total - escrow.amount
+    if escrow.treasury is None:
+        return Payout(paid_to(receiver), paid_to(escrow.depositor), platform_fee, protocol_fee, surplus)
+    arrived = paid_to(escrow.treasury)
+    seller = share_of(arrived, seller_share, escrow.amount)
+    return Payout(seller, arrived - seller, platform_fee, protocol_fee, surplus, arrived)
 
 
-async def close(tx: Tx, actor: Actor, order: Order, end: End, facts: Facts, extra: Sequence[Event] = ()) -> None:
-    """Book the payout and close the order and its escrow; `extra` events go into the same journal entry."""
+def share_of(arrived: int, seller_share: int, amount: int) -> int:
+    """The seller's part of what arrived for both, as the contract would have paid it: each bears fees by its share.
+
+    The remainder of a division goes to the buyer, and to the seller where the buyer has no share.
+
+    >>> share_of(997_000_000, 600_000_000, 1_000_000_000), share_of(997_000_001, 1_000_000_000, 1_000_000_000)
+    (598200000, 997000001)
+    """
+    return arrived * seller_share // amount
+
+
+async def close(
+    tx: Tx,
+    actor: Actor,
+    order: Order,
+    end: End,
+    facts: Facts,
+    *,
+    seller_share: int,
+    extra: Sequence[Event] = (),
+) -> None:
+    """Book the payout and close the order and its escrow; `extra` events go into the same journal entry.
+
+    `seller_share` is what was decided for the seller before fees, in units; the rest is the buyer's.
+    """
     escrow = await escrows.of_order(tx, order.id)
     assert escrow is not None
-    payout = read_payout(escrow, facts)
+    payout = read_payout(escrow, facts, seller_share)
     marketplace = order.marketplace_id
     legs = [
         Leg(order.id, Kind.ESCROW, -escrow.amount),
@@ -117,7 +150,8 @@ async def close(tx: Tx, actor: Actor, order: Order, end: End, facts: Facts, extr
         Leg(order.buyer_id, Kind.AVAILABLE, payout.buyer),
         Leg(marketplace, Kind.FEES_PLATFORM, payout.platform_fee),
         Leg(marketplace, Kind.FEES_TRUSTLESS_WORK, payout.protocol_fee),
-        Leg(marketplace, Kind.WORLD_STELLAR, -payout.surplus),
+        Leg(marketplace, Kind.WORLD_STELLAR, payout.treasury - payout.surplus),
+        Leg(marketplace, Kind.WORLD_TREASURY, -payout.treasury),
     ]
     around = await ledger.post(
         tx, actor, Entry(f"order:{order.id}:payout", end.lower(), order.id, legs, facts["hash"])

@@ -91,10 +91,11 @@ async def views(tx: Tx, orders: Sequence[Order]) -> list[OrderView]:
 
 @dataclass(frozen=True, slots=True)
 class EscrowPolicy:
-    """What goes into every contract: the platform's fee, and the asset."""
+    """What goes into every contract: the platform's fee, the asset, and whether the treasury pays it in."""
 
     platform_fee_bps: int
     network: Network
+    treasury: bool = False
 
 
 class Orders:
@@ -259,6 +260,7 @@ class Orders:
         buyer = await require_ready(tx, order.marketplace_id, order.buyer_id)
         seller = await require_ready(tx, order.marketplace_id, order.seller_id)
         platform, resolver = await require_system(tx, "platform"), await require_system(tx, "resolver")
+        treasury = (await require_system(tx, "treasury")).public_key if self._policy.treasury else None
         milestones = [milestone.title for milestone in await store.milestones(tx, [order.id])]
         network = self._policy.network
         terms = {
@@ -275,15 +277,15 @@ class Orders:
             "platform_address": platform.public_key,
             "release_signer": buyer.public_key,
             "dispute_resolver": resolver.public_key,
-            "receiver": seller.public_key,
+            "receiver": treasury or seller.public_key,
         }
         fee = self._policy.platform_fee_bps
-        escrow = await escrows.insert(tx, order.marketplace_id, order.id, order.amount, fee, terms, roles)
+        escrow = await escrows.insert(tx, order.marketplace_id, order.id, order.amount, fee, terms, roles, treasury)
         assert escrow is not None, "the order is locked and had no escrow"
         return escrow
 
     async def begin_fund(self, tx: Tx, actor: Actor, order_id: str) -> str:
-        """Start funding the contract from the buyer's wallet; returns the saga's id.
+        """Start funding the contract from the buyer's wallet, or from the treasury; returns the saga's id.
 
         Raises InvalidState, EscrowNotReady. A wallet that holds too little on the chain ends the saga with
         WalletShortfall and leaves the reservation as it was.
@@ -297,7 +299,7 @@ class Orders:
         await escrows.move(tx, escrow.id, "FUNDING")
         intent = FundIntent(
             contract_id=escrow.contract,
-            signer=escrow.roles["approver"],
+            signer=escrow.depositor,
             amount=escrow.amount,
             terms=escrow.contract_terms(),
         )
@@ -311,7 +313,12 @@ class Orders:
             Event("order.escrow_funding", "Order", order.id, facts, order.buyer_id),
             Event("escrow.funding_started", "Escrow", escrow.id, facts, order.buyer_id),
         ]
-        values = {"orderId": order.id, "escrowId": escrow.id, "intents": [intent.to_json()]}
+        values = {
+            "orderId": order.id,
+            "escrowId": escrow.id,
+            "treasury": escrow.treasury is not None,
+            "intents": [intent.to_json()],
+        }
         return await self._engine.start(tx, actor, FUND, order.id, values, events=events)
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from offerhub.errors import InternalError, Refusal
 from offerhub.escrows import service as escrows
+from offerhub.escrows.model import Escrow
 from offerhub.escrows.steps import Contracts, contract_steps
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
@@ -14,6 +15,7 @@ from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Around, Leg
 from offerhub.orders import payout, service
+from offerhub.orders.model import Order
 from offerhub.orders.resolution import REFUND, RELEASE
 from offerhub.orders.service import DEPLOY, FUND
 from offerhub.runtime.database import Tx
@@ -61,7 +63,7 @@ class Deploy:
 
 
 class Fund:
-    """Plan `escrow.fund`: input `{orderId, escrowId, intents: [fund]}`."""
+    """Plan `escrow.fund`: input `{orderId, escrowId, treasury, intents: [fund]}`."""
 
     kind = FUND
 
@@ -71,7 +73,7 @@ class Fund:
     def steps(self, saga: Saga) -> Sequence[Step]:
         """Look whether the wallet can pay, then pay."""
         intent = saga.input["intents"][0]
-        backing = CheckBacking(self._contracts.horizon, intent["signer"], intent["amount"])
+        backing = CheckBacking(self._contracts.horizon, intent["signer"], intent["amount"], saga.input["treasury"])
         return (backing, *contract_steps(self._contracts, saga.input["intents"]))
 
     async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
@@ -86,7 +88,7 @@ class Fund:
             saga.actor,
             f"order:{order.id}:fund",
             service.order_hold(order),
-            [Leg(order.id, Kind.ESCROW, order.amount)],
+            _funding_legs(order, escrow),
             kind="fund_escrow",
         )
         funded = await service.move(tx, order, "ESCROW_FUNDED", ["ESCROW_FUNDING"])
@@ -129,6 +131,19 @@ class Fund:
         await record(tx, saga.actor, audit=[entry])
 
 
+def _funding_legs(order: Order, escrow: Escrow) -> list[Leg]:
+    """Where the reserved money goes. What the treasury pays leaves it for the contract, which is on the chain too."""
+    into = Leg(order.id, Kind.ESCROW, order.amount)
+    if escrow.treasury is None:
+        return [into]
+    marketplace = order.marketplace_id
+    return [
+        into,
+        Leg(marketplace, Kind.WORLD_TREASURY, order.amount),
+        Leg(marketplace, Kind.WORLD_STELLAR, -order.amount),
+    ]
+
+
 class PayOut:
     """Plans `order.release` and `order.refund`: input `{orderId, escrowId, intents}`."""
 
@@ -144,7 +159,8 @@ class PayOut:
     async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
         """Book what the contract paid out and close the order."""
         order = await service.require(tx, saga.marketplace_id, saga.input["orderId"], lock=True)
-        await payout.close(tx, saga.actor, order, self._end, facts[-1])
+        share = order.amount if self._end == "RELEASED" else 0
+        await payout.close(tx, saga.actor, order, self._end, facts[-1], seller_share=share)
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
         """Back to work: the money is still in the contract, and what it knows by now is remembered."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 from offerhub.runtime.database import POOL_SIZE_DEFAULT
 from offerhub.runtime.embedded import DATA_DIR_DEFAULT
 from offerhub.settings.variable import (
+    AMOUNT,
     BASIS_POINTS,
     BOOLEAN,
     DURATION,
@@ -189,6 +190,14 @@ PLATFORM_FEE_PERCENT: Final = Variable(
     BASIS_POINTS,
     0,
     "The platform's share of every release, with at most two decimals.",
+    "`0.00`",
+)
+TREASURY_FLOOR: Final = Variable(
+    "TREASURY_FLOOR",
+    "Payments",
+    AMOUNT,
+    0,
+    "For the rail `airtm`: the treasury counts as low when its account holds less USDC than this.",
     "`0.00`",
 )
 SAGA_INLINE_WAIT_SECONDS: Final = Variable(

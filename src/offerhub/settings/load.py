@@ -74,6 +74,8 @@ class Payments:
     rail: Rail
     platform_user_id: str | None
     platform_fee_basis_points: int
+    treasury_floor: int
+    """In units of 10^-7."""
     saga_inline_wait_seconds: float
 
 
@@ -175,6 +177,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             rail=rail,
             platform_user_id=reader.get(the.PLATFORM_USER_ID) or None,
             platform_fee_basis_points=reader.get(the.PLATFORM_FEE_PERCENT),
+            treasury_floor=reader.get(the.TREASURY_FLOOR),
             saga_inline_wait_seconds=reader.get(the.SAGA_INLINE_WAIT_SECONDS),
         ),
         airtm=_airtm(reader, server) if rail == "airtm" else None,

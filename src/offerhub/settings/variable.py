@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from offerhub.kernel.money import AmountError, parse_amount
 from offerhub.providers.stellar.keys import InvalidAddress, decode_key
 
 T = TypeVar("T")
@@ -235,6 +236,13 @@ def _percent(text: str) -> int:
     return int(Decimal(text) * 100)
 
 
+def _amount(text: str) -> int:
+    try:
+        return parse_amount(text)
+    except AmountError as error:
+        raise ValueError("an amount with two decimals, such as 1000.00") from error
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ValueError("true or false")
@@ -276,6 +284,7 @@ def _webhook_secret(text: str) -> Secret[str]:
 
 HTTPS_URL: Final = Kind("URL, https unless loopback", _https_url)
 DURATION: Final = Kind("span, 1 minute to 30 days", _duration)
+AMOUNT: Final = Kind("amount with two decimals", _amount)
 BASIS_POINTS: Final = Kind("percentage, 0.00 to 50.00", _percent)
 BOOLEAN: Final = Kind("`true` or `false`", _boolean)
 ORIGINS: Final = Kind("origins between commas, or `*`", _origins)

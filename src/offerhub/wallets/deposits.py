@@ -5,6 +5,8 @@ twice; credits are keyed by operation and index, because one transaction may hol
 be booked is put aside with its reason and the cursor moves on.
 """
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import asyncpg
@@ -19,7 +21,7 @@ from offerhub.ledger.ledger import Entry, Leg, post
 from offerhub.providers.stellar.horizon import CursorTooOld, Horizon
 from offerhub.providers.stellar.records import Transfer, TransferPage
 from offerhub.runtime.actor import system
-from offerhub.runtime.database import UNREACHABLE, Database, Row, Tx, heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
 from offerhub.wallets import store
 
 STREAM: Final = "deposits:horizon"
@@ -91,18 +93,25 @@ class DepositWatcher:
         credits_ = [moved for moved in page.transfers if moved.asset == usdc and moved.amount > 0]
         if not credits_:
             return
-        owners = await store.owners(tx, [moved.to_address for moved in credits_])
-        ours = [moved for moved in credits_ if moved.to_address in owners]
+        addresses = [moved.to_address for moved in credits_]
+        owners = await store.owners(tx, addresses)
+        treasuries = await store.treasury_owners(tx, addresses)
+        ours = [moved for moved in credits_ if moved.to_address in owners or moved.to_address in treasuries]
         contracts = await store.escrow_contracts(tx, [moved.from_address for moved in ours])
         for moved in ours:
             if moved.from_address in contracts:
                 continue  # the saga that released this escrow books what it paid out
-            await self._book_or_quarantine(tx, owners[moved.to_address], moved)
+            owner = owners.get(moved.to_address)
+            if owner is None:
+                booking = partial(book_capital, tx, treasuries[moved.to_address], moved)
+            else:
+                booking = partial(book, tx, owner["marketplace_id"], owner["user_id"], moved)
+            await self._or_quarantine(tx, moved, booking)
 
-    async def _book_or_quarantine(self, tx: Tx, owner: Row, moved: Transfer) -> None:
+    async def _or_quarantine(self, tx: Tx, moved: Transfer, booking: Callable[[], Awaitable[bool]]) -> None:
         await tx.execute("SAVEPOINT credit")
         try:
-            await book(tx, owner["marketplace_id"], owner["user_id"], moved)
+            await booking()
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
             raise
         except (Refusal, asyncpg.PostgresError) as error:
@@ -111,6 +120,21 @@ class DepositWatcher:
             await store.quarantine(tx, STREAM, f"{moved.operation_id}:{moved.index}", facts, str(error))
             log.exception("deposit_quarantined", operation=moved.operation_id)
         await tx.execute("RELEASE SAVEPOINT credit")
+
+
+async def book_capital(tx: Tx, marketplace_id: str, moved: Transfer) -> bool:
+    """Book what the operator has paid into the treasury; False when it has been booked before."""
+    if not await store.insert_treasury_deposit(tx, marketplace_id, moved):
+        return False
+    operation = f"{moved.operation_id}:{moved.index}"
+    legs = [
+        Leg(marketplace_id, Kind.WORLD_TREASURY, -moved.amount),
+        Leg(marketplace_id, Kind.CAPITAL_TREASURY, moved.amount),
+    ]
+    entry = Entry(f"treasury:deposit:{operation}", "treasury_deposit", moved.to_address, legs)
+    await post(tx, system(marketplace_id, "deposits"), entry)
+    log.info("treasury_deposit_booked", amount=int(moved.amount), operation=operation)
+    return True
 
 
 async def book(tx: Tx, marketplace_id: str, user_id: str, moved: Transfer) -> bool:

@@ -27,7 +27,7 @@ from offerhub.wallets.model import (
 
 PROVISION: Final = "wallet.provision"
 STRANDED_BATCH: Final = 20
-SYSTEM_PURPOSES: tuple[Purpose, ...] = ("platform", "resolver")
+SYSTEM_PURPOSES: Final[tuple[Purpose, ...]] = ("platform", "resolver")
 
 
 async def require(tx: Tx, marketplace_id: str, user_id: str) -> Wallet:
@@ -46,23 +46,30 @@ async def require_ready(tx: Tx, marketplace_id: str, user_id: str) -> Wallet:
     return wallet
 
 
-async def require_system(tx: Tx, purpose: Purpose) -> Wallet:
-    """The system's wallet for a purpose, set up on the chain. Raises WalletNotReady, or InternalError without one."""
+async def of_system(tx: Tx, purpose: Purpose) -> Wallet:
+    """The system's wallet for a purpose, set up or not. Raises InternalError without one."""
     wallet = await store.of_system(tx, purpose)
     if wallet is None:
         raise InternalError(f"there is no {purpose} wallet: run `offerhub bootstrap`")
+    return wallet
+
+
+async def require_system(tx: Tx, purpose: Purpose) -> Wallet:
+    """The system's wallet for a purpose, set up on the chain. Raises WalletNotReady, or InternalError without one."""
+    wallet = await of_system(tx, purpose)
     if wallet.status != "READY":
         raise WalletNotReady(f"The {purpose} wallet is still being set up on the chain.", publicKey=wallet.public_key)
     return wallet
 
 
 class Wallets:
-    """Creating and reading wallets."""
+    """Creating and reading wallets. With `treasury` the system's own wallets include one that pays for escrows."""
 
-    def __init__(self, engine: Engine, keyring: Keyring, network: Network) -> None:
+    def __init__(self, engine: Engine, keyring: Keyring, network: Network, *, treasury: bool = False) -> None:
         self._engine = engine
         self._keyring = keyring
         self._network = network
+        self._system_purposes: tuple[Purpose, ...] = (*SYSTEM_PURPOSES, "treasury") if treasury else SYSTEM_PURPOSES
 
     async def create_for_user(self, tx: Tx, actor: Actor, user_id: str, events: Sequence[Event] = ()) -> Wallet:
         """Give a new user a wallet and begin to set it up on the chain; `events` are written before its own."""
@@ -78,7 +85,7 @@ class Wallets:
         """Make the wallets that the system itself needs, where they are missing; returns all of them."""
         actor = system(marketplace_id, "bootstrap")
         found = []
-        for purpose in SYSTEM_PURPOSES:
+        for purpose in self._system_purposes:
             existing = await store.of_system(tx, purpose)
             if existing is None:
                 address, sealed = self._keyring.make()

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from offerhub.errors import InternalError, Refusal, StellarNetworkError, WalletShortfall
+import structlog
+
+from offerhub.errors import InternalError, Refusal, StellarNetworkError, TreasuryShort, WalletShortfall
 from offerhub.events.journal import Event, record
 from offerhub.kernel.clock import Clock
 from offerhub.kernel.money import Units, format_amount
@@ -18,6 +20,8 @@ from offerhub.wallets.service import PROVISION
 
 if TYPE_CHECKING:
     from offerhub.providers.stellar.transactions import Unsigned
+
+log = structlog.get_logger("offerhub.wallets")
 
 ENVELOPE_SECONDS: Final = 120
 """How long an envelope of ours may wait for a ledger; 60 to 180 s is the useful range (providers.md 6.4)."""
@@ -170,6 +174,7 @@ class CheckBacking:
     horizon: Horizon
     address: str
     amount: int
+    is_treasury: bool = False
     name: str = "check_backing"
     is_look: bool = True
 
@@ -181,13 +186,16 @@ class CheckBacking:
             return Unavailable(error)
         held = 0 if account is None or account.usdc is None else int(account.usdc)
         if held < self.amount:
-            shortfall = WalletShortfall(
+            kind = TreasuryShort if self.is_treasury else WalletShortfall
+            shortfall = kind(
                 requested=format_amount(self.amount),
                 available=format_amount(held),
                 shortfall=format_amount(self.amount - held),
                 address=self.address,
                 currency="USD",
             )
+            if self.is_treasury:
+                log.error("treasury_short", **shortfall.details)
             return Refused(shortfall)
         return Settled({"held": held})
 

@@ -110,6 +110,35 @@ async def owners(tx: Tx, addresses: Sequence[str]) -> dict[str, Row]:
     return {row["public_key"]: row for row in rows}
 
 
+async def treasury_owners(tx: Tx, addresses: Sequence[str]) -> dict[str, str]:
+    """Address to marketplace_id for those addresses that are the treasury's."""
+    rows = await tx.rows(
+        "SELECT public_key, marketplace_id FROM wallets WHERE public_key = ANY($1::text[]) AND purpose = 'treasury'",
+        list(addresses),
+    )
+    return {row["public_key"]: row["marketplace_id"] for row in rows}
+
+
+async def insert_treasury_deposit(tx: Tx, marketplace_id: str, transfer: Transfer) -> bool:
+    """Claim what the operator has paid into the treasury for booking; False when it has been booked before."""
+    added = await tx.execute(
+        """
+        INSERT INTO treasury_deposits (operation_id, operation_index, marketplace_id, address, sender, amount,
+            transaction_hash, ledger)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
+        """,
+        transfer.operation_id,
+        transfer.index,
+        marketplace_id,
+        transfer.to_address,
+        transfer.from_address,
+        transfer.amount,
+        transfer.transaction_hash,
+        transfer.ledger,
+    )
+    return added == 1
+
+
 async def escrow_contracts(tx: Tx, addresses: Sequence[str]) -> set[str]:
     """Those addresses that are escrow contracts of ours."""
     rows = await tx.rows("SELECT contract_id FROM escrows WHERE contract_id = ANY($1::text[])", list(addresses))

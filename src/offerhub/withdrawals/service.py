@@ -23,7 +23,8 @@ from offerhub.runtime.database import Tx
 from offerhub.sagas.engine import Engine
 from offerhub.users.linking import require_linked
 from offerhub.users.service import require_active
-from offerhub.wallets.service import require_ready
+from offerhub.wallets.model import Wallet
+from offerhub.wallets.service import require_ready, require_system
 from offerhub.withdrawals import store
 from offerhub.withdrawals.airtm_steps import AIRTM_SAGAS, CANCEL, COMMIT, PREPARE
 from offerhub.withdrawals.model import DestinationType, Withdrawal
@@ -130,19 +131,29 @@ class Withdrawals:
         return None if any(running) else locked
 
     async def _begin_crypto(self, tx: Tx, actor: Actor, asked: Asked) -> tuple[Withdrawal, str]:
-        wallet = await require_ready(tx, actor.marketplace_id, asked.user_id)
+        wallet, world = await self._payer(tx, actor, asked.user_id)
         account = self._checked(asked, wallet.public_key)
         created = await self._insert(tx, actor, asked, "WITHDRAWAL_PENDING")
         held = await self._hold(tx, actor, created)
         values = {
             "withdrawalId": created.id,
             "source": wallet.public_key,
+            "world": world.value,
             "destination": created.destination_ref,
             "account": account,
             "amount": int(created.amount),
             "memo": created.memo,
         }
         return created, await self._start(tx, actor, PAYOUT, created, values, held)
+
+    async def _payer(self, tx: Tx, actor: Actor, user_id: str) -> tuple[Wallet, Kind]:
+        """The wallet that pays, and the account of the books that stands for it.
+
+        Where users pay in through Airtm their own wallets are empty, and the treasury pays.
+        """
+        if self._airtm:
+            return await require_system(tx, "treasury"), Kind.WORLD_TREASURY
+        return await require_ready(tx, actor.marketplace_id, user_id), Kind.WORLD_STELLAR
 
     async def _insert(self, tx: Tx, actor: Actor, asked: Asked, status: str) -> Withdrawal:
         return await store.insert(

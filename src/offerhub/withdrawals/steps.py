@@ -97,7 +97,7 @@ class Pay:
 
 
 class PayOut:
-    """Plan `withdrawal.payout`: input `{withdrawalId, source, destination, account, amount, memo}`."""
+    """Plan `withdrawal.payout`: input `{withdrawalId, source, world, destination, account, amount, memo}`."""
 
     kind = PAYOUT
 
@@ -110,7 +110,9 @@ class PayOut:
         horizon = self._own.horizon
         return (
             CheckDestination(horizon),
-            CheckBacking(horizon, saga.input["source"], saga.input["amount"]),
+            CheckBacking(
+                horizon, saga.input["source"], saga.input["amount"], saga.input["world"] == Kind.WORLD_TREASURY
+            ),
             Pay(self._chain, self._own),
         )
 
@@ -122,7 +124,7 @@ class PayOut:
         withdrawal = await store.lock(tx, saga.subject_id)
         moved = facts[-1]["hash"]
         await settlement.complete(
-            tx, saga.actor, withdrawal, world=Kind.WORLD_STELLAR, evidence=moved, transaction_hash=moved
+            tx, saga.actor, withdrawal, world=Kind(saga.input["world"]), evidence=moved, transaction_hash=moved
         )
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:

@@ -1,0 +1,1 @@
+"""The operator's money that pays escrows in while users pay in and out through Airtm."""
