@@ -12,9 +12,10 @@ from offerhub.sagas.model import ENVELOPE, SAGA, STEP
 from offerhub.topups.states import TOPUP
 from offerhub.users.states import USER
 from offerhub.wallets.states import WALLET
+from offerhub.webhooks.states import WEBHOOK_EVENT
 from offerhub.withdrawals.states import WITHDRAWAL
 
-MACHINES = (USER, WALLET, ORDER, MILESTONE, ESCROW, DISPUTE, WITHDRAWAL, TOPUP, SAGA, STEP, ENVELOPE)
+MACHINES = (USER, WALLET, ORDER, MILESTONE, ESCROW, DISPUTE, WITHDRAWAL, TOPUP, WEBHOOK_EVENT, SAGA, STEP, ENVELOPE)
 
 
 async def test_the_database_knows_exactly_the_moves_of_the_code(database_url: str) -> None:

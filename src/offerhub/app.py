@@ -66,6 +66,8 @@ from offerhub.wallets.keyring import Keyring
 from offerhub.wallets.model import Wallet
 from offerhub.wallets.service import Wallets
 from offerhub.wallets.steps import OwnTransactions, Provision
+from offerhub.webhooks import api as webhooks_api
+from offerhub.webhooks.service import Inbox
 from offerhub.withdrawals import airtm_steps
 from offerhub.withdrawals import api as withdrawals_api
 from offerhub.withdrawals.service import Withdrawals
@@ -108,6 +110,7 @@ class Product:
         self.treasury = Treasury(database, self.horizon, self.airtm, settings.payments.treasury_floor)
         self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
         self.topups = TopUps(self.engine, database, self.airtm, _return_addresses(settings.airtm))
+        self.inbox = _inbox(settings, database, self.clock)
         self.tokens = TokenSigner(keys.token_secret.reveal())
         self._register_plans()
 
@@ -152,6 +155,7 @@ class Product:
             ),
             *topups_api.routes(self.topups),
             *treasury_api.routes(self.treasury),
+            *webhooks_api.routes(self.inbox),
         )
         return (*served, *documentation.routes(served, version=VERSION))
 
@@ -164,6 +168,18 @@ class Product:
         for wallet in wallets:
             await self.keyring.require_opens(wallet.public_key)
         return wallets
+
+
+def _inbox(settings: Settings, database: Database, clock: Clock) -> Inbox:
+    trustless, airtm = settings.trustless_work, settings.airtm
+    theirs = (trustless.webhook_secret, trustless.previous_webhook_secret)
+    ours = () if airtm is None else (airtm.webhook_secret, airtm.previous_webhook_secret)
+    return Inbox(
+        database,
+        clock,
+        tuple(secret.reveal() for secret in ours if secret.reveal()),
+        tuple(secret.reveal() for secret in theirs if secret.reveal()),
+    )
 
 
 def _airtm(http: HttpClient, settings: AirtmSettings, clock: Clock) -> Airtm:

@@ -452,6 +452,14 @@ class ProviderNotEnabled(Refusal):
     remedy = "Use a crypto destination, or run with PAYMENT_PROVIDER=airtm."
 
 
+class WebhookSignatureInvalid(Refusal):
+    """The signature does not fit the message, or it is too old, or there is no secret to verify it with."""
+
+    code = "WEBHOOK_SIGNATURE_INVALID"
+    status = 401
+    remedy = "Sign the bytes of the body with the secret that this service knows, and send the time of this attempt."
+
+
 # -- providers ---------------------------------------------------------------------------------------------------
 
 

@@ -14,17 +14,20 @@ from offerhub.edge import idempotency
 from offerhub.runtime.database import UNREACHABLE, Tx, heed_cancellation
 from offerhub.runtime.leases import Lease, LeaseToken
 from offerhub.runtime.outbox import Relay
-from offerhub.runtime.queue import Queues, Workers
+from offerhub.runtime.queue import Handler, Queues, Workers
 from offerhub.sagas import engine
+from offerhub.webhooks import service as inbox
+from offerhub.webhooks.jobs import Processing
+from offerhub.webhooks.jobs import purge as purge_webhooks
 
-CONCURRENCY: Final[Mapping[str, int]] = {engine.QUEUE: 32}
+CONCURRENCY: Final[Mapping[str, int]] = {engine.QUEUE: 32, inbox.QUEUE: 8}
 CLOSE_SECONDS: Final = 10.0
 """How long running jobs may finish when the process stops; what is left is resumed by another."""
 
 WALLETS_SECONDS: Final = 30.0
 """How often wallets are looked for whose set-up was refused."""
 ANSWERS_SECONDS: Final = 600.0
-"""How often idempotent answers are looked for whose time is over."""
+"""How often idempotent answers and webhooks are looked for whose time is over."""
 
 log = structlog.get_logger("offerhub.worker")
 
@@ -53,7 +56,12 @@ async def background(made: Product) -> AsyncIterator[None]:
     async def drive(payload: Mapping[str, Any]) -> None:
         await made.engine.drive(payload["sagaId"])
 
-    workers = Workers(redis_url, {(engine.QUEUE, engine.JOB): drive}, CONCURRENCY, finish=relay.finish)
+    webhooks = Processing(made.database, made.engine, made.airtm)
+    handlers: dict[tuple[str, str], Handler] = {
+        (engine.QUEUE, engine.JOB): drive,
+        (inbox.QUEUE, inbox.JOB): webhooks.process,
+    }
+    workers = Workers(redis_url, handlers, CONCURRENCY, finish=relay.finish)
     holder = f"{socket.gethostname()}:{os.getpid()}"
 
     async def watch(_: LeaseToken) -> None:
@@ -62,6 +70,7 @@ async def background(made: Product) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(_keep_house(made, "wallets", made.wallets.begin_again, WALLETS_SECONDS), name="wallets"),
         asyncio.create_task(_keep_house(made, "answers", idempotency.purge, ANSWERS_SECONDS), name="answers"),
+        asyncio.create_task(_keep_house(made, "webhooks", purge_webhooks, ANSWERS_SECONDS), name="webhooks"),
         asyncio.create_task(relay.run(), name="outbox relay"),
         asyncio.create_task(made.engine.sweep_forever(), name="saga sweeper"),
     ]

@@ -13,8 +13,9 @@ from offerhub.cli.development import sandbox_process
 from support.outside import LEDGER_SECONDS, World
 from support.product import Marketplace, Person, Running, environment, running
 
-REDIS_INDEX_OFFSET = 7
-"""Beside the indexes of the other tests, which empty theirs."""
+REDIS_INDEX_OFFSET = 5
+AIRTM_REDIS_INDEX_OFFSET = 10
+"""Beside the indexes of the other tests, which empty theirs; two products never share a queue."""
 
 
 def _with_path(url: str, path: str) -> str:
@@ -24,7 +25,11 @@ def _with_path(url: str, path: str) -> str:
 @pytest.fixture(scope="session")
 def product_redis_url(redis_url: str) -> str:
     """Redis, with an index of the product's own."""
-    return _with_path(redis_url, str(int(urlsplit(redis_url).path[1:]) + REDIS_INDEX_OFFSET))
+    return _redis_at(redis_url, REDIS_INDEX_OFFSET)
+
+
+def _redis_at(redis_url: str, offset: int) -> str:
+    return _with_path(redis_url, str(int(urlsplit(redis_url).path[1:]) + offset))
 
 
 @contextlib.asynccontextmanager
@@ -82,11 +87,12 @@ async def live(environ: dict[str, str]) -> AsyncIterator[Running]:
 
 @pytest.fixture(scope="session")
 async def airtm_environ(
-    server_urls: tuple[str, str], template_database_url: str, product_redis_url: str, sandbox_environ: dict[str, str]
+    server_urls: tuple[str, str], template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
 ) -> AsyncIterator[dict[str, str]]:
-    """The variables of a product on the rail of Airtm, with a database of its own, beside the same sandbox."""
+    """The variables of a product on the rail of Airtm, with servers of its own, beside the same sandbox."""
+    queue = _redis_at(redis_url, AIRTM_REDIS_INDEX_OFFSET)
     async with _database(server_urls[0], template_database_url) as database_url:
-        yield environment(database_url, product_redis_url, sandbox_environ, PAYMENT_PROVIDER="airtm")
+        yield environment(database_url, queue, sandbox_environ, PAYMENT_PROVIDER="airtm")
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,10 @@ class Edge:
         except Refusal:
             await self._limit(request, None)
             raise
-        await self._limit(request, actor)
+        if route.rate_limited:
+            await self._limit(request, actor)
+        elif self._limiter is not None:
+            request.allowance = self._limiter.unlimited()
         scopes.require(actor, route)
         await self._require_open(route)
         return await self._endpoint.serve(route, path, actor, request)

@@ -18,7 +18,7 @@ from offerhub.errors import Refusal
 from offerhub.kernel.clock import Clock
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Answer, Call, Deferred, Document, Redirect, Route
+from offerhub.runtime.routes import Answer, Call, Deferred, Document, Raw, Redirect, Route
 from offerhub.runtime.vault import Vault
 
 
@@ -37,11 +37,14 @@ class Endpoint:
         """Answer a request that may use the route. Raises Refusal; refusals that were stored come as a Reply."""
         raw = b"" if route.method == "GET" else await request.body(self.body_bytes_max)
         parsed = decoding.parse_json(raw) if route.body else {}
+        body: Any = Raw(raw, request.headers) if route.raw else None
+        if route.body:
+            body = decoding.to_body(parsed, route.body)
         key = request.idempotency_key() if route.takes_key else None
         call = Call(
             actor=replace(actor, idempotency_key=key),
             path=path,
-            body=decoding.to_body(parsed, route.body) if route.body else None,
+            body=body,
             query=decoding.to_query(request.scope["query_string"], route.query) if route.query else None,
             transaction=None,
         )

@@ -78,6 +78,16 @@ _SECURITY_SCHEMES: Final = {
         "description": "The same credential without a scheme; `Authorization` counts when both are there.",
     },
 }
+_RAW_BODY: Final[Schema] = {
+    "required": True,
+    "description": "Taken as bytes: the signature is over them.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object"},
+            "example": {"type": "payin.confirmed", "data": {"code": "topup_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"}},
+        }
+    },
+}
 _SUCCESS: Final = {
     200: "Done.",
     201: "It is new.",
@@ -149,6 +159,8 @@ class _Writing:
         }
         if route.body is not None:
             operation["requestBody"] = self._body(route)
+        elif route.raw:
+            operation["requestBody"] = _RAW_BODY
         operation["responses"] = {
             **{str(status): self._success(route, status) for status in sorted({route.status, *route.also})},
             **{str(status): self._failure(status, found) for status, found in openapi_errors.refusals(route).items()},

@@ -117,7 +117,7 @@ class RateLimiter:
     async def take(self, identity: str) -> Allowance:
         """Count one request; it passes when nothing was left to wait for, or when Redis does not answer."""
         if self._clock.monotonic() < self._rest_until:
-            return self._unlimited()
+            return self.unlimited()
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
                 remaining, wait_micros, full_at_micros = await self._script(
@@ -125,7 +125,7 @@ class RateLimiter:
                 )
         except (RedisError, OSError, TimeoutError) as error:
             self._note_failure(error)
-            return self._unlimited()
+            return self.unlimited()
         return Allowance(
             limit=self.limit,
             window_seconds=self.window_seconds,
@@ -134,7 +134,8 @@ class RateLimiter:
             wait_seconds=math.ceil(wait_micros / _MICRO),
         )
 
-    def _unlimited(self) -> Allowance:
+    def unlimited(self) -> Allowance:
+        """The allowance of a request that is not counted."""
         reset_at = math.ceil(self._clock.now().timestamp()) + self.window_seconds
         return Allowance(self.limit, self.window_seconds, self.limit, reset_at)
 

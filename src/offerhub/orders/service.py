@@ -63,6 +63,11 @@ async def require(tx: Tx, marketplace_id: str, order_id: str, *, lock: bool = Fa
     return order
 
 
+async def find(tx: Tx, order_id: str) -> Order | None:
+    """The order of whichever marketplace, for what a provider tells."""
+    return await store.find(tx, order_id)
+
+
 async def move(tx: Tx, order: Order, to: str, sources: Sequence[str], final_status: str | None = None) -> Order:
     """Move a locked order. Raises InvalidState when its state is none of the sources."""
     moved = await store.move(tx, order.id, to, sources, final_status)

@@ -136,6 +136,12 @@ async def get(tx: Tx, marketplace_id: str, order_id: str, *, lock: bool = False)
     return None if row is None else _order(row)
 
 
+async def find(tx: Tx, order_id: str) -> Order | None:
+    """The order of whichever marketplace."""
+    row = await tx.row(f"SELECT {_COLUMNS} FROM orders WHERE id = $1", order_id)
+    return None if row is None else _order(row)
+
+
 async def move(
     tx: Tx, order_id: str, to: str, sources: Sequence[str], final_status: str | None = None
 ) -> Order | None:

@@ -60,6 +60,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Raw:
+    """The body of a `raw` route: its bytes as they came, and the headers by lower-case name (the first of each)."""
+
+    content: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a handler returns when the status is not the declared one."""
 
@@ -120,7 +128,8 @@ class Route:
     `answer` is the type of the envelope's X; for the envelopes LIST and PAGE that of one item. A route without an
     envelope answers `Redirect`, or a `Document` of this `media_type`. `description` is Markdown for the API's
     documentation, beside the one-sentence `summary`. `also` are the statuses that the
-    handler may choose instead of `status`, such as 200 where nothing new was created.
+    handler may choose instead of `status`, such as 200 where nothing new was created. A `raw` route gets the body as
+    `Raw`, undecoded, because its signature is over the bytes. A route that is not `rate_limited` costs no allowance.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -144,6 +153,8 @@ class Route:
     description: str = ""
     also: tuple[int, ...] = ()
     media_type: str = "application/json"
+    raw: bool = False
+    rate_limited: bool = True
 
     @property
     def takes_key(self) -> bool:

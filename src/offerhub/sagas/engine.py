@@ -89,6 +89,10 @@ class Engine:
         """The id of the saga of this kind that runs for the subject, or None."""
         return await store.running(tx, kind, subject_id)
 
+    async def running_for(self, tx: Tx, subject_id: str) -> list[str]:
+        """The ids of all sagas that run for the subject."""
+        return await store.running_for(tx, subject_id)
+
     async def tried_before(self, saga_id: str, position: int) -> bool:
         """True when an earlier attempt at this step may have had an effect that nobody has seen yet."""
         step = (await self._database.run(lambda tx: store.steps(tx, saga_id), read_only=True))[position]

@@ -50,6 +50,12 @@ async def get(tx: Tx, saga_id: str) -> Saga | None:
     return None if row is None else _saga(row)
 
 
+async def running_for(tx: Tx, subject_id: str) -> list[str]:
+    """The ids of the running sagas of this subject, of any kind."""
+    rows = await tx.rows("SELECT id FROM sagas WHERE subject_id = $1 AND status = 'RUNNING' ORDER BY id", subject_id)
+    return [row["id"] for row in rows]
+
+
 async def running(tx: Tx, kind: str, subject_id: str) -> str | None:
     """The id of the running saga of this kind and subject, or None."""
     found: str | None = await tx.value(

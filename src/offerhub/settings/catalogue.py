@@ -229,6 +229,14 @@ AIRTM_WEBHOOK_SECRET: Final = Variable(
     "Verifies the signatures of Airtm's webhooks.",
     _FOR_AIRTM,
 )
+AIRTM_WEBHOOK_SECRET_PREVIOUS: Final = Variable(
+    "AIRTM_WEBHOOK_SECRET_PREVIOUS",
+    "Airtm",
+    WEBHOOK_SECRET,
+    _UNSET,
+    "Accepted beside the other while that is being replaced.",
+    "none",
+)
 AIRTM_API_URL: Final = Variable(
     "AIRTM_API_URL",
     "Airtm",
@@ -295,6 +303,14 @@ TRUSTLESS_WEBHOOK_SECRET: Final = Variable(
     _UNSET,
     "Verifies webhooks of Trustless Work; without it they are refused.",
     _IN_PRODUCTION,
+)
+TRUSTLESS_WEBHOOK_SECRET_PREVIOUS: Final = Variable(
+    "TRUSTLESS_WEBHOOK_SECRET_PREVIOUS",
+    "Trustless Work",
+    secret(),
+    _UNSET,
+    "Accepted beside the other while that is being replaced.",
+    "none",
 )
 TRUSTLESS_TIMEOUT_MS: Final = Variable(
     "TRUSTLESS_TIMEOUT_MS",

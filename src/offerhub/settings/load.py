@@ -91,6 +91,7 @@ class Airtm:
     api_key: Secret[str]
     api_secret: Secret[str]
     webhook_secret: Secret[str]
+    previous_webhook_secret: Secret[str]
     topup_callback_base_url: str
     topup_success_redirect_url: str
     topup_cancel_redirect_url: str
@@ -103,6 +104,7 @@ class TrustlessWork:
     api_url: str
     api_key: Secret[str]
     webhook_secret: Secret[str]
+    previous_webhook_secret: Secret[str]
     timeout_ms: int
     requests_per_minute: int
 
@@ -304,6 +306,7 @@ def _airtm(reader: Reader, server: Server) -> Airtm:
         api_key=reader.require(the.AIRTM_API_KEY, reason),
         api_secret=reader.require(the.AIRTM_API_SECRET, reason),
         webhook_secret=reader.require(the.AIRTM_WEBHOOK_SECRET, f"{reason}: unsigned webhooks could credit money"),
+        previous_webhook_secret=reader.get(the.AIRTM_WEBHOOK_SECRET_PREVIOUS),
         topup_callback_base_url=reader.get(the.TOPUP_CALLBACK_BASE_URL, callback),
         topup_success_redirect_url=reader.get(the.TOPUP_SUCCESS_REDIRECT_URL),
         topup_cancel_redirect_url=reader.get(the.TOPUP_CANCEL_REDIRECT_URL),
@@ -316,6 +319,7 @@ def _trustless_work(reader: Reader, production: bool, network: StellarNetwork) -
         api_url=reader.get(the.TRUSTLESS_API_URL, f"https://{host}.trustlesswork.com"),
         api_key=_expected(reader, the.TRUSTLESS_API_KEY, production, "in production"),
         webhook_secret=_expected(reader, the.TRUSTLESS_WEBHOOK_SECRET, production, "in production"),
+        previous_webhook_secret=reader.get(the.TRUSTLESS_WEBHOOK_SECRET_PREVIOUS),
         timeout_ms=reader.get(the.TRUSTLESS_TIMEOUT_MS),
         requests_per_minute=reader.get(the.TRUSTLESS_REQUESTS_PER_MINUTE),
     )

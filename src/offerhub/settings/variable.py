@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from offerhub.kernel.money import AmountError, parse_amount
+from offerhub.providers.airtm.signatures import key_of
 from offerhub.providers.stellar.keys import InvalidAddress, decode_key
 
 T = TypeVar("T")
@@ -279,6 +280,10 @@ def _webhook_secret(text: str) -> Secret[str]:
     placeholders = ("...", "your-webhook-secret", "placeholder", "TODO", "xxx")  # of sample files
     if len(text) < 20 or any(placeholder in text for placeholder in placeholders):
         raise ValueError("the secret that the provider shows, of at least 20 characters, and no placeholder")
+    try:
+        key_of(text)
+    except ValueError as error:
+        raise ValueError("the secret that the provider shows: whsec_ and base64") from error
     return Secret(text)
 
 
@@ -292,4 +297,4 @@ FOLDER: Final = Kind("folder", lambda text: Path(text).expanduser())
 TEXT: Final = Kind("text", str)
 HEX_KEY: Final = Kind("64 hexadecimal characters", _hex_key)
 STELLAR_ACCOUNT: Final = Kind("address `G…`", _stellar_account)
-WEBHOOK_SECRET: Final = Kind("text, at least 20 characters, no placeholder", _webhook_secret)
+WEBHOOK_SECRET: Final = Kind("`whsec_` and base64, at least 20 characters", _webhook_secret)

@@ -56,6 +56,11 @@ async def require(tx: Tx, actor: Actor, topup_id: str) -> TopUp:
     return found
 
 
+async def find(tx: Tx, topup_id: str) -> TopUp | None:
+    """The top-up of whichever marketplace, for what a provider tells."""
+    return await store.find(tx, topup_id)
+
+
 async def check(
     database: Database, airtm: Airtm, actor: Actor, topup: TopUp, canceled_by: CanceledBy = "system"
 ) -> TopUp:

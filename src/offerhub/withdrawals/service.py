@@ -55,6 +55,11 @@ async def require(tx: Tx, marketplace_id: str, withdrawal_id: str, user_id: str 
     return found
 
 
+async def find(tx: Tx, withdrawal_id: str) -> Withdrawal | None:
+    """The withdrawal of whichever marketplace, for what a provider tells."""
+    return await store.find(tx, withdrawal_id)
+
+
 class Withdrawals:
     """Starting withdrawals, and committing or cancelling those that wait for it.
 

@@ -80,6 +80,12 @@ async def get(tx: Tx, marketplace_id: str, withdrawal_id: str) -> Withdrawal | N
     return None if row is None else _withdrawal(row)
 
 
+async def find(tx: Tx, withdrawal_id: str) -> Withdrawal | None:
+    """The withdrawal of whichever marketplace."""
+    row = await tx.row(f"SELECT {_COLUMNS} FROM withdrawals WHERE id = $1", withdrawal_id)
+    return None if row is None else _withdrawal(row)
+
+
 async def lock(tx: Tx, withdrawal_id: str) -> Withdrawal:
     """A withdrawal that there is, locked until the transaction ends."""
     return _withdrawal(await tx.one(f"SELECT {_COLUMNS} FROM withdrawals WHERE id = $1 FOR UPDATE", withdrawal_id))

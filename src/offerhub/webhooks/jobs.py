@@ -1,0 +1,95 @@
+"""Background work of webhooks: looking into what was taken in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from offerhub.errors import Refusal
+from offerhub.orders import service as orders
+from offerhub.providers.airtm.client import Airtm
+from offerhub.runtime.actor import system
+from offerhub.runtime.database import Database, Tx
+from offerhub.sagas.engine import Engine
+from offerhub.topups import service as topups
+from offerhub.webhooks import store
+from offerhub.webhooks.model import WebhookEvent
+from offerhub.withdrawals import jobs as withdrawals
+from offerhub.withdrawals import service as withdrawing
+
+RETENTION_DAYS: Final = 30
+PURGE_BATCH: Final = 1_000
+
+log = structlog.get_logger("offerhub.webhooks")
+
+
+class NotYetKnown(Exception):
+    """The provider was quicker than our own call's answer: look again later."""
+
+
+async def purge(tx: Tx) -> int:
+    """Forget a batch of events whose time is over; returns how many. So late a repetition fails its time check."""
+    return await store.purge(tx, RETENTION_DAYS, PURGE_BATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """Looks into events of the inbox; safe to run twice, at the same time, and in any order."""
+
+    database: Database
+    engine: Engine
+    airtm: Airtm | None
+
+    async def process(self, payload: Mapping[str, Any]) -> None:
+        """One job. Raises when it must be tried again: the provider did not answer, or does not show it yet."""
+        event = await self.database.run(
+            lambda tx: store.get(tx, payload["provider"], payload["eventId"]), read_only=True
+        )
+        if event is None or event.status in ("PROCESSED", "IGNORED"):
+            return
+        try:
+            status, outcome = await self._look(event)
+        except (Refusal, NotYetKnown) as error:
+            reason = str(error) or type(error).__name__
+            await self.database.run(lambda tx: store.end(tx, event, "FAILED", reason))
+            raise
+        await self.database.run(lambda tx: store.end(tx, event, status, outcome))
+        log.info("webhook_processed", provider=event.provider, kind=event.event_type, status=status, outcome=outcome)
+
+    async def _look(self, event: WebhookEvent) -> tuple[str, str]:
+        assert event.subject is not None
+        if event.provider == "TRUSTLESS_WORK":
+            return await self._at_contract(event.subject)
+        if self.airtm is None:
+            return "IGNORED", "Airtm is not in use here"
+        if event.subject.startswith("topup_"):
+            return await self._at_payin(self.airtm, event.subject)
+        return await self._at_payout(self.airtm, event.subject)
+
+    async def _at_payin(self, airtm: Airtm, topup_id: str) -> tuple[str, str]:
+        topup = await self.database.run(lambda tx: topups.find(tx, topup_id), read_only=True)
+        if topup is None:
+            return "IGNORED", "there is no such top-up"
+        if topup.airtm_payin_id is None:
+            raise NotYetKnown("the payin's own creation has not been answered yet")
+        actor = system(topup.marketplace_id, "airtm")
+        return "PROCESSED", (await topups.check(self.database, airtm, actor, topup)).status
+
+    async def _at_payout(self, airtm: Airtm, withdrawal_id: str) -> tuple[str, str]:
+        withdrawal = await self.database.run(lambda tx: withdrawing.find(tx, withdrawal_id), read_only=True)
+        if withdrawal is None:
+            return "IGNORED", "there is no such withdrawal"
+        if withdrawal.airtm_payout_id is None:
+            raise NotYetKnown("the payout's own creation has not been answered yet")
+        return "PROCESSED", (await withdrawals.refresh(self.database, airtm, withdrawal)).status
+
+    async def _at_contract(self, order_id: str) -> tuple[str, str]:
+        """News of a contract: whatever of ours is under way for its order looks at the chain at once."""
+        order = await self.database.run(lambda tx: orders.find(tx, order_id), read_only=True)
+        if order is None:
+            return "IGNORED", "there is no such order"
+        running = await self.database.run(lambda tx: self.engine.running_for(tx, order_id), read_only=True)
+        for saga_id in running:
+            await self.engine.drive(saga_id)
+        return "PROCESSED", f"{len(running)} under way" if running else "nothing is under way"
