@@ -7,6 +7,7 @@ from offerhub.disputes.states import DISPUTE
 from offerhub.escrows.states import ESCROW
 from offerhub.kernel.states import Machine, machine
 from offerhub.orders.states import MILESTONE, ORDER
+from offerhub.reconciliation.states import RUN
 from offerhub.runtime.database import Database
 from offerhub.sagas.model import ENVELOPE, SAGA, STEP
 from offerhub.topups.states import TOPUP
@@ -15,7 +16,21 @@ from offerhub.wallets.states import WALLET
 from offerhub.webhooks.states import WEBHOOK_EVENT
 from offerhub.withdrawals.states import WITHDRAWAL
 
-MACHINES = (USER, WALLET, ORDER, MILESTONE, ESCROW, DISPUTE, WITHDRAWAL, TOPUP, WEBHOOK_EVENT, SAGA, STEP, ENVELOPE)
+MACHINES = (
+    USER,
+    WALLET,
+    ORDER,
+    MILESTONE,
+    ESCROW,
+    DISPUTE,
+    WITHDRAWAL,
+    TOPUP,
+    WEBHOOK_EVENT,
+    SAGA,
+    STEP,
+    ENVELOPE,
+    RUN,
+)
 
 
 async def test_the_database_knows_exactly_the_moves_of_the_code(database_url: str) -> None:

@@ -16,7 +16,7 @@ REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 def declared_routes() -> tuple[Route, ...]:
     """Every route of the product. Handlers are bound to nothing: a declaration needs no database."""
     blank: Any = type("Blank", (), {"__getattr__": lambda self, _: self, "__call__": lambda self, *a, **k: self})()
-    return Product.routes(blank, {})
+    return Product.routes(blank, {}, blank)
 
 
 def openapi_json() -> bytes:

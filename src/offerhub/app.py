@@ -43,11 +43,19 @@ from offerhub.providers.budget import RequestBudget
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
 from offerhub.providers.trustless_work.client import TrustlessWork
+from offerhub.reconciliation import api as reconciliation_api
+from offerhub.reconciliation import jobs as reconciliation_jobs
+from offerhub.reconciliation.model import ReconciliationJob
+from offerhub.reconciliation.service import QUEUE as RECONCILIATION_QUEUE
+from offerhub.reconciliation.service import Reconciliation
 from offerhub.runtime.database import Database
+from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.http import HttpClient
+from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Route
 from offerhub.runtime.vault import Vault
 from offerhub.sagas.chain import Chain
+from offerhub.sagas.engine import QUEUE as SAGA_QUEUE
 from offerhub.sagas.engine import Engine
 from offerhub.settings import Airtm as AirtmSettings
 from offerhub.settings import Settings
@@ -75,6 +83,7 @@ from offerhub.withdrawals.steps import PayOut
 
 VERSION: Final = version("offerhub")
 REDIS_SECONDS_MAX: Final = 0.5
+QUEUES: Final = (SAGA_QUEUE, RECONCILIATION_QUEUE)
 
 
 class Product:
@@ -112,7 +121,21 @@ class Product:
         self.topups = TopUps(self.engine, database, self.airtm, _return_addresses(settings.airtm))
         self.inbox = _inbox(settings, database, self.clock)
         self.tokens = TokenSigner(keys.token_secret.reveal())
+        self.reconciliation = Reconciliation(database, self.clock, self._reconciliation_jobs())
         self._register_plans()
+
+    def _reconciliation_jobs(self) -> list[ReconciliationJob]:
+        jobs = reconciliation_jobs.chain_jobs(
+            self.database,
+            self.clock,
+            self.horizon,
+            self.trustless_work,
+            self.engine,
+            deposits_scheduled=self.settings.stellar.reconciliation_enabled,
+        )
+        if self.airtm is not None:
+            jobs += reconciliation_jobs.airtm_jobs(self.database, self.airtm)
+        return jobs
 
     def _register_plans(self) -> None:
         chain = Chain(self.database, self.horizon, self.keyring)
@@ -132,7 +155,7 @@ class Product:
                 ]
             )
 
-    def routes(self, probes: dict[str, Probe]) -> tuple[Route, ...]:
+    def routes(self, probes: dict[str, Probe], queues: Queues) -> tuple[Route, ...]:
         """Every endpoint of the product."""
         on_airtm = self.airtm is not None
         policy = EscrowPolicy(self.settings.payments.platform_fee_basis_points, self.network, treasury=on_airtm)
@@ -142,6 +165,8 @@ class Product:
         served = (
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
             *operations_api.maintenance_routes(),
+            *operations_api.queue_routes(self.database, DeadLetters(queues, QUEUES), queues),
+            *reconciliation_api.routes(self.reconciliation, self.database, queues),
             *access_api.routes(self.tokens, self.clock, token_seconds=self.settings.keys.token_seconds),
             *audit_api.routes(),
             *edge_api.routes(),
@@ -247,12 +272,13 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
         retry=Retry(NoBackoff(), 0),
     )
     server = settings.server
+    queues = Queues(settings.storage.redis_url.reveal())
     limiter = None
     if server.rate_limit_max:
         limiter = RateLimiter(client, limit=server.rate_limit_max, window_seconds=server.rate_limit_window_seconds)
     try:
         edge = application.build(
-            made.routes(_probes(made, client)),
+            made.routes(_probes(made, client), queues),
             database=made.database,
             authenticate=credentials,
             sagas=made.engine,
@@ -266,6 +292,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
         yield Cors(edge, server.allowed_origins) if server.allowed_origins else edge
     finally:
         await credentials.close()
+        await queues.close()
         await client.aclose()
 
 

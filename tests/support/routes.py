@@ -37,7 +37,7 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
 def all_routes() -> tuple[Route, ...]:
     """Every declared route. Handlers are bound to nothing: only the declarations are of use."""
     blank: Any = type("Blank", (), {"__getattr__": lambda self, _: self, "__call__": lambda self, *a, **k: self})()
-    return Product.routes(blank, {})
+    return Product.routes(blank, {}, blank)
 
 
 def path_with(route: Route, ids: Mapping[str, str]) -> str:

@@ -49,6 +49,26 @@ def holds_everything(actor: Actor) -> bool:
     return actor.kind == "master" or bool(actor.scopes & GRANTING_SCOPES)
 
 
+def is_operator(actor: Actor) -> bool:
+    """True for whoever may act on the whole installation: the master key, or a key of the default marketplace.
+
+    A key of another marketplace, or of one user, must not reach beyond it, whatever its scopes.
+    """
+    if actor.kind == "master":
+        return True
+    return actor.marketplace_id == DEFAULT_MARKETPLACE_ID and actor.bound_user_id is None
+
+
+def require_operator(actor: Actor) -> None:
+    """Raises InsufficientScope for whoever is no operator."""
+    if not is_operator(actor):
+        raise InsufficientScope(
+            "This is for the whole installation: use the master key, or a key of the default marketplace.",
+            required_scope="master",
+            current_scopes=sorted(actor.scopes),
+        )
+
+
 async def create_key(
     tx: Tx,
     actor: Actor,

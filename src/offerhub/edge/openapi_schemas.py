@@ -23,6 +23,23 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
     "topup_id": vocabulary.TopUpId,
     "withdrawal_id": vocabulary.WithdrawalId,
     "key_id": vocabulary.ApiKeyId,
+    "letter_id": Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="A failed job: its queue and its own id in the queue.",
+            examples=["sagas.outbox-17"],
+        ),
+    ],
+    "job": Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="A reconciliation job: `sync-topups` and `sync-withdrawals` (on the rail of Airtm), "
+            "`sync-escrows`, `check-missed-deposits`.",
+            examples=["sync-escrows"],
+        ),
+    ],
     "ref": Annotated[
         str,
         Meta(min_length=1, description="The milestone's `ref`, as it was sent with the order.", examples=["design"]),

@@ -85,6 +85,40 @@ async def of_orders(tx: Tx, order_ids: Sequence[str]) -> dict[str, Escrow]:
     return {row["order_id"]: _escrow(row) for row in rows}
 
 
+async def least_lately_checked(tx: Tx, limit: int, stale_seconds: float) -> list[Escrow]:
+    """Escrows without an end that neither changed nor were compared for a while, the longest ago compared first."""
+    rows = await tx.rows(
+        f"""
+        SELECT {_COLUMNS} FROM escrows e LEFT JOIN escrow_checks c ON c.escrow_id = e.id
+        WHERE e.status <> ALL($3::text[]) AND e.updated_at <= clock_timestamp() - make_interval(secs => $2)
+            AND (c.checked_at IS NULL OR c.checked_at <= clock_timestamp() - make_interval(secs => $2))
+        ORDER BY c.checked_at NULLS FIRST, e.id LIMIT $1
+        """,
+        limit,
+        stale_seconds,
+        sorted(ESCROW.terminal),
+    )
+    return [_escrow(row) for row in rows]
+
+
+async def lock_unchanged(tx: Tx, escrow: Escrow) -> bool:
+    """True when the escrow still is as it was read; then it stays so until the transaction ends."""
+    return bool(
+        await tx.rows("SELECT FROM escrows WHERE id = $1 AND updated_at = $2 FOR SHARE", escrow.id, escrow.updated_at)
+    )
+
+
+async def checked(tx: Tx, escrow_id: str) -> None:
+    """The escrow has been compared now. Nothing happens when it has been discarded meanwhile."""
+    await tx.execute(
+        """
+        INSERT INTO escrow_checks (escrow_id, checked_at) SELECT id, clock_timestamp() FROM escrows WHERE id = $1
+        ON CONFLICT (escrow_id) DO UPDATE SET checked_at = excluded.checked_at
+        """,
+        escrow_id,
+    )
+
+
 async def move(tx: Tx, escrow_id: str, to: str, sources: Sequence[str] | None = None) -> Escrow:
     """Move an escrow to a state. Raises EscrowInvalidState when it is in none of the states that allow it."""
     allowed = list(sources) if sources is not None else ESCROW.sources_of(to)

@@ -6,7 +6,11 @@ from offerhub.events.journal import Event
 from offerhub.kernel.money import format_amount, format_chain_amount
 from offerhub.ledger.ledger import Around
 
-CreditSource = Literal["topup", "refund", "release", "withdrawal_cancel", "stellar_deposit", "other"]
+CreditSource = Literal[
+    "topup", "refund", "release", "withdrawal_cancel", "stellar_deposit", "stellar_deposit_reconciled", "other"
+]
+DepositSource = Literal["stellar_deposit", "stellar_deposit_reconciled"]
+"""Who saw a deposit: the watcher, or the search for what it missed."""
 DebitDestination = Literal["withdrawal", "order", "fee", "other"]
 ReleaseReason = Literal["cancel", "dispute", "escrow_funded", "other"]
 
@@ -27,9 +31,11 @@ def balance_credited(
     return Event("balance.credited", "Balance", user_id, payload, user_id)
 
 
-def deposit_credited(user_id: str, amount: int, transaction_hash: str, operation: str, available: Around) -> Event:
+def deposit_credited(
+    user_id: str, amount: int, transaction_hash: str, operation: str, available: Around, source: DepositSource
+) -> Event:
     """A deposit from the chain; its amount has the chain's seven decimals."""
-    credited = balance_credited(user_id, amount, "stellar_deposit", operation, available)
+    credited = balance_credited(user_id, amount, source, operation, available)
     more = {
         "amount": format_chain_amount(amount),
         "transactionHash": transaction_hash,

@@ -9,7 +9,9 @@ import secrets
 import time
 from typing import Final, Literal
 
-Prefix = Literal["usr", "ord", "topup", "esc", "dsp", "wd", "evt", "aud", "key", "mkt", "wal", "sga", "mst", "req"]
+Prefix = Literal[
+    "usr", "ord", "topup", "esc", "dsp", "wd", "evt", "aud", "key", "mkt", "wal", "sga", "mst", "req", "run"
+]  # fmt: skip
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TIME_CHARACTERS: Final = 9

@@ -1,12 +1,15 @@
-"""The routes of operations: what is public (contract 2.1), and maintenance (contract 2.14)."""
+"""The routes of operations: what is public (contract 2.1), and maintenance and queues (contract 2.14)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from offerhub.errors import NotFound, ServiceUnavailable
 from offerhub.kernel.clock import Clock, SystemClock, to_wire
 from offerhub.operations import maintenance, service
 from offerhub.operations.model import (
     ConfigAnswer,
+    DeadLetterAnswer,
+    DeadLettersQuery,
     DetailedHealthAnswer,
     DisableMaintenance,
     EnableMaintenance,
@@ -14,11 +17,17 @@ from offerhub.operations.model import (
     HealthAnswer,
     LimitsAnswer,
     MaintenanceAnswer,
+    MovedLetterAnswer,
     Probe,
     ProvidersAnswer,
     PublicConfig,
+    QueuesAnswer,
     RangeAnswer,
 )
+from offerhub.operations.queues import QueueOffice
+from offerhub.runtime.database import Database
+from offerhub.runtime.dead_letters import DeadLetters
+from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Call, Envelope, Route
 
 LIMITS: Final = LimitsAnswer(
@@ -73,6 +82,30 @@ def maintenance_routes() -> tuple[Route, ...]:
               _disable, **support, **switch, body=DisableMaintenance),
         Route("GET", "/admin/maintenance/status", "maintenance.status", "Say whether changes are accepted.",
               _status, **support, unit="read"),
+    )  # fmt: skip
+
+
+def queue_routes(database: Database, dead_letters: DeadLetters, queues: Queues) -> tuple[Route, ...]:
+    """The routes that show the queues and move dead letters, for operators."""
+    office = QueueOffice(database, dead_letters, queues)
+    # They speak to Redis, which no transaction waits for. A letter that was moved is gone, so no key is needed.
+    support: dict[str, Any] = {"scope": "support", "domain": "operations", "unit": "none"}
+    one: dict[str, Any] = {**support, "envelope": Envelope.DATA, "errors": (NotFound, ServiceUnavailable)}
+    return (
+        Route("GET", "/admin/queues", "queues.list", "Count the jobs of every queue.",
+              office.counts, **support, envelope=Envelope.DATA, answer=QueuesAnswer, errors=(ServiceUnavailable,)),
+        Route("GET", "/admin/dlq", "dead_letters.list", "List jobs that failed for good.",
+              office.newest, **support, envelope=Envelope.PAGE, answer=DeadLetterAnswer, query=DeadLettersQuery,
+              errors=(ServiceUnavailable,), description="The one that failed last comes first."),
+        Route("GET", "/admin/dlq/{letter_id}", "dead_letters.get", "Show a job that failed for good.",
+              office.show, **one, answer=DeadLetterAnswer, description="With the trace of its last attempt."),
+        Route("POST", "/admin/dlq/{letter_id}/retry", "dead_letters.retry", "Let a failed job run again.",
+              office.retry, **one, answer=MovedLetterAnswer,
+              description="It waits for a worker, with all its attempts. Every job is safe to run again."),
+        Route("DELETE", "/admin/dlq/{letter_id}", "dead_letters.discard", "Give a failed job up.",
+              office.discard, **one, answer=MovedLetterAnswer,
+              description="It never runs again. What a saga has begun is carried on all the same: sagas do not "
+              "depend on their jobs."),
     )  # fmt: skip
 
 

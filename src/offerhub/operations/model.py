@@ -1,9 +1,9 @@
-"""Health: what is asked of a dependency, and what is answered (contract 2.1); and maintenance (contract 2.14)."""
+"""Health: what is asked of a dependency, and what is answered (contract 2.1); maintenance and queues (2.14)."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -123,6 +123,88 @@ class MaintenanceAnswer(Shape):
     message: Annotated[str | UnsetType, Meta(description="What clients are told.")] = UNSET
     enabledAt: Timestamp | UnsetType = UNSET
     enabledBy: Annotated[str | UnsetType, Meta(description="The credential that enabled it.")] = UNSET
+
+
+Count = Annotated[int, Meta(ge=0)]
+DeadLetterId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="The id of a failed job: its queue and its own id in the queue.",
+        examples=["sagas.outbox-17"],
+    ),
+]
+
+
+class QueueAnswer(Shape):
+    """How many jobs of a queue are where."""
+
+    waiting: Count
+    active: Annotated[int, Meta(ge=0, description="Running just now.")]
+    completed: Annotated[int, Meta(ge=0, description="The latest that succeeded; a thousand are kept.")]
+    failed: Annotated[int, Meta(ge=0, description="Dead letters.")]
+    delayed: Annotated[int, Meta(ge=0, description="Waiting for their time: a schedule, or the next attempt.")]
+    prioritized: Count
+
+
+class QueuesAnswer(Shape):
+    """Every queue of this service."""
+
+    queues: Annotated[
+        dict[str, QueueAnswer],
+        Meta(
+            description="By name.",
+            examples=[
+                {
+                    "sagas": {
+                        "waiting": 0,
+                        "active": 2,
+                        "completed": 1000,
+                        "failed": 0,
+                        "delayed": 1,
+                        "prioritized": 0,
+                    }
+                }
+            ],
+        ),
+    ]
+
+
+class DeadLetterAnswer(Shape):
+    """A job that failed at every attempt, and waits for an operator."""
+
+    id: DeadLetterId
+    queue: Annotated[str, Meta(examples=["sagas"])]
+    job: Annotated[str, Meta(description="The job's name.", examples=["drive"])]
+    reason: Annotated[str, Meta(description="What the last attempt failed with.")]
+    attempts: Annotated[int, Meta(ge=0, description="How many attempts were made.")]
+    payload: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What the job was given; secrets are masked.",
+            examples=[{"sagaId": "sga_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"}],
+        ),
+    ]
+    createdAt: Timestamp
+    failedAt: Timestamp
+    trace: Annotated[str | UnsetType, Meta(description="Where the last attempt failed; not in a list.")] = UNSET
+
+
+class MovedLetterAnswer(Shape):
+    """What became of a dead letter."""
+
+    id: DeadLetterId
+    queue: Annotated[str, Meta(examples=["sagas"])]
+    job: Annotated[str, Meta(description="The job's name.", examples=["drive"])]
+    status: Literal["RETRIED", "DISCARDED"]
+
+
+class DeadLettersQuery(Body):
+    """Which dead letters to list."""
+
+    queue: Annotated[str | None, Meta(description="Only those of this queue.", examples=["sagas"])] = None
+    limit: Annotated[int, Meta(ge=0, le=50, description="How long the page is.")] = 20
+    cursor: Annotated[str | None, Meta(description="The `nextCursor` of the page before.")] = None
 
 
 @dataclass(frozen=True, slots=True)

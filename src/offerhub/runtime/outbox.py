@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import structlog
 
-from offerhub.runtime.database import UNREACHABLE, Database, heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
 from offerhub.runtime.queue import Queues, QueueUnavailable
 
 log = structlog.stdlib.get_logger(__name__)
@@ -77,6 +77,11 @@ def job_id(outbox_id: int, hand_over: int) -> str:
     """
     # Never a bare number: those are the ids that BullMQ makes itself.
     return f"outbox-{outbox_id}" if hand_over == 1 else f"outbox-{outbox_id}-{hand_over}"
+
+
+async def forget(tx: Tx, outbox_id: int) -> None:
+    """Give a row up in the caller's transaction: its job is never handed over again."""
+    await tx.execute(_FINISH, [outbox_id])
 
 
 class Relay:

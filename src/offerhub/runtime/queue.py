@@ -11,7 +11,8 @@ Jobs that fail at every attempt stay in the queue's failed set, the dead letters
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import redis.asyncio as redis
@@ -33,6 +34,7 @@ Finish = Callable[[int], Awaitable[None]]
 State = Literal["waiting", "active", "delayed", "completed", "failed", "prioritized", "waiting-children", "unknown"]
 
 PREFIX: Final = "bull"
+COUNTED: Final = ("waiting", "active", "completed", "failed", "delayed", "prioritized")
 ATTEMPTS_MAX: Final = 5
 BACKOFF_SECONDS: Final = 3.0
 """Doubles with every attempt: five attempts reach over about 45 s, longer than a database takes to restart."""
@@ -65,6 +67,20 @@ def redis_client(url: str, *, timeout_seconds: float | None, retry: Retry) -> "r
         "retry": retry,
     }
     return redis.Redis.from_pool(ConnectionPool(**settings))
+
+
+@contextlib.contextmanager
+def reaching(queue: str) -> Iterator[None]:
+    """Whatever Redis fails with becomes QueueUnavailable."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{queue}: {error}") from error
+
+
+def job_data(payload: Mapping[str, Any], outbox_id: int | None = None) -> dict[str, Any]:
+    """A job's data as it is laid out in Redis."""
+    return {"outboxId": outbox_id, "payload": dict(payload)}
 
 
 class Queues:
@@ -103,25 +119,27 @@ class Queues:
             "removeOnComplete": {"count": COMPLETED_KEPT},
             "removeOnFail": False,
         }
-        data = {"outboxId": outbox_id, "payload": dict(payload)}
-        try:
-            await self._queue(queue).add(name, data, options)
-        except (RedisError, OSError) as error:
-            raise QueueUnavailable(f"{queue}: {error}") from error
+        with reaching(queue):
+            await self.bullmq(queue).add(name, job_data(payload, outbox_id), options)
 
     async def state(self, queue: str, job_id: str) -> State:
         """Where the job is now; `unknown` when the queue has no such job. Raises QueueUnavailable."""
-        try:
-            state: State = await self._queue(queue).getJobState(job_id)
-        except (RedisError, OSError) as error:
-            raise QueueUnavailable(f"{queue}: {error}") from error
+        with reaching(queue):
+            state: State = await self.bullmq(queue).getJobState(job_id)
         return state
+
+    async def counts(self, queue: str) -> dict[str, int]:
+        """How many jobs the queue has in each of COUNTED. Raises QueueUnavailable."""
+        with reaching(queue):
+            found: dict[str, int] = await self.bullmq(queue).getJobCounts(*COUNTED)
+        return {state: int(found[state]) for state in COUNTED}
 
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
 
-    def _queue(self, name: str) -> Any:
+    def bullmq(self, name: str) -> Any:
+        """BullMQ's own queue, for the other modules that look after jobs; call it inside `reaching`."""
         if name not in self._queues:
             self._queues[name] = Queue(name, {"connection": self._client, "prefix": self._prefix})
         return self._queues[name]

@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -43,6 +44,14 @@ log = structlog.get_logger("offerhub.sagas")
 
 class LeaseLost(Exception):
     """Another driver has taken this saga over; whatever this one was about to write is void."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How many sagas run for a subject, and how many of them nobody drove although they were due."""
+
+    sagas: int
+    resumed: int
 
 
 class Engine:
@@ -89,9 +98,9 @@ class Engine:
         """The id of the saga of this kind that runs for the subject, or None."""
         return await store.running(tx, kind, subject_id)
 
-    async def running_for(self, tx: Tx, subject_id: str) -> list[str]:
-        """The ids of all sagas that run for the subject."""
-        return await store.running_for(tx, subject_id)
+    async def is_carrying(self, tx: Tx, subject_id: str) -> bool:
+        """True while a saga of any kind runs for the subject."""
+        return bool(await store.running_of(tx, subject_id))
 
     async def tried_before(self, saga_id: str, position: int) -> bool:
         """True when an earlier attempt at this step may have had an effect that nobody has seen yet."""
@@ -130,6 +139,14 @@ class Engine:
         for saga_id in found:
             self._drive_task(saga_id)
         return len(found)
+
+    async def resume(self, subject_id: str) -> Running:
+        """Drive the subject's sagas that are due, and tell how many are running and how many of them were due."""
+        found = await self._database.run(lambda tx: store.running_of(tx, subject_id), read_only=True)
+        due = [saga_id for saga_id, is_due in found.items() if is_due]
+        for saga_id in due:
+            self._drive_task(saga_id)
+        return Running(len(found), len(due))
 
     async def sweep_forever(self, interval_seconds: float = 1.0) -> None:
         """Sweep until cancelled."""

@@ -50,18 +50,24 @@ async def get(tx: Tx, saga_id: str) -> Saga | None:
     return None if row is None else _saga(row)
 
 
-async def running_for(tx: Tx, subject_id: str) -> list[str]:
-    """The ids of the running sagas of this subject, of any kind."""
-    rows = await tx.rows("SELECT id FROM sagas WHERE subject_id = $1 AND status = 'RUNNING' ORDER BY id", subject_id)
-    return [row["id"] for row in rows]
-
-
 async def running(tx: Tx, kind: str, subject_id: str) -> str | None:
     """The id of the running saga of this kind and subject, or None."""
     found: str | None = await tx.value(
         "SELECT id FROM sagas WHERE kind = $1 AND subject_id = $2 AND status = 'RUNNING'", kind, subject_id
     )
     return found
+
+
+async def running_of(tx: Tx, subject_id: str) -> dict[str, bool]:
+    """The running sagas of a subject, whatever their kind, and whether each is due and driven by nobody."""
+    rows = await tx.rows(
+        """
+        SELECT id, next_attempt_at <= clock_timestamp() AND lease_until < clock_timestamp() AS due FROM sagas
+        WHERE subject_id = $1 AND status = 'RUNNING'
+        """,
+        subject_id,
+    )
+    return {row["id"]: row["due"] for row in rows}
 
 
 async def claim(tx: Tx, saga_id: str, kinds: Sequence[str], holder: str, seconds: float) -> Saga | None:

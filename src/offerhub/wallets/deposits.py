@@ -5,7 +5,8 @@ twice; credits are keyed by operation and index, because one transaction may hol
 be booked is put aside with its reason and the cursor moves on.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -13,13 +14,14 @@ import asyncpg
 import structlog
 
 from offerhub.errors import Refusal, StellarNetworkError
-from offerhub.events.catalogue import deposit_credited
+from offerhub.events.catalogue import DepositSource, deposit_credited
 from offerhub.events.journal import record
 from offerhub.kernel.clock import Clock
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Entry, Leg, post
 from offerhub.providers.stellar.horizon import CursorTooOld, Horizon
-from offerhub.providers.stellar.records import Transfer, TransferPage
+from offerhub.providers.stellar.network import Asset
+from offerhub.providers.stellar.records import Transfer, TransferPage, Unreadable
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
 from offerhub.wallets import store
@@ -86,47 +88,93 @@ class DepositWatcher:
         # The cursor first: its row lock keeps a second watcher out until this page is committed.
         if not await store.move_cursor(tx, STREAM, cursor, page.cursor):
             raise CursorMoved(page.cursor)
-        for unreadable in page.unreadable:
-            await store.quarantine(tx, STREAM, unreadable.paging_token, unreadable.record, unreadable.reason)
-            log.error("deposit_quarantined", record=unreadable.paging_token, reason=unreadable.reason)
-        usdc = self._horizon.network.usdc
-        credits_ = [moved for moved in page.transfers if moved.asset == usdc and moved.amount > 0]
-        if not credits_:
-            return
-        addresses = [moved.to_address for moved in credits_]
-        owners = await store.owners(tx, addresses)
-        treasuries = await store.treasury_owners(tx, addresses)
-        ours = [moved for moved in credits_ if moved.to_address in owners or moved.to_address in treasuries]
-        contracts = await store.escrow_contracts(tx, [moved.from_address for moved in ours])
-        for moved in ours:
-            if moved.from_address in contracts:
-                continue  # the saga that released this escrow books what it paid out
-            owner = owners.get(moved.to_address)
-            if owner is None:
-                booking = partial(book_capital, tx, treasuries[moved.to_address], moved)
-            else:
-                booking = partial(book, tx, owner["marketplace_id"], owner["user_id"], moved)
-            await self._or_quarantine(tx, moved, booking)
+        await book_credits(tx, self._horizon.network.usdc, page.transfers, page.unreadable, "stellar_deposit")
 
-    async def _or_quarantine(self, tx: Tx, moved: Transfer, booking: Callable[[], Awaitable[bool]]) -> None:
-        await tx.execute("SAVEPOINT credit")
-        try:
-            await booking()
-        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
-            raise
-        except (Refusal, asyncpg.PostgresError) as error:
-            await tx.execute("ROLLBACK TO SAVEPOINT credit")
-            facts = {"hash": moved.transaction_hash, "to": moved.to_address, "amount": str(moved.amount)}
-            await store.quarantine(tx, STREAM, f"{moved.operation_id}:{moved.index}", facts, str(error))
-            log.exception("deposit_quarantined", operation=moved.operation_id)
-        await tx.execute("RELEASE SAVEPOINT credit")
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """How many credits of a page were booked now, and how many records were put aside."""
+
+    credited: int
+    quarantined: int
+
+
+async def book_credits(
+    tx: Tx, usdc: Asset, transfers: Sequence[Transfer], unreadable: Sequence[Unreadable], source: DepositSource
+) -> Booked:
+    """Book what arrived at wallets of users and at the treasury, and put aside what cannot be read or booked.
+
+    Safe to repeat and to race with itself: a credit is booked once for its operation and index, whoever sees it, and
+    what is put aside stays a person's decision.
+    """
+    quarantined = 0
+    for odd in unreadable:
+        if await store.quarantine(tx, STREAM, odd.paging_token, odd.record, odd.reason):
+            quarantined += 1
+            log.error("deposit_quarantined", record=odd.paging_token, reason=odd.reason)
+    credits_ = [moved for moved in transfers if moved.asset == usdc and moved.amount > 0]
+    bookings = await _bookings(tx, credits_, source) if credits_ else []
+    if not bookings:
+        return Booked(0, quarantined)
+    contracts = await store.escrow_contracts(tx, [moved.from_address for moved, _ in bookings])
+    # A record that could not be read at all lies there under its operation alone.
+    names = {name for moved, _ in bookings for name in (_operation(moved), moved.operation_id)}
+    aside = await store.quarantined(tx, STREAM, sorted(names))
+    credited = 0
+    for moved, booking in bookings:
+        if moved.from_address in contracts:
+            continue  # the saga that released this escrow books what it paid out
+        if _operation(moved) in aside or moved.operation_id in aside:
+            continue
+        booked = await _or_quarantine(tx, moved, booking)
+        credited += booked is True
+        quarantined += booked is None
+    return Booked(credited, quarantined)
+
+
+async def _bookings(
+    tx: Tx, transfers: Sequence[Transfer], source: DepositSource
+) -> list[tuple[Transfer, Callable[[], Awaitable[bool]]]]:
+    """How to book each of these transfers that is ours."""
+    addresses = [moved.to_address for moved in transfers]
+    owners = await store.owners(tx, addresses)
+    treasuries = await store.treasury_owners(tx, addresses)
+    found: list[tuple[Transfer, Callable[[], Awaitable[bool]]]] = []
+    for moved in transfers:
+        owner = owners.get(moved.to_address)
+        if owner is not None:
+            found.append((moved, partial(book, tx, owner["marketplace_id"], owner["user_id"], moved, source)))
+        elif moved.to_address in treasuries:
+            found.append((moved, partial(book_capital, tx, treasuries[moved.to_address], moved)))
+    return found
+
+
+async def _or_quarantine(tx: Tx, moved: Transfer, booking: Callable[[], Awaitable[bool]]) -> bool | None:
+    """True when it was booked now, False when it had been before, None when it was put aside."""
+    booked: bool | None = None
+    await tx.execute("SAVEPOINT credit")
+    try:
+        booked = await booking()
+    except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+        raise
+    except (Refusal, asyncpg.PostgresError) as error:
+        await tx.execute("ROLLBACK TO SAVEPOINT credit")
+        facts = {"hash": moved.transaction_hash, "to": moved.to_address, "amount": str(moved.amount)}
+        await store.quarantine(tx, STREAM, _operation(moved), facts, str(error))
+        log.exception("deposit_quarantined", operation=moved.operation_id)
+    await tx.execute("RELEASE SAVEPOINT credit")
+    return booked
+
+
+def _operation(moved: Transfer) -> str:
+    return f"{moved.operation_id}:{moved.index}"
 
 
 async def book_capital(tx: Tx, marketplace_id: str, moved: Transfer) -> bool:
     """Book what the operator has paid into the treasury; False when it has been booked before."""
     if not await store.insert_treasury_deposit(tx, marketplace_id, moved):
         return False
-    operation = f"{moved.operation_id}:{moved.index}"
+    operation = _operation(moved)
     legs = [
         Leg(marketplace_id, Kind.WORLD_TREASURY, -moved.amount),
         Leg(marketplace_id, Kind.CAPITAL_TREASURY, moved.amount),
@@ -137,12 +185,14 @@ async def book_capital(tx: Tx, marketplace_id: str, moved: Transfer) -> bool:
     return True
 
 
-async def book(tx: Tx, marketplace_id: str, user_id: str, moved: Transfer) -> bool:
+async def book(
+    tx: Tx, marketplace_id: str, user_id: str, moved: Transfer, source: DepositSource = "stellar_deposit"
+) -> bool:
     """Credit one transfer to its user; False when it has been credited before."""
     if not await store.insert_deposit(tx, marketplace_id, user_id, moved):
         return False
     actor = system(marketplace_id, "deposits")
-    operation = f"{moved.operation_id}:{moved.index}"
+    operation = _operation(moved)
     around = await post(
         tx,
         actor,
@@ -157,7 +207,7 @@ async def book(tx: Tx, marketplace_id: str, user_id: str, moved: Transfer) -> bo
         ),
     )
     available = around[user_id, Kind.AVAILABLE]
-    event = deposit_credited(user_id, moved.amount, moved.transaction_hash, operation, available)
+    event = deposit_credited(user_id, moved.amount, moved.transaction_hash, operation, available, source)
     await record(tx, actor, events=[event])
     log.info("deposit_credited", user_id=user_id, amount=int(moved.amount), operation=operation)
     return True

@@ -1,6 +1,7 @@
 """All SQL of wallets and deposits."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from offerhub.kernel.ids import new_id
@@ -191,9 +192,9 @@ async def insert_deposit(tx: Tx, marketplace_id: str, user_id: str, transfer: Tr
     return added == 1
 
 
-async def quarantine(tx: Tx, source: str, record_id: str, record: Any, reason: str) -> None:
-    """Put a record aside that could not be booked; a person decides."""
-    await tx.execute(
+async def quarantine(tx: Tx, source: str, record_id: str, record: Any, reason: str) -> int:
+    """Put a record aside that could not be booked; a person decides. 0 when it lies there already."""
+    return await tx.execute(
         """
         INSERT INTO quarantined_records (source, record_id, record, reason) VALUES ($1, $2, $3, $4)
         ON CONFLICT DO NOTHING
@@ -202,6 +203,49 @@ async def quarantine(tx: Tx, source: str, record_id: str, record: Any, reason: s
         record_id,
         record,
         reason[:500],
+    )
+
+
+async def quarantined(tx: Tx, source: str, record_ids: Sequence[str]) -> set[str]:
+    """Those records that were put aside."""
+    rows = await tx.rows(
+        "SELECT record_id FROM quarantined_records WHERE source = $1 AND record_id = ANY($2::text[])",
+        source,
+        list(record_ids),
+    )
+    return {row["record_id"] for row in rows}
+
+
+async def least_lately_checked(tx: Tx, limit: int, lookback_seconds: float, overlap_seconds: float) -> list[Row]:
+    """Users' wallets, the ones never or longest ago checked first: id, public_key, since, now.
+
+    `since` is how far to look back: to before the last check (the first one looks at everything), and in any case as
+    far as `lookback_seconds`.
+    """
+    return await tx.rows(
+        """
+        SELECT w.id, w.public_key, clock_timestamp() AS now, least(
+            clock_timestamp() - make_interval(secs => $2),
+            coalesce(c.checked_at, w.created_at) - make_interval(secs => $3)) AS since
+        FROM wallets w LEFT JOIN wallet_checks c ON c.wallet_id = w.id
+        WHERE w.purpose IN ('user', 'treasury') AND w.status = 'READY'
+        ORDER BY c.checked_at NULLS FIRST, w.id LIMIT $1
+        """,
+        limit,
+        lookback_seconds,
+        overlap_seconds,
+    )
+
+
+async def checked(tx: Tx, wallet_id: str, at: datetime) -> None:
+    """Every deposit that the chain showed at this moment is accounted for."""
+    await tx.execute(
+        """
+        INSERT INTO wallet_checks (wallet_id, checked_at) VALUES ($1, $2)
+        ON CONFLICT (wallet_id) DO UPDATE SET checked_at = excluded.checked_at
+        """,
+        wallet_id,
+        at,
     )
 
 

@@ -89,7 +89,5 @@ class Processing:
         order = await self.database.run(lambda tx: orders.find(tx, order_id), read_only=True)
         if order is None:
             return "IGNORED", "there is no such order"
-        running = await self.database.run(lambda tx: self.engine.running_for(tx, order_id), read_only=True)
-        for saga_id in running:
-            await self.engine.drive(saga_id)
-        return "PROCESSED", f"{len(running)} under way" if running else "nothing is under way"
+        found = await self.engine.resume(order_id)
+        return "PROCESSED", f"{found.running} under way" if found.running else "nothing is under way"

@@ -156,6 +156,15 @@ class Horizon:
         lines = _shaped(lambda: [read_wallet_payment(record) for record in records])
         return [line for line in lines if line is not None][:limit]
 
+    async def account_transfers(self, address: str, before: str | None = None) -> TransferPage:
+        """The credits around one account, newest first, from before a cursor; empty when there is no account."""
+        path = f"/accounts/{quote(address, safe='')}/payments"
+        query: dict[str, Any] = {"order": "desc", "limit": PAGE_RECORDS_MAX, "join": "transactions"}
+        if before is not None:
+            query["cursor"] = before
+        records = await self._records("account_transfers", path, **query)
+        return _shaped(lambda: read_page(records, before, PAGE_RECORDS_MAX))
+
     async def friendbot(self, address: str) -> None:
         """Ask for test XLM. An account that exists already counts as done.
 

@@ -88,7 +88,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class TransferPage:
-    """The credits of one page of operations, oldest first.
+    """The credits of one page of operations, in the order in which the page was asked for.
 
     `cursor` is the place to go on from: store it with the credits, even when there were none. `is_full` means
     that more may be waiting. A record that cannot be read never hides the others.

@@ -1,0 +1,1 @@
+"""Reconciliation: what the books say beside what Airtm, Trustless Work and the chain say."""

@@ -1,0 +1,94 @@
+"""The jobs: which there are on this installation, how often each runs, and what each asks (contract 8)."""
+
+from typing import Final
+
+from offerhub.escrows.jobs import Difference, compare_escrows
+from offerhub.escrows.model import Escrow
+from offerhub.kernel.clock import Clock
+from offerhub.providers.airtm.client import Airtm
+from offerhub.providers.stellar.horizon import Horizon
+from offerhub.providers.trustless_work.client import TrustlessWork
+from offerhub.reconciliation.model import Discrepancy, Outcome, ReconciliationJob
+from offerhub.reconciliation.service import report
+from offerhub.runtime.database import Database, Tx
+from offerhub.sagas.engine import Engine
+from offerhub.topups import jobs as topups
+from offerhub.wallets.jobs import check_missed_deposits
+from offerhub.withdrawals import jobs as withdrawals
+
+AIRTM_EVERY_SECONDS: Final = 300.0
+AIRTM_BATCH: Final = 50
+AIRTM_STALE_SECONDS: Final = 300.0
+ESCROWS_EVERY_SECONDS: Final = 600.0
+ESCROWS_BATCH: Final = 30
+ESCROWS_STALE_SECONDS: Final = 600.0
+DEPOSITS_EVERY_SECONDS: Final = 300.0
+DEPOSITS_WALLETS: Final = 100
+DEPOSITS_LOOKBACK_SECONDS: Final = 24 * 3600.0
+PAUSE_SECONDS: Final = 0.2
+"""Between two questions to Trustless Work or Horizon. Airtm is paced by its client's own budget."""
+
+
+def airtm_jobs(database: Database, airtm: Airtm) -> list[ReconciliationJob]:
+    """What is asked of Airtm, where it is the rail."""
+
+    async def sync_topups() -> Outcome:
+        done = await topups.refresh_unsettled(database, airtm, limit=AIRTM_BATCH, stale_seconds=AIRTM_STALE_SECONDS)
+        return Outcome(done.checked, done.changed, errors=done.failed)
+
+    async def sync_withdrawals() -> Outcome:
+        done = await withdrawals.refresh_unsettled(
+            database, airtm, limit=AIRTM_BATCH, stale_seconds=AIRTM_STALE_SECONDS
+        )
+        return Outcome(done.checked, done.changed, errors=done.failed)
+
+    return [
+        ReconciliationJob("sync-topups", AIRTM_EVERY_SECONDS, sync_topups),
+        ReconciliationJob("sync-withdrawals", AIRTM_EVERY_SECONDS, sync_withdrawals),
+    ]
+
+
+def chain_jobs(
+    database: Database,
+    clock: Clock,
+    horizon: Horizon,
+    trustless_work: TrustlessWork,
+    engine: Engine,
+    *,
+    deposits_scheduled: bool,
+) -> list[ReconciliationJob]:
+    """What is asked of the chain and of Trustless Work, on every rail."""
+
+    async def sync_escrows() -> Outcome:
+        done = await compare_escrows(
+            database,
+            trustless_work,
+            engine,
+            clock,
+            _report_escrow,
+            limit=ESCROWS_BATCH,
+            stale_seconds=ESCROWS_STALE_SECONDS,
+            pause_seconds=PAUSE_SECONDS,
+        )
+        return Outcome(done.checked, done.resumed, done.differences, done.failed)
+
+    async def missed_deposits() -> Outcome:
+        done = await check_missed_deposits(
+            database,
+            horizon,
+            clock,
+            limit=DEPOSITS_WALLETS,
+            lookback_seconds=DEPOSITS_LOOKBACK_SECONDS,
+            pause_seconds=PAUSE_SECONDS,
+        )
+        return Outcome(done.checked, done.credited, errors=done.failed)
+
+    return [
+        ReconciliationJob("sync-escrows", ESCROWS_EVERY_SECONDS, sync_escrows),
+        ReconciliationJob("check-missed-deposits", DEPOSITS_EVERY_SECONDS, missed_deposits, deposits_scheduled),
+    ]
+
+
+async def _report_escrow(tx: Tx, escrow: Escrow, difference: Difference) -> bool:
+    found = Discrepancy(escrow.marketplace_id, "Escrow", escrow.id, difference.kind, escrow.status, difference.facts)
+    return await report(tx, found)
