@@ -78,12 +78,14 @@ class Schedules:
 
     async def remove_stale(self) -> list[str]:
         """Remove what is scheduled but not wanted; returns the ids. Raises QueueUnavailable."""
-        stale = [found["key"] for found in await self._records() if found["key"] not in self._wanted]
-        for schedule_id in stale:
+        stale = [found for found in await self._records() if found["key"] not in self._wanted]
+        for found in stale:
             with reaching(self._queue):
-                await self._bullmq.removeJobScheduler(schedule_id)
-            log.info("schedules.removed", queue=self._queue, schedule=schedule_id)
-        return stale
+                await self._bullmq.removeJobScheduler(found["key"])
+                # BullMQ takes its delayed job along, but not one that waits for a worker already.
+                await self._bullmq.remove(_job_id(found["key"], found["next"]))
+            log.info("schedules.removed", queue=self._queue, schedule=found["key"])
+        return [found["key"] for found in stale]
 
     async def ensure(self) -> list[str]:
         """Put in order what is wanted; returns the ids that were not. A new schedule runs at once.
@@ -119,7 +121,7 @@ class Schedules:
         if record is None or record.get("every") != wanted.every_ms or record.get("name") != wanted.name:
             return False
         # Each job makes the next when it is taken; whoever drains the queue breaks that chain.
-        return await self._queues.state(self._queue, f"repeat:{wanted.id}:{record['next']}") in NEXT_IS_THERE
+        return await self._queues.state(self._queue, _job_id(wanted.id, record["next"])) in NEXT_IS_THERE
 
     async def _records(self) -> list[Mapping[str, Any]]:
         with reaching(self._queue):
@@ -129,3 +131,8 @@ class Schedules:
     @property
     def _bullmq(self) -> Any:
         return self._queues.bullmq(self._queue)
+
+
+def _job_id(schedule_id: str, moment_ms: int) -> str:
+    """BullMQ's id for the job of one turn."""
+    return f"repeat:{schedule_id}:{moment_ms}"
