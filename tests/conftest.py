@@ -122,5 +122,5 @@ async def empty_database_url(server_urls: tuple[str, str]) -> AsyncIterator[str]
 @pytest.fixture(scope="session")
 def redis_url(server_urls: tuple[str, str], worker_id: str) -> str:
     """Redis, with a database index of this worker's own."""
-    index = 1 + int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
+    index = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
     return with_database(server_urls[1], str(index))

@@ -8,13 +8,15 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 
 from offerhub.cli.development import sandbox_process
 from support.outside import LEDGER_SECONDS, World
 from support.product import Marketplace, Person, Running, environment, running
 
-REDIS_INDEX_OFFSET = 5
-AIRTM_REDIS_INDEX_OFFSET = 10
+REDIS_INDEX_OFFSET = 4
+AIRTM_REDIS_INDEX_OFFSET = 8
+OFFICE_INDEX_OFFSET = 12
 """Beside the indexes of the other tests, which empty theirs; two products never share a queue."""
 
 
@@ -107,6 +109,19 @@ async def airtm_shop(airtm_live: Running, world: World, http: aiohttp.ClientSess
     """A marketplace of this module's own, on the rail of Airtm; the books hold after it."""
     yield await Marketplace.found(airtm_live, world, http)
     await airtm_live.assert_books_hold()
+
+
+@pytest.fixture(scope="module")
+async def office_environ(
+    server_urls: tuple[str, str], template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
+) -> AsyncIterator[dict[str, str]]:
+    """The variables of a product with a database and queues of its own: nobody else takes its jobs."""
+    redis = _with_path(redis_url, str(int(urlsplit(redis_url).path[1:]) + OFFICE_INDEX_OFFSET))
+    client = Redis.from_url(redis)
+    await client.flushdb()
+    await client.aclose()
+    async with _database(server_urls[0], template_database_url) as database_url:
+        yield environment(database_url, redis, sandbox_environ)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -92,15 +92,17 @@ def environment(database_url: str, redis_url: str, sandbox: Mapping[str, str], *
 
 
 @contextlib.asynccontextmanager
-async def running(environ: Mapping[str, str], *, jobs: bool = True) -> AsyncIterator[Running]:
-    """Serve a product with these variables on a free port."""
+async def running(
+    environ: Mapping[str, str], *, jobs: bool = True, schedules: bool = False
+) -> AsyncIterator[Running]:
+    """Serve a product with these variables on a free port; what runs by the clock only when asked."""
     async with contextlib.AsyncExitStack() as stack:
         settings = load(environ)
         made = await stack.enter_async_context(product(settings))
         await made.bootstrap()
         served = await stack.enter_async_context(http_application(made))
         if jobs:
-            await stack.enter_async_context(background(made))
+            await stack.enter_async_context(background(made, schedules=schedules))
         config = uvicorn.Config(
             served,
             loop="none",

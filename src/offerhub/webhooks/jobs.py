@@ -90,4 +90,4 @@ class Processing:
         if order is None:
             return "IGNORED", "there is no such order"
         found = await self.engine.resume(order_id)
-        return "PROCESSED", f"{found.running} under way" if found.running else "nothing is under way"
+        return "PROCESSED", f"{found.sagas} under way" if found.sagas else "nothing is under way"
