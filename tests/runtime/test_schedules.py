@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ async def test_each_turn_runs_once_with_two_processes(
     turns = await completed(queues, queue)
     assert len(turns) == len(ran), "as many turns as runs"
     moments = sorted(int(turn.rsplit(":", 1)[1]) for turn in turns)
-    assert all(later - earlier >= 200 for earlier, later in zip(moments, moments[1:], strict=False)), moments
+    assert all(later - earlier >= 200 for earlier, later in pairwise(moments)), moments
     assert Counter(str(one) for one in ran) == {"{'to': 'all'}": len(ran)}
 
 

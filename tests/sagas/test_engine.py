@@ -19,6 +19,7 @@ from offerhub.sagas.engine import (
     UNAVAILABLE_ATTEMPTS_MAX,
     UNAVAILABLE_SECONDS,
     Engine,
+    Running,
 )
 from offerhub.sagas.model import Facts, NotYet, Outcome, Refused, Saga, Settled, Step, Unavailable, Unknown
 
@@ -174,6 +175,25 @@ async def test_an_unreachable_provider_refuses_only_a_saga_that_has_done_nothing
 def test_one_driver_makes_all_the_tries_before_giving_up() -> None:
     longest = 1.5 * UNAVAILABLE_SECONDS * 2 ** (UNAVAILABLE_ATTEMPTS_MAX - 2)
     assert longest < HAND_BACK_AFTER_SECONDS
+
+
+async def test_a_subject_s_saga_is_driven_on_only_when_it_is_due_and_nobody_drives_it(
+    database: Database, start: Any
+) -> None:
+    gate = asyncio.Event()
+    step = ScriptedStep("one", hold_up=gate)
+    engine, saga_id = await start(ScriptedPlan(new_id("req"), [step]))
+    subject = (await saga_of(database, saga_id)).subject_id
+    assert await engine.resume(subject) == Running(1, 1)
+    while not step.attempts:
+        await asyncio.sleep(0.01)
+    assert await engine.resume(subject) == Running(1, 0), "it is being driven"
+    assert await database.run(lambda tx: engine.is_carrying(tx, subject))
+    gate.set()
+    await engine.wait(saga_id, 5)
+    assert await engine.resume(subject) == Running(0, 0)
+    assert not await database.run(lambda tx: engine.is_carrying(tx, subject))
+    assert step.attempts == 1
 
 
 async def test_a_patient_step_outlasts_the_provider(database: Database, start: Any) -> None:
