@@ -258,6 +258,15 @@ async def test_the_job_asks_about_what_nobody_told(airtm_shop: Marketplace, worl
     assert await run() == Report(0, 0, 0), "what was asked about lately is left in peace"
 
 
+async def test_the_job_gives_way_when_airtm_is_away(airtm_shop: Marketplace, world: World) -> None:
+    product = airtm_shop.live.product
+    assert product.airtm is not None
+    for _ in range(2):
+        await created(airtm_shop, await payee(airtm_shop), commit=True)
+    await world.fault("airtm", "/payouts/", "error_before", status=503)
+    assert await refresh_unsettled(product.database, product.airtm, limit=1000, stale_seconds=0) == Report(1, 0, 1)
+
+
 async def test_other_marketplaces_and_other_users_see_nothing(
     airtm_shop: Marketplace, world: World, http: Any
 ) -> None:

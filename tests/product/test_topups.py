@@ -448,6 +448,21 @@ async def test_the_job_catches_up(airtm_shop: Marketplace, payer: Payer, world: 
     assert await airtm_shop.units(payer.id) == {"available": 25 * UNIT}
 
 
+async def test_a_run_of_reconciliation_catches_up(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
+    paid = await begun(airtm_shop, payer)
+    await world.airtm_payin(paid["airtmPayinId"], "confirm")
+    await _age(airtm_shop.live, paid)
+    handlers = airtm_shop.live.product.reconciliation.handlers()
+    await handlers["reconciliation", "reconciliation:sync-topups"]({})
+    await handlers["reconciliation", "reconciliation:sync-withdrawals"]({})
+    assert await airtm_shop.units(payer.id) == {"available": 25 * UNIT}
+    rows = await airtm_shop.live.rows("SELECT job, status, changed, errors FROM reconciliation_runs ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        ("sync-topups", "SUCCEEDED", 1, 0),
+        ("sync-withdrawals", "SUCCEEDED", 0, 0),
+    ]
+
+
 async def test_the_job_gives_way(airtm_shop: Marketplace, payer: Payer, world: World) -> None:
     database, airtm = airtm_shop.live.product.database, airtm_shop.live.product.airtm
     assert airtm is not None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from offerhub.errors import Refusal
+from offerhub.errors import ProviderRateLimited, ProviderTimeout, ProviderUnavailable, Refusal
 from offerhub.providers.airtm.client import Airtm
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database
@@ -24,16 +24,22 @@ class Report:
 
 
 async def refresh_unsettled(database: Database, airtm: Airtm, *, limit: int, stale_seconds: float) -> Report:
-    """Ask about at most `limit` payouts that were not asked about for `stale_seconds`, the longest ago first."""
+    """Ask about at most `limit` payouts that were not asked about for `stale_seconds`, the longest ago first.
+
+    When Airtm itself cannot be reached, the rest waits until it is stale again.
+    """
     due = await database.run(lambda tx: store.take_unsettled(tx, limit, stale_seconds))
-    changed = failed = 0
+    checked = changed = failed = 0
     for withdrawal in due:
+        checked += 1
         try:
             changed += (await refresh(database, airtm, withdrawal)).status != withdrawal.status
         except Refusal as refusal:
             failed += 1
             log.warning("withdrawal.not_refreshed", withdrawal_id=withdrawal.id, code=refusal.code)
-    return Report(len(due), changed, failed)
+            if isinstance(refusal, ProviderUnavailable | ProviderTimeout | ProviderRateLimited):
+                break
+    return Report(checked, changed, failed)
 
 
 async def refresh(database: Database, airtm: Airtm, withdrawal: Withdrawal) -> Withdrawal:

@@ -1,0 +1,91 @@
+"""How an escrow and its contract may differ: every kind, and what is no difference."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from offerhub.escrows.jobs import compare
+from offerhub.escrows.model import Escrow
+from offerhub.kernel.money import Units
+from offerhub.providers.trustless_work.wire import EscrowView
+
+AMOUNT = Units(400_000_000)
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+ESCROW = Escrow(
+    id="esc_1",
+    marketplace_id="mkt_1",
+    order_id="ord_1",
+    contract_id="C1",
+    status="FUNDED",
+    amount=AMOUNT,
+    platform_fee_bps=0,
+    terms={},
+    roles={},
+    marked_on_chain=0,
+    approved_on_chain=0,
+    disputed_on_chain=False,
+    tx_hash=None,
+    funded_at=LONG_AGO,
+    released_at=None,
+    refunded_at=None,
+    created_at=LONG_AGO,
+    updated_at=LONG_AGO,
+)
+VIEW = EscrowView(
+    contract_id="C1",
+    engagement_id="ord_1",
+    amount=AMOUNT,
+    balance=AMOUNT,
+    disputed=False,
+    released=False,
+    resolved=False,
+    milestones=(("pending", False),),
+)
+
+
+@pytest.mark.parametrize(
+    ("escrow", "view", "kind"),
+    [
+        ({}, {"engagement_id": "ord_2"}, "OTHER_TERMS"),
+        ({}, {"amount": Units(AMOUNT + 100_000)}, "OTHER_TERMS"),
+        ({}, {"released": True, "balance": Units(0)}, "PAID_OUT"),
+        ({}, {"resolved": True, "balance": Units(0)}, "PAID_OUT"),
+        ({"status": "DISPUTED"}, {"resolved": True, "disputed": True, "balance": Units(0)}, "PAID_OUT"),
+        ({"status": "CREATED"}, {"released": True, "balance": Units(0)}, "PAID_OUT"),
+        ({}, {"disputed": True}, "DISPUTE_UNKNOWN"),
+        ({}, {"balance": Units(AMOUNT - 1)}, "MONEY_MISSING"),
+        ({"status": "DISPUTED"}, {"balance": Units(0)}, "MONEY_MISSING"),
+        ({"status": "CREATED"}, {}, "FUNDED_UNBOOKED"),
+    ],
+)
+def test_what_differs_has_a_name(escrow: dict[str, Any], view: dict[str, Any], kind: str) -> None:
+    found = compare(replace(ESCROW, **escrow), replace(VIEW, **view))
+    assert found is not None
+    assert found.kind == kind
+    assert found.facts["contractId"] == "C1"
+    assert found.facts["amount"] == "40.0000000"
+
+
+@pytest.mark.parametrize(
+    ("escrow", "view"),
+    [
+        ({}, {}),
+        ({}, {"balance": Units(AMOUNT + 1)}),
+        ({}, {"balance": None}),
+        ({"status": "CREATED"}, {"balance": Units(0)}),
+        ({"status": "CREATED"}, {"balance": Units(AMOUNT - 1)}),
+        ({"status": "DISPUTED"}, {}),
+        ({"status": "DISPUTED", "disputed_on_chain": True}, {"disputed": True}),
+    ],
+    ids=["funded", "strangers sent more", "not told", "empty", "dust", "our dispute", "told dispute"],
+)
+def test_what_is_no_difference(escrow: dict[str, Any], view: dict[str, Any]) -> None:
+    assert compare(replace(ESCROW, **escrow), replace(VIEW, **view)) is None
+
+
+def test_a_contract_that_trustless_work_does_not_know_is_a_difference() -> None:
+    found = compare(ESCROW, None)
+    assert found is not None
+    assert found.kind == "CONTRACT_UNKNOWN"
