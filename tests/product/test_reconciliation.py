@@ -10,10 +10,12 @@ import pytest
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.app import product
+from offerhub.providers.stellar import horizon
 from offerhub.providers.trustless_work.client import Sent
 from offerhub.providers.trustless_work.intents import ApproveIntent, CallIntent, ReleaseIntent, StatusIntent
 from offerhub.reconciliation import jobs
 from offerhub.settings import load
+from offerhub.wallets import jobs as wallet_jobs
 from offerhub.wallets.deposits import STREAM, CursorMoved
 from support.outside import World, eventually
 from support.product import MASTER_KEY, Marketplace, Person, Running, running
@@ -115,6 +117,61 @@ async def test_a_search_that_races_with_the_watcher_credits_once(
         assert await shop.units(person.id) == {"available": 4 * UNIT}
         assert await shop.postings(person.id) == ["deposit"] * 4
     await shop.live.assert_books_hold()
+
+
+async def test_a_long_history_is_read_in_pages_and_never_without_end(
+    shop: Marketplace, operator: Marketplace, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(horizon, "PAGE_RECORDS_MAX", 2)
+    [alice] = await shop.people(None)
+    for _ in range(7):
+        await world.mint(alice.address, "1")
+    monkeypatch.setattr(wallet_jobs, "PAGES_MAX", 2)
+    short = await reconcile(operator, "check-missed-deposits")
+    assert short["errors"] >= 1, "what was not reached is told"
+    assert await shop.units(alice.id) == {"available": 4 * UNIT}, "the newest come first"
+    monkeypatch.setattr(wallet_jobs, "PAGES_MAX", 10)
+    assert (await reconcile(operator, "check-missed-deposits"))["changed"] == 3
+    assert await shop.units(alice.id) == {"available": 7 * UNIT}
+
+
+async def test_what_lies_before_the_last_look_is_not_asked_about_for_ever(
+    shop: Marketplace, operator: Marketplace, world: World
+) -> None:
+    [alice] = await shop.people(None)
+    await world.mint(alice.address, "1")
+    made = shop.live.product
+    await made.database.run(
+        lambda tx: tx.execute(
+            """
+            INSERT INTO wallet_checks (wallet_id, checked_at)
+            SELECT id, clock_timestamp() + interval '2 hours' FROM wallets WHERE purpose = 'user'
+            ON CONFLICT (wallet_id) DO UPDATE SET checked_at = excluded.checked_at
+            """
+        )
+    )
+    looking = {"limit": 1000, "pause_seconds": 0}
+    nothing = await wallet_jobs.check_missed_deposits(
+        made.database, made.horizon, made.clock, lookback_seconds=0, **looking
+    )
+    assert (nothing.credited, nothing.failed) == (0, 0)
+    found = await wallet_jobs.check_missed_deposits(
+        made.database, made.horizon, made.clock, lookback_seconds=3600, **looking
+    )
+    assert (found.credited, found.failed) == (1, 0)
+    assert await shop.units(alice.id) == {"available": UNIT}
+
+
+async def test_what_an_escrow_pays_out_is_no_missed_deposit(
+    shop: Marketplace, operator: Marketplace, world: World
+) -> None:
+    buyer, seller = await shop.people(None, None)
+    await world.mint(buyer.address, "100")
+    await reconcile(operator, "check-missed-deposits")
+    order_id = await shop.order(buyer, seller, "10.00", "IN_PROGRESS")
+    await shop.done("POST", f"/orders/{order_id}/resolution/release")
+    assert (await reconcile(operator, "check-missed-deposits"))["changed"] == 0
+    assert await shop.units(seller.id) == {"available": 99_700_000}
 
 
 async def test_what_was_put_aside_stays_a_persons_decision(

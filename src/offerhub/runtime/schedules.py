@@ -101,11 +101,16 @@ class Schedules:
                 "removeOnComplete": {"count": COMPLETED_KEPT},
                 "removeOnFail": False,
             }
-            with reaching(self._queue):
-                await self._bullmq.upsertJobScheduler(
-                    one.id, {"every": one.every_ms}, one.name, job_data(one.payload), options
-                )
-            log.info("schedules.set", queue=self._queue, schedule=one.id, every_seconds=one.every_seconds)
+            try:
+                with reaching(self._queue):
+                    await self._bullmq.upsertJobScheduler(
+                        one.id, {"every": one.every_ms}, one.name, job_data(one.payload), options
+                    )
+            except TypeError as error:
+                # BullMQ's way to say that the next turns are taken by jobs of an older schedule: not for long.
+                log.warning("schedules.not_set", queue=self._queue, schedule=one.id, error=str(error))
+            else:
+                log.info("schedules.set", queue=self._queue, schedule=one.id, every_seconds=one.every_seconds)
         return [one.id for one in changed]
 
     async def planned(self) -> list[Planned]:
