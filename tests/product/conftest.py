@@ -116,7 +116,7 @@ async def office_environ(
     server_urls: tuple[str, str], template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
 ) -> AsyncIterator[dict[str, str]]:
     """The variables of a product with a database and queues of its own: nobody else takes its jobs."""
-    redis = _with_path(redis_url, str(int(urlsplit(redis_url).path[1:]) + OFFICE_INDEX_OFFSET))
+    redis = _redis_at(redis_url, OFFICE_INDEX_OFFSET)
     client = Redis.from_url(redis)
     await client.flushdb()
     await client.aclose()

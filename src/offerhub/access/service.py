@@ -203,21 +203,6 @@ async def _visible_key(tx: Tx, actor: Actor, key_id: str, *, for_update: bool) -
     return key
 
 
-def require_operator(actor: Actor) -> None:
-    """See that the caller may act for the whole installation. Raises InsufficientScope.
-
-    A key of one marketplace among many, or of one user, must not reach the others.
-    """
-    if actor.kind == "master":
-        return
-    if actor.marketplace_id != DEFAULT_MARKETPLACE_ID or actor.bound_user_id is not None:
-        raise InsufficientScope(
-            "This is for the whole installation: use the master key, or a key of the default marketplace.",
-            required_scope="master",
-            current_scopes=sorted(actor.scopes),
-        )
-
-
 async def create_marketplace(tx: Tx, actor: Actor, name: str) -> tuple[Marketplace, bool]:
     """Make a marketplace, or find the one of that name; the flag says whether it is new."""
     made = await store.insert_marketplace(tx, new_id("mkt"), name)
