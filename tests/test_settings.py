@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from offerhub.providers.stellar.keys import encode_key
 from offerhub.settings import (
     Secret,
     Settings,
@@ -138,7 +139,7 @@ def test_secrets_are_never_printed() -> None:
 
 def test_every_variable_that_holds_a_secret_is_marked() -> None:
     marked = {one.name for one in describe() if one.secret}
-    secret = r"SECRET|_KEY(_PREVIOUS)?$|DATABASE_URL|^DIRECT_URL|^REDIS_URL"
+    secret = r"SECRET|_KEYS?(_PREVIOUS)?$|DATABASE_URL|^DIRECT_URL|^REDIS_URL"
     named = {one.name for one in describe() if re.search(secret, one.name)}
     assert marked == named
 
@@ -347,3 +348,66 @@ def test_an_unreadable_line_of_an_env_file_is_named_without_its_text(tmp_path: P
 def test_the_reference_page_is_the_catalogue() -> None:
     page = Path(__file__).parents[1] / "docs/reference/configuration.md"
     assert page.read_text(encoding="utf-8") == render_reference(), "run `make docs`"
+
+
+OLD_KEY, NEW_KEY = "aa" * 32, "bb" * 32
+KEYS = {"WALLET_ENCRYPTION_KEY": NEW_KEY, "OFFERHUB_WALLET_KEY_VERSION": "3"}
+
+
+def test_previous_wallet_keys_stand_beside_the_current_one() -> None:
+    keys = load(DEVELOPMENT | KEYS | {"WALLET_ENCRYPTION_KEYS_PREVIOUS": f"1:{OLD_KEY}, 2:{'cc' * 32}"}).keys
+    assert keys.wallet_keys == {1: b"\xaa" * 32, 2: b"\xcc" * 32, 3: b"\xbb" * 32}
+    assert load(DEVELOPMENT).keys.wallet_keys.keys() == {1}
+
+
+def test_a_derived_key_may_be_the_current_one_or_a_previous_one() -> None:
+    master = {"OFFERHUB_MASTER_KEY": GUIDE["OFFERHUB_MASTER_KEY"]}
+    derived = derive_key(GUIDE["OFFERHUB_MASTER_KEY"], "wallet-encryption")
+    current = load(
+        master | {"OFFERHUB_WALLET_KEY_VERSION": "2", "WALLET_ENCRYPTION_KEYS_PREVIOUS": f"1:{OLD_KEY}"}
+    ).keys
+    assert current.wallet_keys == {1: b"\xaa" * 32, 2: derived}
+    previous = load(master | KEYS | {"WALLET_ENCRYPTION_KEYS_PREVIOUS": f"1:{derived.hex()}"}).keys
+    assert previous.wallet_keys == {1: derived, 3: b"\xbb" * 32}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (OLD_KEY, "not so: entry 1"),
+        (f"1:{OLD_KEY},2:beef", "not so: entry 2"),
+        (f"0:{OLD_KEY}", "versions from 1 to 32767"),
+        (f"32768:{OLD_KEY}", "not so: entry 1"),
+        (f"1:{OLD_KEY},", "not so: entry 2"),
+        (f"1:{OLD_KEY},1:{'cc' * 32}", "twice: version 1"),
+        (f"3:{OLD_KEY}", "must not contain version 3"),
+        (f"1:{NEW_KEY}", "must not contain the current key"),
+    ],
+)
+def test_faulty_previous_wallet_keys_are_named_and_not_shown(text: str, words: str) -> None:
+    found = faults(DEVELOPMENT | KEYS | {"WALLET_ENCRYPTION_KEYS_PREVIOUS": text, "PORT": "0"})
+    assert [fault.split()[0] for fault in found] == ["PORT", "WALLET_ENCRYPTION_KEYS_PREVIOUS"]
+    assert words in found[1]
+    assert not any(key in found[1] for key in (OLD_KEY, NEW_KEY, "cc" * 32, "beef"))
+
+
+def test_previous_wallet_keys_are_never_printed() -> None:
+    settings = load(DEVELOPMENT | KEYS | {"WALLET_ENCRYPTION_KEYS_PREVIOUS": f"1:{OLD_KEY}"})
+    for shown in (repr(settings), str(settings.keys), repr(settings.keys.previous_wallet_keys)):
+        assert OLD_KEY not in shown
+        assert repr(b"\xaa") not in shown
+
+
+def test_the_deployer_may_be_pinned() -> None:
+    contract = encode_key("C", bytes(range(32)))
+    deployer = load(DEVELOPMENT | {"TRUSTLESS_DEPLOYER": contract}).trustless_work.deployer
+    assert deployer is not None
+    assert (deployer.contract, deployer.code) == (contract, None)
+    deployer = load(DEVELOPMENT | {"TRUSTLESS_DEPLOYER": f"{contract}:{'0f' * 32}"}).trustless_work.deployer
+    assert deployer is not None
+    assert deployer.code == "0f" * 32
+    assert load(DEVELOPMENT).trustless_work.deployer is None
+    for text in (contract[:-1], f"{contract}:", f"{contract}:beef", encode_key("G", bytes(32))):
+        assert [fault.split()[0] for fault in faults(DEVELOPMENT | {"TRUSTLESS_DEPLOYER": text})] == [
+            "TRUSTLESS_DEPLOYER"
+        ]

@@ -112,7 +112,7 @@ class Product:
         )
         self.airtm = None if settings.airtm is None else _airtm(http, settings.airtm, self.clock)
         keys = settings.keys
-        self.vault = Vault({keys.wallet_key_version: keys.wallet_key.reveal()}, keys.wallet_key_version)
+        self.vault = Vault(keys.wallet_keys, keys.wallet_key_version)
         self.engine = Engine(database, self.clock)
         self.keyring = Keyring(database, self.vault, self.network.passphrase)
         self.wallets = Wallets(self.engine, self.keyring, self.network, treasury=self.airtm is not None)
@@ -141,7 +141,13 @@ class Product:
         chain = Chain(self.database, self.horizon, self.keyring)
         own = OwnTransactions(self.horizon, self.clock)
         contracts = Contracts(
-            chain, self.trustless_work, self.horizon, self.clock, self.settings.stellar.fee_max_stroops
+            self.database,
+            chain,
+            self.trustless_work,
+            self.horizon,
+            self.clock,
+            self.settings.stellar.fee_max_stroops,
+            self.settings.trustless_work.deployer,
         )
         self.engine.register(
             [*order_steps.plans(contracts), Resolve(contracts), Provision(chain, own), PayOut(chain, own)]
@@ -189,6 +195,7 @@ class Product:
 
         Raises WrongWalletKey when the wallets of this database cannot be opened: better now than at a withdrawal.
         """
+        await self.keyring.require_keys()
         wallets = await self.database.run(lambda tx: self.wallets.create_system_wallets(tx, DEFAULT_MARKETPLACE_ID))
         for wallet in wallets:
             await self.keyring.require_opens(wallet.public_key)

@@ -177,6 +177,14 @@ class IdempotencyKeyInProgress(Refusal):
     retry_after_seconds = 1
 
 
+class AnswerUnreadable(Refusal):
+    """This request was carried out before, but its answer was kept under a key that has been removed since."""
+
+    code = "IDEMPOTENCY_ANSWER_UNREADABLE"
+    status = 410
+    remedy = "Nothing was done again. Look at what the first request made; use a new key for a new request."
+
+
 class RateLimited(Refusal):
     """Too many requests."""
 

@@ -122,6 +122,6 @@ async def test_prove_does_not_make_a_database_to_prove(tmp_path: Path) -> None:
 async def test_help_says_what_each_command_does(tmp_path: Path) -> None:
     code, printed = await offerhub(tmp_path, "--help")
     assert code == 0
-    for name in ("serve", "worker", "dev", "demo", "sandbox", "migrate", "prove", "bootstrap"):
+    for name in ("serve", "worker", "dev", "demo", "sandbox", "migrate", "prove", "bootstrap", "wallets"):
         line = next(line for line in printed.splitlines() if line.strip("│ ").startswith(f"{name} "))
         assert len(line.strip("│ ").split()) > 3

@@ -45,10 +45,15 @@ def migrate_status() -> None:
         run(_status(settings))
 
 
-async def _prove(settings: Settings) -> Proof:
+async def require_schema(settings: Settings) -> None:
+    """The commands that look into the database need all of it. Raises CommandError."""
     pending = [one for one in await migrations.status(settings.storage.direct_url.reveal()) if one.state == "pending"]
     if pending:
         raise CommandError(f"the schema is not up to date ({len(pending)} pending): run `offerhub migrate up` first.")
+
+
+async def _prove(settings: Settings) -> Proof:
+    await require_schema(settings)
     database = await Database.connect(settings.storage.database_url.reveal(), pool_size=2, name="offerhub prove")
     try:
         return await prove(database)

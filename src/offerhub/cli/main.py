@@ -16,6 +16,8 @@ from offerhub.wallets.keyring import WrongWalletKey
 app = App(name="offerhub", help="OFFER-HUB Orchestrator: balances, escrow and payouts for marketplaces.")
 migrate = App(name="migrate", help="The database schema: `up` applies what is pending, `status` shows it.")
 app.command(migrate)
+wallets = App(name="wallets", help="The wallets' secrets: `status` shows their keys, `rotate` seals them anew.")
+app.command(wallets)
 
 # The modules are imported when they are called, so a listing has only these words to show.
 for _name, _where, _help in (
@@ -30,6 +32,8 @@ for _name, _where, _help in (
     app.command(f"offerhub.cli.{_where}", name=_name, help=_help)
 migrate.command("offerhub.cli.database:migrate_up", name="up", help="Apply every pending migration.")
 migrate.command("offerhub.cli.database:migrate_status", name="status", help="Show the state of each migration.")
+wallets.command("offerhub.cli.wallets:status", name="status", help="Show which versions of the key are in use.")
+wallets.command("offerhub.cli.wallets:rotate", name="rotate", help="Seal all wallets anew under the current key.")
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ from typing import Any, Final
 import msgspec
 
 from offerhub.edge.answers import Reply
-from offerhub.errors import IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal
+from offerhub.errors import AnswerUnreadable, IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.runtime.routes import Route
-from offerhub.runtime.vault import Sealed, Vault
+from offerhub.runtime.vault import Sealed, Vault, VaultError, wipe
 
 _CLAIM = """
 WITH gate AS MATERIALIZED (
@@ -56,12 +56,61 @@ DELETE FROM idempotent_requests WHERE (credential_id, key) IN (
 """
 PURGE_BATCH: Final = 1_000
 
+# A sealed answer begins with the version of its key, whose first byte is 0; JSON never does.
+_SEALED = r"""
+SELECT credential_id, key, body FROM idempotent_requests
+WHERE (credential_id, key) > ($1, $2) AND substring(body FROM 1 FOR 1) = '\x00'::bytea
+    AND expires_at > clock_timestamp()
+ORDER BY credential_id, key LIMIT $3 FOR UPDATE
+"""
+_RESEALED = "UPDATE idempotent_requests SET body = $3 WHERE credential_id = $1 AND key = $2"
+RESEAL_BATCH: Final = 500
+
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
 async def purge(tx: Tx) -> int:
     """Forget a batch of answers whose time is over; returns how many. They count as absent already."""
     return await tx.execute(_PURGE, PURGE_BATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """A batch of sealed answers: the last (credential, key) that was looked at, and how many were sealed anew."""
+
+    last: tuple[str, str]
+    resealed: int
+
+
+async def reseal(tx: Tx, vault: Vault, after: tuple[str, str]) -> Resealed | None:
+    """Seal the next batch of kept answers anew under the current key; None when there is none behind `after`.
+
+    One that opens under no key that we have stays as it is: its request is answered with AnswerUnreadable until
+    its time is over.
+    """
+    rows = await tx.rows(_SEALED, *after, RESEAL_BATCH)
+    if not rows:
+        return None
+    resealed = 0
+    for row in rows:
+        bound_to = _bound_to(row["credential_id"], row["key"])
+        version = int.from_bytes(row["body"][:4], "big")
+        if version == vault.current or version not in vault.keys:
+            continue
+        opened = vault.open(Sealed(version, row["body"][4:]), bound_to=bound_to)
+        await tx.execute(_RESEALED, row["credential_id"], row["key"], _seal(vault, opened, bound_to))
+        wipe(opened)
+        resealed += 1
+    return Resealed((rows[-1]["credential_id"], rows[-1]["key"]), resealed)
+
+
+def _bound_to(credential_id: str, key: str) -> str:
+    return f"idempotent:{credential_id}:{key}"
+
+
+def _seal(vault: Vault, body: bytes | bytearray, bound_to: str) -> bytes:
+    sealed = vault.seal(body, bound_to=bound_to)
+    return sealed.version.to_bytes(4, "big") + sealed.blob
 
 
 def fingerprint(method: str, path: str, body: Any) -> bytes:
@@ -130,7 +179,7 @@ class Claim:
     async def take(self, tx: Tx, actor: Actor, route: Route, path: str) -> Reply | Started | None:
         """Claim the key: None when it is ours now, else what came of the earlier request.
 
-        Raises IdempotencyKeyInProgress and IdempotencyKeyReused.
+        Raises IdempotencyKeyInProgress, IdempotencyKeyReused and AnswerUnreadable.
         """
         claimed = await tx.one(
             _CLAIM,
@@ -181,17 +230,16 @@ class Claim:
     def _replay(self, status: int, body: bytes) -> Reply:
         return Reply(status, self._opened(body), self.replay_headers())
 
-    def _bound_to(self) -> str:
-        return f"idempotent:{self.credential_id}:{self.key}"
-
     def _sealed(self, body: bytes) -> bytes:
         if self.vault is None:
             return body
-        sealed = self.vault.seal(body, bound_to=self._bound_to())
-        return sealed.version.to_bytes(4, "big") + sealed.blob
+        return _seal(self.vault, body, _bound_to(self.credential_id, self.key))
 
     def _opened(self, body: bytes) -> bytes:
         if self.vault is None:
             return body
         sealed = Sealed(int.from_bytes(body[:4], "big"), body[4:])
-        return bytes(self.vault.open(sealed, bound_to=self._bound_to()))
+        try:
+            return bytes(self.vault.open(sealed, bound_to=_bound_to(self.credential_id, self.key)))
+        except VaultError as error:
+            raise AnswerUnreadable(idempotency_key=self.key, version=sealed.version) from error

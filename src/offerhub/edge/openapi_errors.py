@@ -6,6 +6,7 @@ from typing import Any, Final
 from offerhub.edge.application import BODY_BYTES_MAX_DEFAULT, stops_in_maintenance
 from offerhub.edge.openapi_schemas import REF, path_parameters
 from offerhub.errors import (
+    AnswerUnreadable,
     IdempotencyKeyInProgress,
     IdempotencyKeyReused,
     InsufficientScope,
@@ -38,6 +39,7 @@ _DETAILS: Final[Mapping[str, Mapping[str, Any]]] = {
     MethodNotAllowed.code: {"allow": ["GET", "HEAD"]},
     PayloadTooLarge.code: {"limit": BODY_BYTES_MAX_DEFAULT},
     UnsupportedMediaType.code: {"contentType": "text/plain"},
+    AnswerUnreadable.code: {"idempotency_key": "order-4711-reserve", "version": 1},
     IdempotencyKeyReused.code: {"idempotency_key": "order-4711-reserve"},
     IdempotencyKeyInProgress.code: {"idempotency_key": "order-4711-reserve"},
     RateLimited.code: {"limit": 100, "windowSeconds": 60, "window": "1m", "retryAfter": 7, "retry_after": 7},
@@ -103,7 +105,7 @@ def _of_request(route: Route) -> list[type[Refusal]]:
         # A value with a slash in it is another path.
         found.append(NotFound)
     if route.takes_key:
-        found += [IdempotencyKeyReused, IdempotencyKeyInProgress]
+        found += [IdempotencyKeyReused, IdempotencyKeyInProgress, *([AnswerUnreadable] if route.sealed else [])]
     if changes:
         found.append(PayloadTooLarge)
     if route.body is not None:

@@ -1,9 +1,11 @@
 """Saga steps on an escrow's contract: each is one intent, carried to the chain and settled by evidence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import structlog
 
 from offerhub.errors import (
     EscrowFundingFailed,
@@ -12,13 +14,16 @@ from offerhub.errors import (
     ProviderTimeout,
     ProviderUnavailable,
     Refusal,
+    SigningRefused,
 )
 from offerhub.escrows import store
 from offerhub.kernel.clock import Clock
 from offerhub.providers.stellar.horizon import Horizon
+from offerhub.providers.stellar.network import network_id
 from offerhub.providers.trustless_work.client import TrustlessWork
 from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
+    Deployer,
     DeployIntent,
     DisputeIntent,
     FundIntent,
@@ -26,9 +31,11 @@ from offerhub.providers.trustless_work.intents import (
     StatusIntent,
     read_intent,
 )
-from offerhub.runtime.database import Tx
+from offerhub.runtime.database import Database, Tx
 from offerhub.sagas.chain import Approved, Chain, ChainCall
 from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Unknown
+
+log = structlog.get_logger("offerhub.escrows")
 
 NAMES: Final[Mapping[str, str]] = {
     "deploy": "deploy_escrow",
@@ -48,14 +55,17 @@ REFUSALS: Final = (ProviderError, ProviderUnavailable, ProviderTimeout, Provider
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """What a step needs to reach a contract. `factory` pins the deployer's address when it is known."""
+    """What a step needs to reach a contract. `deployer` is the only one that may make contracts, when it is set;
+    else it is the one of this network's first deployment.
+    """
 
+    database: Database
     chain: Chain
     trustless_work: TrustlessWork
     horizon: Horizon
     clock: Clock
     fee_max_stroops: int
-    factory: str | None = None
+    deployer: Deployer | None = None
 
     def call(self, intent: Intent) -> ChainCall:
         """The transaction that carries an intent out."""
@@ -68,18 +78,28 @@ class Contracts:
             explain=_explain,
         )
 
-    def _approve(self, xdr: str, intent: Intent) -> Approved:
+    async def _approve(self, xdr: str, intent: Intent) -> Approved:
         # stellar-sdk takes a second to import; only processes that sign pay for it.
         from offerhub.providers.trustless_work.verify import verify
 
+        deployer, network = self.deployer, network_id(self.horizon.network.passphrase).hex()
+        if deployer is None and isinstance(intent, DeployIntent):
+            deployer = await self.database.run(lambda tx: store.pinned_deployer(tx, network), read_only=True)
         verified = verify(
             xdr,
             intent,
             passphrase=self.horizon.network.passphrase,
             fee_cap=self.fee_max_stroops,
             now=self.clock.now(),
-            factory=self.factory,
+            factory=None if deployer is None else deployer.contract,
+            wasm_hash=None if deployer is None else deployer.code,
         )
+        if deployer is None and verified.deployer is not None:
+            seen = verified.deployer
+            pinned = await self.database.run(lambda tx: store.pin_deployer(tx, network, seen))
+            log.warning("deployer_pinned", contract=pinned.contract, code=pinned.code)
+            if pinned != seen:  # two first deployments at once: the other one was quicker
+                raise SigningRefused(field="contract", expected=pinned.contract, found=seen.contract)
         return Approved(
             verified.hash, verified.source, verified.sequence, datetime.fromtimestamp(verified.max_time, UTC)
         )
@@ -124,7 +144,7 @@ class ContractStep:
         ):
             return Unknown("the deployment is in a ledger, but this Horizon does not tell the contract's address")
         if isinstance(outcome, Refused) and isinstance(self.intent, FundIntent):
-            return Refused(_funding_refusal(outcome.refusal), outcome.inclusion)
+            return replace(outcome, refusal=_funding_refusal(outcome.refusal))
         return outcome
 
     async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:

@@ -8,6 +8,7 @@ from offerhub.escrows.model import Escrow
 from offerhub.escrows.states import ESCROW
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import Units
+from offerhub.providers.trustless_work.intents import Deployer
 from offerhub.runtime.database import Row, Tx
 
 _COLUMNS: Final = """id, marketplace_id, order_id, contract_id, status, amount, platform_fee_bps, terms, roles,
@@ -178,3 +179,22 @@ async def note_progress(
         approved,
         disputed,
     )
+
+
+async def pinned_deployer(tx: Tx, network: str) -> Deployer | None:
+    """The contract that made this network's first escrow of ours."""
+    row = await tx.row("SELECT contract_id, code_hash FROM pinned_deployers WHERE network = $1", network)
+    return None if row is None else Deployer(row["contract_id"], row["code_hash"])
+
+
+async def pin_deployer(tx: Tx, network: str, deployer: Deployer) -> Deployer:
+    """Pin the contract that makes our escrows, unless one is pinned; returns the one that is."""
+    await tx.execute(
+        "INSERT INTO pinned_deployers (network, contract_id, code_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        network,
+        deployer.contract,
+        deployer.code,
+    )
+    pinned = await pinned_deployer(tx, network)
+    assert pinned is not None
+    return pinned

@@ -85,7 +85,7 @@ class ChainCall:
 
     account: str
     build: Callable[[], Awaitable[str]]
-    approve: Callable[[str], Approved]
+    approve: Callable[[str], Awaitable[Approved]]
     submit: Callable[[str], Awaitable[str]]
     cosigners: tuple[str, ...] = ()
     wants_transfers: bool = False
@@ -128,14 +128,15 @@ class Chain:
             return NotYet("another transaction of this account is on its way")
         try:
             unsigned = await call.build()
-            approved = call.approve(unsigned)
         except UNREACHABLE as error:
             return Unavailable(error, call.patient)
-        except SigningRefused as error:
-            log.error("signing_refused", saga_id=saga.id, kind=saga.kind, details=error.details)  # noqa: TRY400 - a refusal, not a crash
-            return Refused(error)
         except Refusal as error:
             return Refused(error)
+        try:
+            approved = await call.approve(unsigned)
+        except SigningRefused as error:
+            log.error("signing_refused", saga_id=saga.id, kind=saga.kind, subject=saga.subject_id, **error.details)  # noqa: TRY400 - a refusal, not a crash
+            return Refused(error, unsigned=unsigned)
         signed = await self._signer.sign([call.account, *call.cosigners], unsigned)
         assert signed.hash == approved.hash
         assert approved.source == call.account

@@ -305,12 +305,31 @@ class Engine:
             if refused.inclusion is not None:
                 await store.close_envelope(tx, refused.inclusion, stored)
             await store.mark_done(tx, saga.id, position, "REFUSED", stored)
+            if refused.unsigned is not None:
+                await self._keep_evidence(tx, saga, plan.steps(saga)[position].name, refused)
             await plan.refuse(tx, saga, refusal)
             await store.finish(tx, saga.id, "REFUSED", stored)
 
         await self._database.run(refuse)
         level = log.error if isinstance(refusal, InternalError) else log.warning
         level("saga_refused", saga_id=saga.id, kind=saga.kind, subject=saga.subject_id, code=refusal.code)
+
+    async def _keep_evidence(self, tx: Tx, saga: Saga, step: str, refused: Refused) -> None:
+        """Keep a transaction that we would not sign. The audit trail tells it once; repetitions are counted."""
+        assert refused.unsigned is not None
+        details = refused.refusal.details
+        first = await store.keep_refused_envelope(tx, saga, step, details, refused.unsigned)
+        if first:
+            told = {"sagaId": saga.id, "step": step, "field": details.get("field")}
+            entry = journal.AuditEntry(
+                "ENVELOPE_REFUSED",
+                "Envelope",
+                saga.subject_id,
+                told | {"expected": details.get("expected")},
+                told | {"found": details.get("found")},
+                "DISCREPANCY_FOUND",
+            )
+            await journal.record(tx, saga.actor, audit=[entry])
 
 
 def _back_off(base: float, failures: int) -> float:

@@ -97,10 +97,14 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It certainly did not happen and will not."""
+    """It certainly did not happen and will not.
+
+    `unsigned` is the transaction (base64) that our own comparison refused, kept as evidence; it was never signed.
+    """
 
     refusal: Refusal
     inclusion: Inclusion | None = None
+    unsigned: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,15 @@
 """All SQL of the saga engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from offerhub.runtime.database import Row, Tx
+from offerhub.runtime.redaction import scrub
 from offerhub.sagas.model import Envelope, Inclusion, Saga
+
+XDR_CHARACTERS_MAX: Final = 200_000
+"""What is kept of a refused transaction; the decoder reads no longer one either."""
 
 _COLUMNS = "id, marketplace_id, kind, subject_id, status, input, correlation_id, refusal"
 
@@ -237,6 +241,32 @@ async def insert_envelope(tx: Tx, saga_id: str, position: int, envelope: Envelop
         envelope.xdr,
         envelope.valid_until,
     )
+
+
+async def keep_refused_envelope(tx: Tx, saga: Saga, step: str, details: Mapping[str, Any], xdr: str) -> bool:
+    """Keep an unsigned transaction that was not what was asked for; False when it is a repetition, then counted."""
+    row = await tx.one(
+        """
+        INSERT INTO refused_envelopes (subject_id, step, field, marketplace_id, saga_id, expected, found, xdr)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (subject_id, step, field)
+            DO UPDATE SET times = refused_envelopes.times + 1, last_at = clock_timestamp()
+        RETURNING times
+        """,
+        saga.subject_id,
+        step,
+        str(details.get("field"))[:100],
+        saga.marketplace_id,
+        saga.id,
+        _text(details.get("expected")),
+        _text(details.get("found")),
+        xdr[:XDR_CHARACTERS_MAX],
+    )
+    return bool(row["times"] == 1)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else scrub(str(value))[:500]
 
 
 async def count_submission(tx: Tx, envelope_hash: str) -> None:

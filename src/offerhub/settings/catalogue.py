@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from offerhub.providers.trustless_work.intents import Deployer
 from offerhub.runtime.database import POOL_SIZE_DEFAULT
 from offerhub.runtime.embedded import DATA_DIR_DEFAULT
 from offerhub.settings.variable import (
     AMOUNT,
     BASIS_POINTS,
     BOOLEAN,
+    DEPLOYER,
     DURATION,
     FOLDER,
     HEX_KEY,
+    HEX_KEYS,
     HTTPS_URL,
+    KEY_VERSION_MAX,
     ORIGINS,
     STELLAR_ACCOUNT,
     TEXT,
@@ -164,9 +168,17 @@ WALLET_ENCRYPTION_KEY: Final = Variable(
 OFFERHUB_WALLET_KEY_VERSION: Final = Variable(
     "OFFERHUB_WALLET_KEY_VERSION",
     "Keys",
-    integer(1, 32767),
+    integer(1, KEY_VERSION_MAX),
     1,
     "The version number stored beside what `WALLET_ENCRYPTION_KEY` encrypts.",
+)
+WALLET_ENCRYPTION_KEYS_PREVIOUS: Final[Variable[Secret[tuple[tuple[int, bytes], ...]]]] = Variable(
+    "WALLET_ENCRYPTION_KEYS_PREVIOUS",
+    "Keys",
+    HEX_KEYS,
+    Secret(()),
+    "Wallet keys that only decrypt, while wallets change over to another (`offerhub wallets rotate`).",
+    "none",
 )
 PAYMENT_PROVIDER: Final = Variable(
     "PAYMENT_PROVIDER",
@@ -311,6 +323,14 @@ TRUSTLESS_WEBHOOK_SECRET_PREVIOUS: Final = Variable(
     _UNSET,
     "Accepted beside the other while that is being replaced.",
     "none",
+)
+TRUSTLESS_DEPLOYER: Final[Variable[Deployer | None]] = Variable(
+    "TRUSTLESS_DEPLOYER",
+    "Trustless Work",
+    DEPLOYER,
+    None,
+    "The only contract that may make our escrows, and the hash of the only code that it may deploy.",
+    "those of the first deployment, kept in the database",
 )
 TRUSTLESS_TIMEOUT_MS: Final = Variable(
     "TRUSTLESS_TIMEOUT_MS",

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from offerhub.providers.stellar.network import PUBLIC_PASSPHRASE, TESTNET_PASSPHRASE
+from offerhub.providers.trustless_work.intents import Deployer
 from offerhub.settings import catalogue as the
 from offerhub.settings.variable import Reader, Secret, SettingsError, Variable
 
@@ -65,6 +66,13 @@ class Keys:
     token_seconds: int
     wallet_key: Secret[bytes]
     wallet_key_version: int
+    previous_wallet_keys: Secret[tuple[tuple[int, bytes], ...]]
+    """(version, key) of those that only open what they have sealed; the current one is not among them."""
+
+    @property
+    def wallet_keys(self) -> dict[int, bytes]:
+        """Every key that opens wallets, by version."""
+        return {**dict(self.previous_wallet_keys.reveal()), self.wallet_key_version: self.wallet_key.reveal()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,8 @@ class TrustlessWork:
     previous_webhook_secret: Secret[str]
     timeout_ms: int
     requests_per_minute: int
+    deployer: Deployer | None
+    """None: the one of the first deployment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,15 +262,31 @@ def _keys(reader: Reader, production: bool) -> Keys:
         _check_overlap(reader, master_key, previous)
     text = master_key.reveal()
     token_secret = reader.get(the.OFFERHUB_JWT_SECRET).reveal().encode()
-    wallet_key = reader.get(the.WALLET_ENCRYPTION_KEY)
+    wallet_key = reader.get(the.WALLET_ENCRYPTION_KEY) or Secret(derive_key(text, "wallet-encryption"))
     return Keys(
         master_key=master_key,
         previous_master_key=previous,
         token_secret=Secret(token_secret or derive_key(text, "token-signing")),
         token_seconds=reader.get(the.JWT_EXPIRES_IN),
-        wallet_key=wallet_key or Secret(derive_key(text, "wallet-encryption")),
+        wallet_key=wallet_key,
         wallet_key_version=reader.get(the.OFFERHUB_WALLET_KEY_VERSION),
+        previous_wallet_keys=_previous_wallet_keys(reader, wallet_key),
     )
+
+
+def _previous_wallet_keys(reader: Reader, current: Secret[bytes]) -> Secret[tuple[tuple[int, bytes], ...]]:
+    """The keys beside the current one, which must differ from it in version and in key."""
+    previous = reader.get(the.WALLET_ENCRYPTION_KEYS_PREVIOUS)
+    name, version = the.WALLET_ENCRYPTION_KEYS_PREVIOUS.name, reader.get(the.OFFERHUB_WALLET_KEY_VERSION)
+    for number, key in previous.reveal():
+        if number == version:
+            reader.faults.append(
+                f"{name} must not contain version {number}: "
+                f"it is the current one ({the.OFFERHUB_WALLET_KEY_VERSION.name})."
+            )
+        elif key == current.reveal():
+            reader.faults.append(f"{name} must not contain the current key (it does, as version {number}).")
+    return previous
 
 
 def _check_overlap(reader: Reader, master_key: Secret[str], previous: Secret[str]) -> None:
@@ -322,6 +348,7 @@ def _trustless_work(reader: Reader, production: bool, network: StellarNetwork) -
         previous_webhook_secret=reader.get(the.TRUSTLESS_WEBHOOK_SECRET_PREVIOUS),
         timeout_ms=reader.get(the.TRUSTLESS_TIMEOUT_MS),
         requests_per_minute=reader.get(the.TRUSTLESS_REQUESTS_PER_MINUTE),
+        deployer=reader.get(the.TRUSTLESS_DEPLOYER),
     )
 
 

@@ -15,10 +15,12 @@ from urllib.parse import SplitResult, urlsplit
 from offerhub.kernel.money import AmountError, parse_amount
 from offerhub.providers.airtm.signatures import key_of
 from offerhub.providers.stellar.keys import InvalidAddress, decode_key
+from offerhub.providers.trustless_work.intents import Deployer
 
 T = TypeVar("T")
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+KEY_VERSION_MAX: Final = 32_767
 
 
 class SettingsError(Exception):
@@ -266,6 +268,31 @@ def _hex_key(text: str) -> Secret[bytes]:
     return Secret(bytes.fromhex(text))
 
 
+def _hex_keys(text: str) -> Secret[tuple[tuple[int, bytes], ...]]:
+    """Keys by version. The rule that is broken names the entry by its place: its text is a secret."""
+    found: dict[int, bytes] = {}
+    for place, entry in enumerate(text.split(","), 1):
+        match = re.fullmatch(r"([0-9]{1,5}):([0-9a-fA-F]{64})", entry.strip(), re.ASCII)
+        if match is None or not 1 <= int(match[1]) <= KEY_VERSION_MAX:
+            rule = f"<version>:<64 hexadecimal characters> between commas, versions from 1 to {KEY_VERSION_MAX}"
+            raise ValueError(f"{rule} (not so: entry {place})")
+        if int(match[1]) in found:
+            raise ValueError(f"one key for each version (twice: version {int(match[1])})")
+        found[int(match[1])] = bytes.fromhex(match[2])
+    return Secret(tuple(sorted(found.items())))
+
+
+def _deployer(text: str) -> Deployer:
+    contract, _, code = text.partition(":")
+    try:
+        kind, _ = decode_key(contract)
+    except InvalidAddress:
+        kind = ""
+    if kind != "C" or (":" in text and re.fullmatch(r"[0-9a-f]{64}", code, re.ASCII) is None):
+        raise ValueError("a contract C…, or C…:<the SHA-256 of the code it deploys, in lower-case hexadecimal>")
+    return Deployer(contract, code or None)
+
+
 def _stellar_account(text: str) -> str:
     try:
         kind, _ = decode_key(text)
@@ -296,5 +323,7 @@ ORIGINS: Final = Kind("origins between commas, or `*`", _origins)
 FOLDER: Final = Kind("folder", lambda text: Path(text).expanduser())
 TEXT: Final = Kind("text", str)
 HEX_KEY: Final = Kind("64 hexadecimal characters", _hex_key)
+HEX_KEYS: Final = Kind("`version:64 hexadecimal characters`, between commas", _hex_keys)
+DEPLOYER: Final[Kind[Deployer | None]] = Kind("contract `C…`, or `C…:code hash`", _deployer)
 STELLAR_ACCOUNT: Final = Kind("address `G…`", _stellar_account)
 WEBHOOK_SECRET: Final = Kind("`whsec_` and base64, at least 20 characters", _webhook_secret)

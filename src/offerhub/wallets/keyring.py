@@ -21,6 +21,20 @@ class WrongWalletKey(Exception):
         super().__init__(" ".join((type(self).__doc__ or "").split()))
 
 
+class MissingWalletKeys(WrongWalletKey):
+    """There are wallets under key versions that this process has no key for."""
+
+    def __init__(self, versions: Sequence[int]) -> None:
+        shown = ", ".join(map(str, versions))
+        Exception.__init__(
+            self,
+            f"There are wallets in this database under key version {shown}, for which there is no key. Add it to "
+            f"WALLET_ENCRYPTION_KEYS_PREVIOUS (as {versions[0]}:<64 hexadecimal characters>), or run "
+            "`offerhub wallets rotate` where that key is known. `offerhub wallets status` counts them; "
+            "docs/operating/secrets.md has the whole procedure.",
+        )
+
+
 class Keyring:
     """Makes and uses keys of wallets. Secrets never leave it."""
 
@@ -45,6 +59,26 @@ class Keyring:
         except VaultError as error:
             raise WrongWalletKey from error
 
+    async def require_keys(self) -> None:
+        """See whether there is a key for every version in use. Raises MissingWalletKeys."""
+        used = await self._database.run(store.key_versions, read_only=True)
+        missing = [version for version in used if version not in self._vault.keys]
+        if missing:
+            raise MissingWalletKeys(missing)
+
+    def reseal(self, public_key: str, sealed: Sealed) -> Sealed:
+        """The same secret under the current key. Raises VaultError when it does not open."""
+        secret = self._vault.open(sealed, bound_to=public_key)
+        try:
+            again = self._vault.seal(secret, bound_to=public_key)
+            check = self._vault.open(again, bound_to=public_key)
+            same = secret == check
+            wipe(check)
+            assert same, "a secret that does not come back must not replace one that does"
+            return again
+        finally:
+            wipe(secret)
+
     async def sign(self, public_keys: Sequence[str], xdr: str) -> SignedEnvelope:
         """Sign an approved envelope with each key. Raises VaultError, or InternalError for an unknown key."""
         # stellar-sdk takes a second to import; only processes that sign pay for it.
@@ -54,8 +88,9 @@ class Keyring:
         missing = set(public_keys) - set(sealed)
         if missing:
             raise InternalError("there is no key for this account", accounts=sorted(missing))
-        secrets = [self._vault.open(sealed[key], bound_to=key) for key in public_keys]
+        secrets: list[bytearray] = []
         try:
+            secrets.extend(self._vault.open(sealed[key], bound_to=key) for key in public_keys)
             return transactions.sign(xdr, self._passphrase, secrets)
         finally:
             for secret in secrets:

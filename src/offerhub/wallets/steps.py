@@ -65,7 +65,7 @@ class OwnTransactions:
     async def _submit(self, xdr: str) -> str:
         return repr(await self.horizon.submit(xdr))
 
-    def _approve(self, xdr: str) -> Approved:
+    async def _approve(self, xdr: str) -> Approved:
         """We built it: read what has to be stored with it."""
         from offerhub.providers.stellar.envelope import decode
 

@@ -77,6 +77,59 @@ async def sealed_secrets(tx: Tx, public_keys: Sequence[str]) -> dict[str, Sealed
     return {row["public_key"]: Sealed(row["key_version"], row["secret_blob"]) for row in rows}
 
 
+async def key_versions(tx: Tx) -> list[int]:
+    """The versions of the keys that seal wallets, ascending; steps from one to the next in the index."""
+    rows = await tx.rows(
+        """
+        WITH RECURSIVE used AS (
+            SELECT min(key_version) AS version FROM wallets
+            UNION ALL
+            SELECT (SELECT min(key_version) FROM wallets WHERE key_version > used.version)
+            FROM used WHERE used.version IS NOT NULL
+        )
+        SELECT version FROM used WHERE version IS NOT NULL
+        """
+    )
+    return [row["version"] for row in rows]
+
+
+async def count_by_key_version(tx: Tx) -> dict[int, int]:
+    """How many wallets each version of the key seals."""
+    rows = await tx.rows("SELECT key_version, count(*) AS n FROM wallets GROUP BY key_version ORDER BY key_version")
+    return {row["key_version"]: row["n"] for row in rows}
+
+
+async def sealed_under(tx: Tx, version: int, after: str, limit: int, *, lock: bool) -> list[tuple[str, str, Sealed]]:
+    """The next (id, address, secret) under this version, by id. Locked, those that another holds are passed over."""
+    rows = await tx.rows(
+        f"""
+        SELECT id, public_key, secret_blob, key_version FROM wallets
+        WHERE key_version = $1 AND id > $2 ORDER BY id LIMIT $3 {"FOR UPDATE SKIP LOCKED" if lock else ""}
+        """,
+        version,
+        after,
+        limit,
+    )
+    return [(row["id"], row["public_key"], Sealed(row["key_version"], row["secret_blob"])) for row in rows]
+
+
+async def replace_secrets(tx: Tx, changes: Sequence[tuple[str, Sealed, Sealed]]) -> int:
+    """Put the second secret of (id, before, after) in the place of the first; returns how many were still there."""
+    return await tx.execute(
+        """
+        UPDATE wallets w SET secret_blob = c.blob, key_version = c.version
+        FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::bytea[], $5::integer[])
+            AS c (id, old_blob, old_version, blob, version)
+        WHERE w.id = c.id AND w.secret_blob = c.old_blob AND w.key_version = c.old_version
+        """,
+        [wallet_id for wallet_id, _, _ in changes],
+        [before.blob for _, before, _ in changes],
+        [before.version for _, before, _ in changes],
+        [after.blob for _, _, after in changes],
+        [after.version for _, _, after in changes],
+    )
+
+
 async def mark_ready(tx: Tx, wallet_id: str) -> None:
     """The account exists on the chain and trusts USDC."""
     await tx.execute("UPDATE wallets SET status = 'READY' WHERE id = $1 AND status = 'PENDING'", wallet_id)

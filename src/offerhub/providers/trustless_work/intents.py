@@ -18,6 +18,13 @@ DISTRIBUTIONS_MAX: Final = 50
 PLATFORM_FEE_BPS_MAX: Final = 9_900
 
 
+class Deployer(msgspec.Struct, frozen=True):
+    """The contract that makes our escrows, and the code (hex) it deploys; None where the contract alone knows it."""
+
+    contract: str
+    code: str | None = None
+
+
 class Roles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may do what in an escrow; every one is an address (providers.md 5.2)."""
 

@@ -23,6 +23,7 @@ from offerhub.providers.stellar.network import Asset, token_contract
 from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
     CallIntent,
+    Deployer,
     DeployIntent,
     DisputeIntent,
     EscrowTerms,
@@ -36,6 +37,8 @@ from offerhub.providers.trustless_work.intents import (
 
 MAX_TIME_SECONDS_MAX: Final = 600
 """How far ahead a transaction may expire. Longer would keep an unknown outcome open for as long."""
+MIN_TIME_SECONDS_MAX: Final = 60
+"""How much later than now it may begin to be valid: two clocks differ. Later, it would only stand in the way."""
 
 _FUNCTIONS: Final[dict[type[Intent], str]] = {
     DeployIntent: "deploy",
@@ -64,13 +67,17 @@ _ESCROW_FIELDS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What the caller stores before signing. `max_time` is Unix seconds; `fee` the whole bid in stroops."""
+    """What the caller stores before signing. `max_time` is Unix seconds; `fee` the whole bid in stroops.
+
+    `deployer` is who deploys what, when this is a deployment.
+    """
 
     hash: str
     source: str
     sequence: int
     max_time: int
     fee: int
+    deployer: Deployer | None = None
 
 
 def verify(
@@ -94,15 +101,25 @@ def verify(
         raise SigningRefused(field="envelope", found=str(error)[:200]) from error
     operation = _check_envelope(transaction, intent.signer, fee_cap, now)
     _require("function", operation.function, _FUNCTIONS[type(intent)])
+    deployer = None
     if isinstance(intent, DeployIntent):
         if factory is not None:
             _require("contract", operation.contract, factory)
         _check_deploy(operation.args, intent, passphrase, wasm_hash)
+        assert operation.contract is not None
+        deployer = Deployer(operation.contract, _deployment(operation.args)[0])
     else:
         _require("contract", operation.contract, intent.contract_id)
         _check_call(operation.args, intent, passphrase)
     _check_authorizations(operation, intent, passphrase)
-    return Verified(transaction.hash, transaction.source, transaction.sequence, transaction.max_time, transaction.fee)
+    return Verified(
+        transaction.hash,
+        transaction.source,
+        transaction.sequence,
+        transaction.max_time,
+        transaction.fee,
+        deployer,
+    )
 
 
 def _check_envelope(transaction: DecodedTransaction, signer: str, fee_cap: int, now: datetime) -> DecodedOperation:
@@ -118,6 +135,9 @@ def _check_envelope(transaction: DecodedTransaction, signer: str, fee_cap: int, 
     if not moment < transaction.max_time <= moment + MAX_TIME_SECONDS_MAX:
         expected = f"after {moment}, at most {MAX_TIME_SECONDS_MAX} s later"
         raise SigningRefused(field="max_time", expected=expected, found=transaction.max_time)
+    if transaction.min_time > moment + MIN_TIME_SECONDS_MAX:
+        expected = f"at most {MIN_TIME_SECONDS_MAX} s after {moment}"
+        raise SigningRefused(field="min_time", expected=expected, found=transaction.min_time)
     operation = transaction.operations[0]
     _require("operation.type", operation.type, "invoke_host_function")
     if operation.source is not None:

@@ -1,0 +1,202 @@
+"""`offerhub wallets`: which keys seal the wallets, and sealing them anew under the current one."""
+
+import itertools
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from offerhub.access.model import DEFAULT_MARKETPLACE_ID
+from offerhub.cli.database import require_schema
+from offerhub.cli.environment import environment, services, settings_of
+from offerhub.cli.serve import run
+from offerhub.edge import idempotency
+from offerhub.kernel.clock import SystemClock
+from offerhub.runtime.actor import system
+from offerhub.runtime.database import Database
+from offerhub.runtime.vault import Vault
+from offerhub.settings import Settings
+from offerhub.wallets import rotation
+from offerhub.wallets.keyring import Keyring
+
+UNREADABLE_SHOWN_MAX: Final = 50
+"""How many wallets that do not open the table names."""
+
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run found and did. Versions are numbers of keys; `unreadable` is wallet id to reason."""
+
+    current: int
+    known: list[int]
+    wallets: Mapping[int, int]
+    rotated: int
+    answers: int
+    unreadable: Mapping[str, str]
+    dry: bool = False
+
+    @property
+    def missing(self) -> list[int]:
+        """Versions in use for which there is no key."""
+        return [version for version in self.wallets if version not in self.known]
+
+    @property
+    def others(self) -> int:
+        """Wallets that are not under the current key."""
+        return sum(count for version, count in self.wallets.items() if version != self.current)
+
+    def wire(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return {
+            "currentVersion": self.current,
+            "knownVersions": self.known,
+            "missingVersions": self.missing,
+            "walletsByVersion": {str(version): count for version, count in self.wallets.items()},
+            "remaining": self.others,
+            "rotatedWallets": self.rotated,
+            "rotatedAnswers": self.answers,
+            "unreadable": dict(self.unreadable),
+            "dryRun": self.dry,
+        }
+
+
+async def _report(database: Database, vault: Vault, **done: Any) -> Report:
+    counted = await rotation.wallets_by_version(database)
+    return Report(vault.current, sorted(vault.keys), counted, **done)
+
+
+async def _status(settings: Settings) -> Report:
+    await require_schema(settings)
+    database, vault = await _opened(settings)
+    try:
+        return await _report(database, vault, rotated=0, answers=0, unreadable={})
+    finally:
+        await database.close()
+
+
+async def _opened(settings: Settings) -> tuple[Database, Vault]:
+    keys = settings.keys
+    database = await Database.connect(settings.storage.database_url.reveal(), pool_size=2, name="offerhub wallets")
+    return database, Vault(keys.wallet_keys, keys.wallet_key_version)
+
+
+async def _rotate(settings: Settings, *, batch: int, dry: bool, console: Console) -> Report:
+    await require_schema(settings)
+    database, vault = await _opened(settings)
+    try:
+        keyring = Keyring(database, vault, settings.stellar.passphrase)
+        actor = system(DEFAULT_MARKETPLACE_ID, "rotation")
+        turn = rotation.Rotation(database, keyring, vault.current, actor, SystemClock(), batch=batch, dry=dry)
+        before = await _report(database, vault, rotated=0, answers=0, unreadable={})
+        with _bar(console) as bar:
+            task = bar.add_task("wallets", total=before.others)
+            done = await turn.run(lambda seen: bar.update(task, advance=seen))
+        answers = 0 if dry else await _rotate_answers(database, vault)
+        return await _report(
+            database, vault, rotated=done.wallets, answers=answers, unreadable=done.unreadable, dry=dry
+        )
+    finally:
+        await database.close()
+
+
+async def _rotate_answers(database: Database, vault: Vault) -> int:
+    """Seal kept answers anew as well: a repetition of their request must still get them without the old key."""
+    after, total = ("", ""), 0
+    while True:
+        batch = await database.run(partial(idempotency.reseal, vault=vault, after=after))
+        if batch is None:
+            return total
+        after, total = batch.last, total + batch.resealed
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _show(report: Report, console: Console) -> None:
+    table = Table("key version", Column("wallets", justify="right"), "")
+    for version in sorted({*report.wallets, *report.known}):
+        words = ["current"] if version == report.current else []
+        words += [] if version in report.known else ["[red]no key for it[/red]"]
+        table.add_row(str(version), str(report.wallets.get(version, 0)), " ".join(words))
+    console.print(table)
+    for wallet_id, reason in itertools.islice(report.unreadable.items(), UNREADABLE_SHOWN_MAX):
+        console.print(f"[red]does not open:[/red] {wallet_id}: {reason}", highlight=False)
+    if len(report.unreadable) > UNREADABLE_SHOWN_MAX:
+        console.print(f"… and {len(report.unreadable) - UNREADABLE_SHOWN_MAX} more (--json names all)")
+
+
+def status(*, as_json: Json = False) -> None:
+    """Show how many wallets each version of the key seals. Exits with 1 when there is no key for one of them.
+
+    Parameters
+    ----------
+    as_json
+        Print JSON instead of a table.
+    """
+    found: list[Report] = []
+
+    async def look(settings: Settings) -> None:
+        found.append(await _status(settings))
+
+    with services(settings_of(environment()), begin=False) as settings:
+        run(look(settings))
+    (report,) = found
+    if as_json:
+        print(json.dumps(report.wire(), indent=2))
+    else:
+        _show(report, Console())
+    if report.missing:
+        sys.exit(1)
+
+
+def rotate(
+    *,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    batch: Annotated[int, Parameter(validator=Number(gte=1, lte=rotation.BATCH_MAX))] = rotation.BATCH_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Seal all wallets anew under the current key, while the service runs. Safe to stop and to repeat.
+
+    Wallets that open under no known key are named and left as they are. Exits with 1 when wallets remain that are
+    not under the current key.
+
+    Parameters
+    ----------
+    dry_run
+        Open every wallet, but change nothing; exits with 1 when one does not open.
+    batch
+        How many wallets one transaction seals.
+    as_json
+        Print JSON instead of a table.
+    """
+    found: list[Report] = []
+
+    async def turn(settings: Settings) -> None:
+        found.append(await _rotate(settings, batch=batch, dry=dry_run, console=Console(stderr=True)))
+
+    with services(settings_of(environment()), begin=False) as settings:
+        run(turn(settings))
+    (report,) = found
+    if as_json:
+        print(json.dumps(report.wire(), indent=2))
+    else:
+        console = Console()
+        _show(report, console)
+        would = "would be sealed" if dry_run else "sealed"
+        console.print(
+            f"{report.rotated} wallets and {report.answers} kept answers {would} under version {report.current}"
+        )
+    if report.unreadable or (report.others and not dry_run):
+        sys.exit(1)
