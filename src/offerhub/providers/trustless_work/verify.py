@@ -63,6 +63,7 @@ _ESCROW_FIELDS: Final = frozenset(
         "receiver_memo",
     }
 )
+_MILESTONE_FIELDS: Final = ["approved", "description", "evidence", "status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +180,6 @@ def _check_deploy(args: tuple[Any, ...], intent: DeployIntent, passphrase: str, 
     if wasm_hash is not None:
         _require("wasm_hash", code, wasm_hash)
     _check_escrow(escrow, intent.terms, passphrase, "escrow")
-    approved = [milestone.get("approved") for milestone in escrow["milestones"]]
-    _require("escrow.milestones.approved", approved, [False] * len(approved))
 
 
 def _deployment(args: tuple[Any, ...]) -> tuple[str | None, Any]:
@@ -227,6 +226,10 @@ def _check_escrow(escrow: Any, terms: EscrowTerms, passphrase: str, name: str) -
         raise SigningRefused(field=f"{name}.milestones", expected="a list of maps", found=_shown(milestones))
     descriptions = [item.get("description") for item in milestones]
     _require(f"{name}.milestones", descriptions, list(terms.milestones))
+    # Work begins after the funding, so nothing can be approved yet.
+    _require(f"{name}.milestones.approved", [item.get("approved") for item in milestones], [False] * len(milestones))
+    for item in milestones:
+        _require(f"{name}.milestones fields", sorted(map(str, item)), _MILESTONE_FIELDS)
 
 
 def _roles(roles: Roles) -> dict[str, str]:
