@@ -153,7 +153,7 @@ class Stage:
             limiter=limiter,
             inline_wait_seconds=7.5,
             version="1.2.3",
-            vault=Vault({1: b"k" * 32}, 1),
+            vault=more.pop("vault", Vault({1: b"k" * 32}, 1)),
             **more,
         )
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from edge_fixture import Stage
@@ -21,6 +22,7 @@ from offerhub.errors import (
     Unauthorized,
 )
 from offerhub.runtime.database import Row, Tx
+from offerhub.runtime.vault import Vault
 
 THING = {"name": "x", "count": 2}
 
@@ -337,3 +339,40 @@ async def test_only_answers_whose_time_is_over_are_purged(client: Client, stage:
         lambda tx: tx.rows("SELECT key FROM idempotent_requests WHERE key = ANY($1)", [old, young])
     )
     assert [row["key"] for row in rows] == [young]
+
+
+async def reseal(stage: Stage, vault: Vault) -> int:
+    """Seal all kept answers anew, as `offerhub wallets rotate` does; returns how many were."""
+    after, total = ("", ""), 0
+    while True:
+        batch = await stage.database.run(partial(idempotency.reseal, vault=vault, after=after))
+        if batch is None:
+            return total
+        after, total = batch.last, total + batch.resealed
+
+
+async def test_a_kept_secret_outlives_its_key_once_it_was_sealed_anew(
+    client: Client, stage: Stage, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "RESEAL_BATCH", 1)
+    old, new = {1: b"k" * 32}, {2: b"n" * 32}
+    first = await client.post("/secret", key=key)
+    plain = await client.post("/bare", key=f"{key}-plain")
+    both = Client(stage.application(vault=Vault(old | new, 2)), client.credential)
+    assert (await both.post("/secret", key=key)).body == first.body
+    assert await reseal(stage, Vault(old | new, 2)) >= 1
+    assert await reseal(stage, Vault(old | new, 2)) == 0, "once is enough"
+    after = Client(stage.application(vault=Vault(new, 2)), client.credential)
+    assert (await after.post("/secret", key=key)).body == first.body
+    assert (await after.post("/bare", key=f"{key}-plain")).body == plain.body
+    assert stage.runs == 2
+
+
+async def test_a_kept_secret_whose_key_is_gone_is_a_clear_refusal(client: Client, stage: Stage, key: str) -> None:
+    await client.post("/secret", key=key)
+    after = Client(stage.application(vault=Vault({2: b"n" * 32}, 2)), client.credential)
+    assert await reseal(stage, Vault({2: b"n" * 32}, 2)) == 0
+    heard = await after.post("/secret", key=key)
+    assert (heard.status, heard.code) == (410, "IDEMPOTENCY_ANSWER_UNREADABLE")
+    assert heard.details["version"] == 1
+    assert (stage.runs, await stage.effects()) == (1, 1), "nothing was done again"

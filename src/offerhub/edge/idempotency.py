@@ -97,7 +97,10 @@ async def reseal(tx: Tx, vault: Vault, after: tuple[str, str]) -> Resealed | Non
         version = int.from_bytes(row["body"][:4], "big")
         if version == vault.current or version not in vault.keys:
             continue
-        opened = vault.open(Sealed(version, row["body"][4:]), bound_to=bound_to)
+        try:
+            opened = vault.open(Sealed(version, row["body"][4:]), bound_to=bound_to)
+        except VaultError:
+            continue
         await tx.execute(_RESEALED, row["credential_id"], row["key"], _seal(vault, opened, bound_to))
         wipe(opened)
         resealed += 1
