@@ -1,9 +1,6 @@
 """The commands as an operator meets them: exit codes, and words instead of tracebacks."""
 
-import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 
 import asyncpg
@@ -16,26 +13,8 @@ from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Entry, Leg
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database
-
-SECRET = "a master key that must never be printed"
-
-
-async def offerhub(folder: Path, *words: str, **variables: str) -> tuple[int, str]:
-    """Run a command in an empty folder; its exit status and everything it printed."""
-    inherited = {name: text for name, text in os.environ.items() if name in {"PATH", "HOME", "TMPDIR"}}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "from offerhub.cli.main import main; main()",
-        *words,
-        cwd=folder,
-        env={**inherited, "OFFERHUB_MASTER_KEY": SECRET, "COLUMNS": "200", **variables},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    printed, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, printed.decode()
+from support.command import MASTER_KEY as SECRET
+from support.command import offerhub
 
 
 @pytest.fixture
