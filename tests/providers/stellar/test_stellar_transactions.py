@@ -1,11 +1,16 @@
 """What we build and sign, against the vectors of providers.md 6.8."""
 
+import base64
+import hashlib
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from stellar_sdk import Keypair, Network, TransactionEnvelope
 
 from offerhub.kernel.money import Units
 from offerhub.providers.stellar.envelope import UnreadableEnvelopeError, decode
-from offerhub.providers.stellar.network import TESTNET_PASSPHRASE, XLM, Asset
+from offerhub.providers.stellar.keys import encode_key
+from offerhub.providers.stellar.network import PUBLIC_PASSPHRASE, TESTNET_PASSPHRASE, XLM, Asset
 from offerhub.providers.stellar.transactions import (
     build_create_account_with_trustline,
     build_payment,
@@ -167,3 +172,27 @@ def test_a_fee_bump_is_not_a_plain_transaction() -> None:
     bumped = fee_bump(ENVELOPE, TESTNET_PASSPHRASE, fee_source=DESTINATION, fee=20_000, secrets=[OTHER_SECRET])
     with pytest.raises(UnreadableEnvelopeError, match="FEE_BUMP"):
         decode(bumped.xdr, TESTNET_PASSPHRASE)
+
+
+def test_the_vector_s_keys_and_hash_rule_hold_without_the_sdk() -> None:
+    """sha256( sha256(passphrase) || int32 2 || the transaction's XDR without signatures ), signed by the source."""
+    seeds = bytes(range(32)), bytes(range(32, 64))
+    keys = [Ed25519PrivateKey.from_private_bytes(seed) for seed in seeds]
+    assert [encode_key("G", key.public_key().public_bytes_raw()) for key in keys] == [SOURCE, DESTINATION]
+    assert encode_key("S", seeds[0]).encode() == SECRET
+    whole = base64.b64decode(ENVELOPE)
+    signature_bytes = 4 + 4 + 4 + 64  # one decorated signature: the count, the hint, the length, the signature
+    kind, transaction, signature = whole[:4], whole[4:-signature_bytes], whole[-64:]
+    assert int.from_bytes(kind, "big") == 2
+    network = hashlib.sha256(b"Test SDF Network ; September 2015").digest()
+    digest = hashlib.sha256(network + kind + transaction).digest()
+    assert digest.hex() == HASH
+    keys[0].public_key().verify(signature, digest)
+    assert whole[-72:-68] == keys[0].public_key().public_bytes_raw()[-4:]
+
+
+def test_the_vector_is_another_transaction_on_another_network() -> None:
+    assert decode(ENVELOPE, TESTNET_PASSPHRASE).hash == HASH
+    elsewhere = sign(_payment(), PUBLIC_PASSPHRASE, [SECRET])
+    assert elsewhere.hash != HASH
+    assert elsewhere.xdr != ENVELOPE

@@ -1,7 +1,9 @@
 """Fee arithmetic, against the tables of providers.md 5.6."""
 
+from fractions import Fraction
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offerhub.kernel.money import UNITS_PER_CENT
@@ -73,3 +75,65 @@ def test_parts_must_be_the_whole() -> None:
         resolve_nets(100, 0, [60, 30])
     with pytest.raises(AssertionError):
         resolve_nets(100, 0, [100, 0])
+
+
+class Reverted(Exception):
+    """The contract has less than it is about to pay."""
+
+
+def paid_by_contract(total: int, bps: int, parts: list[int]) -> list[int]:
+    """A resolution as the contract's source carries it out: one transfer after the other, from what is left."""
+    left = total
+    trustless_work, platform = total * 30 // 10_000, total * bps // 10_000
+    paid = [trustless_work, platform, *(part - part * (trustless_work + platform) // total for part in parts)]
+    for amount in paid:
+        if amount > left:
+            raise Reverted
+        left -= amount
+    return paid
+
+
+SPLITS = st.lists(st.integers(1, 10**12), min_size=1, max_size=50)
+
+
+@settings(max_examples=500)
+@given(st.lists(CENTS, min_size=1, max_size=50), BPS)
+def test_whole_cents_never_revert_and_are_exact_to_the_unit(parts: list[int], bps: int) -> None:
+    total = sum(parts)
+    resolution = resolve_nets(total, bps, parts)
+    assert paid_by_contract(total, bps, parts) == [
+        resolution.trustless_work,
+        resolution.platform,
+        *resolution.nets,
+    ]
+    keeps = Fraction(10_000 - 30 - bps, 10_000)
+    assert [Fraction(net) for net in resolution.nets] == [part * keeps for part in parts], "nothing was rounded"
+
+
+@settings(max_examples=500)
+@given(SPLITS, BPS)
+def test_any_split_is_refused_exactly_if_the_contract_would_revert(parts: list[int], bps: int) -> None:
+    total = sum(parts)
+    try:
+        paid = paid_by_contract(total, bps, parts)
+    except Reverted:
+        with pytest.raises(InexactSplitError):
+            resolve_nets(total, bps, parts)
+        return
+    resolution = resolve_nets(total, bps, parts)
+    assert paid == [resolution.trustless_work, resolution.platform, *resolution.nets]
+    assert 0 <= resolution.left < len(parts) + 2
+
+
+@given(st.integers(1, 10**17), BPS, BPS)
+def test_a_higher_rate_never_pays_the_receiver_more(amount: int, one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    assert release_net(amount, low).net >= release_net(amount, high).net
+    assert release_net(amount, low).trustless_work == release_net(amount, high).trustless_work
+
+
+@given(CENTS, CENTS, BPS)
+def test_two_releases_of_whole_cents_cost_what_one_of_their_sum_costs(one: int, other: int, bps: int) -> None:
+    together, apart = release_net(one + other, bps), (release_net(one, bps), release_net(other, bps))
+    assert together.net == apart[0].net + apart[1].net
+    assert together.platform == apart[0].platform + apart[1].platform

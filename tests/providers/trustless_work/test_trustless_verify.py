@@ -26,6 +26,7 @@ from offerhub.kernel.money import Units
 from offerhub.providers.stellar.network import Asset, token_contract
 from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
+    Deployer,
     DeployIntent,
     DisputeIntent,
     EscrowTerms,
@@ -288,6 +289,7 @@ ENVELOPE_BENDS: list[tuple[str, dict[str, Any]]] = [
     ("max_time", {"bounds": (0, 0)}),
     ("max_time", {"bounds": (0, NOW_SECONDS)}),
     ("max_time", {"bounds": (0, NOW_SECONDS + 601)}),
+    ("min_time", {"bounds": (NOW_SECONDS + 61, NOW_SECONDS + 120)}),
     ("memo", {"memo": "hello"}),
     ("signatures", {"signer": Keypair.from_raw_ed25519_seed(bytes([5]) * 32)}),
     ("time_bounds", {"bend": lambda builder: builder.set_min_sequence_number(1)}),
@@ -306,7 +308,10 @@ def test_a_bent_envelope_is_refused(named: str, bend: dict[str, Any]) -> None:
     assert refused(forged, RELEASE) == named
 
 
-@pytest.mark.parametrize(("fee", "bounds"), [(FEE_CAP, (0, NOW_SECONDS + 600)), (100, (0, NOW_SECONDS + 1))])
+@pytest.mark.parametrize(
+    ("fee", "bounds"),
+    [(FEE_CAP, (0, NOW_SECONDS + 600)), (100, (0, NOW_SECONDS + 1)), (100, (NOW_SECONDS + 60, NOW_SECONDS + 61))],
+)
 def test_the_limits_themselves_are_allowed(fee: int, bounds: tuple[int, int]) -> None:
     forged = honest(RELEASE)
     forged.fee, forged.bounds = fee, bounds
@@ -376,6 +381,25 @@ ARGUMENT_BENDS: list[tuple[Intent, int, xdr.SCVal, str]] = [
     (DEPLOY, 2, escrow(milestones=scval.to_vec([milestone("Sketch")])), "escrow.milestones"),
     (DEPLOY, 2, escrow(milestones=scval.to_vec([scval.to_void()])), "escrow.milestones"),
     (
+        FUND,
+        1,
+        escrow(milestones=scval.to_vec([milestone("Sketch"), milestone("Vector", approved=True)])),
+        "expected_escrow.milestones.approved",
+    ),
+    (
+        FUND,
+        1,
+        escrow(
+            milestones=scval.to_vec(
+                [
+                    milestone("Sketch"),
+                    struct({"description": scval.to_string("Vector"), "approved": scval.to_bool(False)}),
+                ]
+            )
+        ),
+        "expected_escrow.milestones fields",
+    ),
+    (
         DEPLOY,
         2,
         escrow(milestones=scval.to_vec([milestone("Sketch", approved=True), milestone("Vector")])),
@@ -422,11 +446,13 @@ def test_the_factory_is_pinned() -> None:
     forged = honest(DEPLOY)
     forged.contract = OTHER_CONTRACT
     assert refused(forged, DEPLOY) == "contract"
-    assert check(forged, DEPLOY, factory=None).source == BUYER
+    seen = check(forged, DEPLOY, factory=None)
+    assert seen.deployer == Deployer(OTHER_CONTRACT)
+    assert check(honest(FUND), FUND).deployer is None
 
 
 def test_the_published_deployer_is_understood_and_its_code_pinned() -> None:
-    assert check(published_deployer(), DEPLOY, wasm_hash=CODE.hex()).source == BUYER
+    assert check(published_deployer(), DEPLOY, wasm_hash=CODE.hex()).deployer == Deployer(FACTORY, CODE.hex())
     assert refused(published_deployer(), DEPLOY, wasm_hash="08" * 32) == "wasm_hash"
     assert refused(honest(DEPLOY), DEPLOY, wasm_hash=CODE.hex()) == "wasm_hash"
     other = published_deployer()
