@@ -185,3 +185,20 @@ async def test_a_configured_deployer_outranks_the_pinned_one(
         )
         assert (details["field"], details["expected"]) == ("contract", repr(other))
     assert (await shop.done("POST", f"/orders/{order_id}/escrow"))["status"] == "ESCROW_FUNDING"
+
+
+async def test_what_it_claims_of_a_sent_transaction_is_not_believed(
+    shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
+) -> None:
+    """It names a contract of its own for a deployment that happened: the chain's is taken, and paid into."""
+    order_id = await shop.order(*pair, "10.00", "FUNDS_RESERVED")
+    face.lies = {"status": "SUCCESS", "contractId": FOREIGN, "escrow": {"contractId": FOREIGN}}
+    try:
+        deployed = await shop.done("POST", f"/orders/{order_id}/escrow")
+        await shop.done("POST", f"/orders/{order_id}/escrow/fund")
+    finally:
+        face.lies = {}
+    contracts = (await shop.world.control("GET", "state"))["contracts"]
+    [ours] = [one for one in contracts if one["engagement_id"] == order_id]
+    assert deployed["escrow"]["contractId"] == ours["address"] != FOREIGN
+    await shop.assert_backed(*pair)

@@ -38,6 +38,8 @@ class MaliciousFace:
     route: str = ""
     bend: Bend | None = None
     bent: int = 0
+    lies: dict[str, Any] = field(default_factory=dict)
+    """What it claims of every transaction that it was given to send, over what is true."""
     honest: str = ""
     sent: list[str] = field(default_factory=list)
 
@@ -66,6 +68,8 @@ class MaliciousFace:
             self.bent += 1
             unsigned = self.bend(xdr.TransactionEnvelope.from_xdr(self.honest))
             text = json.dumps({"status": "SUCCESS", "unsignedTransaction": unsigned})
+        if self.lies and request.path.endswith("/send-transaction"):
+            text, status = json.dumps(json.loads(text) | self.lies), 200
         return web.Response(status=status, text=text, content_type="application/json")
 
 

@@ -1,5 +1,6 @@
 """The signer refuses whatever is not exactly what was asked for, and names the field."""
 
+import base64
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from stellar_sdk import (
     Account,
     Address,
@@ -502,3 +505,28 @@ def test_a_stored_intent_comes_back_and_still_verifies(intent: Intent) -> None:
     assert revived == intent
     assert type(intent).from_json(intent.to_json()) == intent
     assert check(honest(intent), revived).source == intent.signer
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(ALL),
+    st.lists(st.tuples(st.integers(0, 5_000), st.integers(1, 255)), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_damaged_bytes_are_refused_and_nothing_else_happens(
+    intent: Intent, flips: list[tuple[int, int]], published: bool
+) -> None:
+    """Whatever the bytes are: a refusal, or exactly what was asked for; never another error."""
+    forged = published_deployer() if published and isinstance(intent, DeployIntent) else honest(intent)
+    damaged = bytearray(base64.b64decode(forged.xdr()))
+    for place, bits in flips:
+        damaged[place % len(damaged)] ^= bits
+    text = base64.b64encode(damaged).decode()
+    try:
+        verified = verify(text, intent, passphrase=PASSPHRASE, fee_cap=FEE_CAP, now=NOW, factory=FACTORY)
+    except SigningRefused as refusal:
+        assert refusal.details["field"]
+        return
+    assert verified.source == intent.signer
+    assert verified.fee <= FEE_CAP
+    assert NOW_SECONDS < verified.max_time <= NOW_SECONDS + 600
