@@ -39,7 +39,7 @@ async def asked(folder: Path, *words: str, **variables: str) -> tuple[int, dict[
     """A command's exit status and its JSON; no key may be in it."""
     code, printed = await offerhub(folder, "wallets", *words, "--json", **variables)
     assert not any(key in printed for key in (ONE, TWO, WRONG))
-    return code, json.loads(printed[printed.index("{\n") :])
+    return code, json.loads(printed)
 
 
 async def fill(connection: "asyncpg.Connection[asyncpg.Record]", count: int) -> None:

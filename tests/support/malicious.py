@@ -251,6 +251,7 @@ BENDS: Final[list[tuple[str, str, Bend]]] = [
     ("signed for another network", "signatures", _resigned),
     ("a fee bump around it", "envelope", _fee_bumped),
     ("no envelope", "envelope", lambda envelope: "AAAA"),
+    ("a text that no database keeps", "envelope", lambda envelope: "AAAA\x00\u00e9"),
     ("bytes behind it", "envelope", lambda envelope: envelope.to_xdr() + "AAAA"),
     ("a stranger's authorization", "authorization.address", bent(_foreign_authorization)),
     (

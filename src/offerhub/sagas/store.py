@@ -260,13 +260,18 @@ async def keep_refused_envelope(tx: Tx, saga: Saga, step: str, details: Mapping[
         saga.id,
         _text(details.get("expected")),
         _text(details.get("found")),
-        xdr[:XDR_CHARACTERS_MAX],
+        _storable(xdr)[:XDR_CHARACTERS_MAX],
     )
     return bool(row["times"] == 1)
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else scrub(str(value))[:500]
+    return None if value is None else _storable(scrub(str(value)))[:500]
+
+
+def _storable(text: str) -> str:
+    """A text from outside as PostgreSQL keeps it: whatever is not printable ASCII is escaped, NUL as well."""
+    return text if text.isascii() and text.isprintable() else ascii(text)
 
 
 async def count_submission(tx: Tx, envelope_hash: str) -> None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-import structlog
-
 from offerhub.events.journal import AuditEntry, record
 from offerhub.kernel.clock import Clock
 from offerhub.runtime.actor import Actor
@@ -29,10 +27,8 @@ ROUND_SECONDS: Final = 0.5
 UNREADABLE_SHOWN_MAX: Final = 20
 """How many wallets that do not open an audit entry names; the command names all."""
 
-log = structlog.get_logger("offerhub.rotation")
-
 Progress = Callable[[int], None]
-"""Told how many wallets a batch has dealt with."""
+"""Told how many more wallets have been dealt with."""
 
 
 @dataclass(slots=True)
@@ -46,7 +42,6 @@ class Rotated:
 @dataclass(frozen=True, slots=True)
 class _Batch:
     last_id: str | None
-    seen: int
     rotated: int
     unreadable: dict[str, str]
 
@@ -106,16 +101,14 @@ class Rotation:
                 return
             after = batch.last_id
             done.wallets += batch.rotated
-            for wallet_id, reason in batch.unreadable.items():
-                if wallet_id not in done.unreadable:
-                    log.error("wallet_unreadable", wallet_id=wallet_id, version=version, reason=reason)
+            known = len(done.unreadable)
             done.unreadable |= batch.unreadable
-            progress(batch.seen)
+            progress(batch.rotated + len(done.unreadable) - known)
 
     async def _rotate(self, tx: Tx, version: int, after: str) -> _Batch:
         found = await store.sealed_under(tx, version, after, self._batch, lock=not self._dry)
         if not found:
-            return _Batch(None, 0, 0, {})
+            return _Batch(None, 0, {})
         changes: list[tuple[str, Sealed, Sealed]] = []
         unreadable: dict[str, str] = {}
         for wallet_id, public_key, sealed in found:
@@ -127,7 +120,7 @@ class Rotation:
             replaced = await store.replace_secrets(tx, changes)
             assert replaced == len(changes), "a locked wallet changed"
             await record(tx, self._actor, audit=[self._entry(version, changes, unreadable)])
-        return _Batch(found[-1][0], len(found), len(changes), unreadable)
+        return _Batch(found[-1][0], len(changes), unreadable)
 
     def _entry(
         self, version: int, changes: list[tuple[str, Sealed, Sealed]], unreadable: dict[str, str]

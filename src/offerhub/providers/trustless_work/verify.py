@@ -99,7 +99,7 @@ def verify(
     try:
         transaction = decode(unsigned_xdr, passphrase)
     except UnreadableEnvelopeError as error:
-        raise SigningRefused(field="envelope", found=str(error)[:200]) from error
+        raise SigningRefused(field="envelope", found=_shown(str(error))) from error
     operation = _check_envelope(transaction, intent.signer, fee_cap, now)
     _require("function", operation.function, _FUNCTIONS[type(intent)])
     deployer = None
