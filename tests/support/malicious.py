@@ -214,6 +214,23 @@ def _set(path: str, value: Callable[[xdr.Transaction], Any]) -> Bend:
     return bent(change)
 
 
+def _authorized(call: xdr.InvokeHostFunctionOp) -> xdr.InvokeContractArgs:
+    authorized = call.auth[0].root_invocation.function.contract_fn
+    assert authorized is not None
+    return authorized
+
+
+def _another_contract(_tx: object, _operation: object, call: xdr.InvokeHostFunctionOp) -> None:
+    """The authorization goes along, as a thief would do it."""
+    for one in (_invoked(call), _authorized(call)):
+        one.contract_address = Address(FOREIGN).to_xdr_sc_address()
+
+
+def _another_function(_tx: object, _operation: object, call: xdr.InvokeHostFunctionOp) -> None:
+    for one in (_invoked(call), _authorized(call)):
+        one.function_name = xdr.SCSymbol(b"transfer")
+
+
 _OTHER_MEMO: Final = xdr.Memo(xdr.MemoType.MEMO_TEXT, text=b"thanks")
 
 BENDS: Final[list[tuple[str, str, Bend]]] = [
@@ -231,8 +248,8 @@ BENDS: Final[list[tuple[str, str, Bend]]] = [
     ("another operation", "operation.type", _set("tx.operations", lambda tx: [_payment(tx)])),
     ("an upload of code", "operation.type", _host_function(**_UPLOAD)),
     ("a contract created", "operation.type", _host_function(**_CREATE)),
-    ("the contract", "contract", _set("invoked.contract_address", lambda tx: Address(FOREIGN).to_xdr_sc_address())),
-    ("the function", "function", _set("invoked.function_name", lambda tx: xdr.SCSymbol(b"transfer"))),
+    ("the contract", "contract", bent(_another_contract)),
+    ("the function", "function", bent(_another_function)),
     ("no arguments", "", _set("invoked.args", lambda tx: [])),
     ("one argument more", "", bent(lambda _tx, _op, call: _invoked(call).args.append(scval.to_void()))),
     ("the fee", "fee", _set("tx.fee", lambda tx: xdr.Uint32(10_000_001))),
@@ -342,8 +359,6 @@ def _altering(number: int, place: int) -> Callable[[Any, Any, xdr.InvokeHostFunc
     def change(_tx: object, _operation: object, call: xdr.InvokeHostFunctionOp) -> None:
         invoked = _invoked(call)
         invoked.args[number] = list(alterations(invoked.args[number], ""))[place][1]
-        authorized = call.auth[0].root_invocation.function.contract_fn
-        assert authorized is not None
-        authorized.args = list(invoked.args)
+        _authorized(call).args = list(invoked.args)
 
     return change
