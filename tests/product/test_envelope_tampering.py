@@ -53,9 +53,9 @@ async def face(sandbox_environ: dict[str, str], http: aiohttp.ClientSession) -> 
 
 
 @pytest.fixture(scope="module")
-async def robbed(own_environ: dict[str, str], face: MaliciousFace) -> AsyncIterator[Running]:
+async def robbed(office_environ: dict[str, str], face: MaliciousFace) -> AsyncIterator[Running]:
     """The product, with that face for Trustless Work."""
-    async with running({**own_environ, "TRUSTLESS_API_URL": face.url}) as found:
+    async with running({**office_environ, "TRUSTLESS_API_URL": face.url}) as found:
         yield found
         await found.assert_books_hold()
 
@@ -174,12 +174,12 @@ async def test_the_first_deployer_is_pinned(
 
 
 async def test_a_configured_deployer_outranks_the_pinned_one(
-    own_environ: dict[str, str], shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
+    office_environ: dict[str, str], shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
 ) -> None:
-    other = token_contract(Asset("OTHER", THIEF.public_key), own_environ["STELLAR_NETWORK_PASSPHRASE"])
+    other = token_contract(Asset("OTHER", THIEF.public_key), office_environ["STELLAR_NETWORK_PASSPHRASE"])
     changed = {"TRUSTLESS_API_URL": face.url, "TRUSTLESS_DEPLOYER": other}
     order_id = await shop.order(*pair, "10.00", "FUNDS_RESERVED")
-    async with running({**own_environ, **changed}, jobs=False) as strict:
+    async with running({**office_environ, **changed}, jobs=False) as strict:
         details = await shop.on(strict).refused(
             "POST", f"/orders/{order_id}/escrow", status=502, code="PROVIDER_ERROR"
         )

@@ -42,9 +42,9 @@ async def rotate(folder: Path, environ: dict[str, str]) -> tuple[int, dict[str, 
 
 
 async def test_the_wallet_key_is_replaced_while_money_moves(
-    own_environ: dict[str, str], world: World, http: aiohttp.ClientSession, tmp_path: Path
+    office_environ: dict[str, str], world: World, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    environ = {**own_environ, "LOG_LEVEL": "error"}
+    environ = {**office_environ, "LOG_LEVEL": "error"}
     async with running({**environ, **BEFORE}) as first:
         shop = await Marketplace.found(first, world, http)
         buyer, seller = await shop.people("500", None)
