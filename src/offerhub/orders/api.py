@@ -1,6 +1,7 @@
 """The endpoints of orders and their resolution (contract 2.7, 2.8)."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from offerhub.errors import (
@@ -72,6 +73,18 @@ def _amount(field: str, text: str) -> int:
         raise InvalidAmount(f"{field}: {error.message}", field=field, **error.details) from error
 
 
+def _moment(name: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise invalid_field(name, f"{name} must be an ISO 8601 time with an offset, such as 2026-01-31T12:00:00Z")
+
+
 def _milestones(total: int, sent: list[MilestoneBody]) -> tuple[NewMilestone, ...]:
     """Check the parts against the whole; exactly one part may leave its amount out and gets the remainder."""
     if len(sent) > MILESTONES_MAX:
@@ -140,7 +153,8 @@ def _order_handlers(orders: Orders) -> dict[str, Handler]:
             return Page([], None)
         if query.status is not None and query.status not in ORDER.states:
             raise invalid_field("status", f"status must be one of {', '.join(sorted(ORDER.states))}")
-        return await orders.list(call.tx, call.actor.marketplace_id, query)
+        after, before = _moment("created_after", query.created_after), _moment("created_before", query.created_before)
+        return await orders.list(call.tx, call.actor.marketplace_id, query, after, before)
 
     async def reserve(call: Call) -> OrderAnswer:
         body: ReserveBody = call.body

@@ -239,3 +239,19 @@ class ListOrders(PageQuery, kw_only=True):
     buyer_id: str | None = None
     seller_id: str | None = None
     status: str | None = None
+    created_after: Annotated[
+        str | None,
+        Meta(
+            description="Only those whose `createdAt` is later: ISO 8601 with an offset.",
+            examples=["2026-11-22T10:15:30.123Z"],
+            extra_json_schema={"format": "date-time"},
+        ),
+    ] = None
+    created_before: Annotated[
+        str | None,
+        Meta(
+            description="Only those whose `createdAt` is earlier: ISO 8601 with an offset.",
+            examples=["2026-11-22T10:15:30.123Z"],
+            extra_json_schema={"format": "date-time"},
+        ),
+    ] = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from offerhub.disputes.reading import dispute_wire_of
@@ -145,9 +146,11 @@ class Orders:
         )
         return OrderView(order, milestones, None, None), True
 
-    async def list(self, tx: Tx, marketplace_id: str, query: ListOrders) -> Page:
-        """One page of orders, newest first."""
-        found = await store.page(tx, marketplace_id, query)
+    async def list(
+        self, tx: Tx, marketplace_id: str, query: ListOrders, after: datetime | None, before: datetime | None
+    ) -> Page:
+        """One page of the orders that were created between two times, which are not included; newest first."""
+        found = await store.page(tx, marketplace_id, query, after, before)
         return Page([one.wire() for one in await views(tx, found.items)], found.next_cursor)
 
     async def reserve(self, tx: Tx, actor: Actor, order_id: str, amount: int | None) -> OrderView:

@@ -1,6 +1,7 @@
 """All SQL of orders and milestones."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from offerhub.kernel.ids import new_id
@@ -184,9 +185,16 @@ async def complete_milestone(tx: Tx, order_id: str, ref: str) -> Milestone | Non
     return None if row is None else _milestone(row)
 
 
-async def page(tx: Tx, marketplace_id: str, query: ListOrders) -> Page:
-    """One page of orders."""
-    filters: dict[str, Any] = {"status": query.status}
+async def page(
+    tx: Tx, marketplace_id: str, query: ListOrders, after: datetime | None, before: datetime | None
+) -> Page:
+    """One page of the orders that were created between two times, which are not included."""
+    # The wire shows milliseconds, the database keeps microseconds: an order is compared by the time it shows.
+    filters: dict[str, Any] = {
+        "status": query.status,
+        "date_trunc('milliseconds', created_at) > ?": after,
+        "date_trunc('milliseconds', created_at) < ?": before,
+    }
     parties = [party for party in (query.buyer_id, query.seller_id) if party is not None]
     if len(parties) == 2:
         filters["(buyer_id = (?::text[])[1] OR seller_id = (?::text[])[2])"] = parties
