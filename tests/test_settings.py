@@ -20,6 +20,7 @@ from offerhub.settings import (
     render_reference,
     with_development_key,
 )
+from support.routes import all_routes
 
 DEVELOPMENT = {"OFFERHUB_MASTER_KEY": "a-master-key"}
 
@@ -295,6 +296,27 @@ def test_values_are_understood() -> None:
 )
 def test_what_only_prisma_understands_is_dropped(given: str, used: str) -> None:
     assert load(DEVELOPMENT | {"DATABASE_URL": given}).storage.database_url.reveal() == used
+
+
+@pytest.mark.parametrize(
+    ("environ", "limits"),
+    [
+        ({}, (10, 5)),
+        ({"TOPUP_LIMIT_PER_MINUTE": "3", "WITHDRAWAL_LIMIT_PER_MINUTE": "0"}, (3, None)),
+        ({"TOPUP_LIMIT_PER_MINUTE": "3", "RATE_LIMIT_MAX": "0"}, (None, None)),
+    ],
+)
+def test_limits_for_one_user_are_off_at_zero(environ: dict[str, str], limits: tuple[int | None, int | None]) -> None:
+    found = load(DEVELOPMENT | environ).server.user_limits_per_minute
+    assert (found.get("TOPUP_LIMIT_PER_MINUTE"), found.get("WITHDRAWAL_LIMIT_PER_MINUTE")) == limits
+    assert len(found) == sum(limit is not None for limit in limits)
+
+
+def test_a_route_with_a_limit_of_its_own_names_its_setting() -> None:
+    configured = load(DEVELOPMENT).server.user_limits_per_minute
+    limited = {route.name: route.limit for route in all_routes() if route.limit is not None}
+    assert set(limited) == {"topups.create", "withdrawals.create"}
+    assert {limit.variable: limit.per_minute for limit in limited.values()} == configured
 
 
 def test_embedded_servers_fill_the_gaps() -> None:

@@ -283,6 +283,10 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
     limiter = None
     if server.rate_limit_max:
         limiter = RateLimiter(client, limit=server.rate_limit_max, window_seconds=server.rate_limit_window_seconds)
+    user_limits = {
+        name: RateLimiter(client, limit=limit, window_seconds=60)
+        for name, limit in server.user_limits_per_minute.items()
+    }
     try:
         edge = application.build(
             made.routes(_probes(made, client), queues),
@@ -290,6 +294,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
             authenticate=credentials,
             sagas=made.engine,
             limiter=limiter,
+            user_limits=user_limits,
             inline_wait_seconds=settings.payments.saga_inline_wait_seconds,
             version=VERSION,
             vault=made.vault,

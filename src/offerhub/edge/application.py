@@ -1,11 +1,12 @@
 """The HTTP application: every request passes here, in this order (contract 1).
 
 correlation id → route, 404, 405, 415 → authentication → rate limit → scope → maintenance → body, query →
-idempotency, use case → envelope. Who calls is found out before the rate limit, because the limit belongs to the key;
-callers who cannot be identified are limited by their address. Whatever goes wrong, the answer is JSON.
+the route's own limit → idempotency, use case → envelope. Who calls is found out before the rate limit, because the
+limit belongs to the key; callers who cannot be identified are limited by their address. Whatever goes wrong, the
+answer is JSON.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ def build(
     authenticate: Authenticator,
     sagas: SagaWaiter,
     limiter: RateLimiter | None,
+    user_limits: Mapping[str, RateLimiter] | None = None,
     inline_wait_seconds: float,
     body_bytes_max: int = BODY_BYTES_MAX_DEFAULT,
     version: str,
@@ -60,14 +62,17 @@ def build(
 ) -> ASGIApp:
     """The application that serves these routes at `/api/v1/*` and at `/*`.
 
-    `limiter` None switches the rate limit off. `inline_wait_seconds` bounds the wait for a saga. `lifespan` runs
+    `limiter` None switches the rate limit off; `user_limits` are the limits of routes of their own, by their
+    variable, and one that is missing is off. `inline_wait_seconds` bounds the wait for a saga. `lifespan` runs
     around the server's life. `gate` is asked before every change; without one all are accepted. Raises ValueError
     when two routes claim one path and method, or when a route's answers are to be sealed and there is no vault.
     """
     unsealed = [route.name for route in routes if route.sealed and vault is None]
     if unsealed:
         raise ValueError(f"these routes answer with secrets and need a vault: {', '.join(unsealed)}")
-    endpoint = Endpoint(database, sagas, clock or SystemClock(), inline_wait_seconds, body_bytes_max, vault)
+    endpoint = Endpoint(
+        database, sagas, clock or SystemClock(), inline_wait_seconds, body_bytes_max, vault, user_limits or {}
+    )
     return Edge(RouteTable(routes), endpoint, authenticate, limiter, gate, version, Router(lifespan=lifespan))
 
 

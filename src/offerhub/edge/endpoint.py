@@ -7,12 +7,13 @@ answer; the saga is waited for outside any transaction, and a second one reads a
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from offerhub.edge import decoding
 from offerhub.edge.answers import Reply, document, failure, redirect, success
 from offerhub.edge.idempotency import Claim, Started, is_final
 from offerhub.edge.ports import SagaWaiter
+from offerhub.edge.rate_limit import RateLimiter
 from offerhub.edge.request import Request
 from offerhub.errors import Refusal
 from offerhub.kernel.clock import Clock
@@ -21,10 +22,16 @@ from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.routes import Answer, Call, Deferred, Document, Raw, Redirect, Route
 from offerhub.runtime.vault import Vault
 
+USER_ID_CHARACTERS_COUNTED: Final = 64
+"""No user's id is longer; what is sent as one may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Runs routes. `inline_wait_seconds` bounds how long a request waits for the saga that it started."""
+    """Runs routes. `inline_wait_seconds` bounds how long a request waits for the saga that it started.
+
+    `user_limits` are the limits of routes of their own, by their variable; one that is missing is off.
+    """
 
     database: Database
     sagas: SagaWaiter
@@ -32,6 +39,7 @@ class Endpoint:
     inline_wait_seconds: float
     body_bytes_max: int
     vault: Vault | None
+    user_limits: Mapping[str, RateLimiter]
 
     async def serve(self, route: Route, path: Mapping[str, str], actor: Actor, request: Request) -> Reply:
         """Answer a request that may use the route. Raises Refusal; refusals that were stored come as a Reply."""
@@ -48,13 +56,31 @@ class Endpoint:
             query=decoding.to_query(request.scope["query_string"], route.query) if route.query else None,
             transaction=None,
         )
+        claim = None if key is None else Claim.of(actor, route, key, request.path, parsed, self.vault)
+        await self._limit(route, call, claim, request)
         if route.unit == "none":
             return self.reply(route, await route.handler(call), request)
         if route.unit == "read":
             found = await self.database.run(lambda tx: _handle(route, call, tx), read_only=True)
             return self.reply(route, found, request)
-        claim = None if key is None else Claim.of(actor, route, key, request.path, parsed, self.vault)
         return await _Writing(self, route, call, claim, request).answer()
+
+    async def _limit(self, route: Route, call: Call, claim: Claim | None, request: Request) -> None:
+        """Count the request for its user. Raises RateLimited, before the key is claimed: that stays free."""
+        limiter = None if route.limit is None else self.user_limits.get(route.limit.variable)
+        if route.limit is None or limiter is None:
+            return
+        user_id = route.limit.user_of(call)
+        if not user_id:
+            return
+        # A repetition has no effect of its own. Redis is asked outside of any transaction, hence the question first.
+        if claim is not None and await self.database.run(claim.is_known, read_only=True):
+            return
+        who = f"{call.actor.marketplace_id}:{user_id[:USER_ID_CHARACTERS_COUNTED]}"
+        allowance = await limiter.take(f"{route.name}:{who}")
+        if allowance.wait_seconds:
+            request.allowance = allowance
+            raise allowance.refusal()
 
     def reply(self, route: Route, result: Any, request: Request) -> Reply:
         """What a handler returned, as the declared envelope; a Document or a Redirect goes as it is."""

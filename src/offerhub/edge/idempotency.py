@@ -43,6 +43,10 @@ UPDATE idempotent_requests SET status = $3, body = $4, completed_at = clock_time
 WHERE credential_id = $1 AND key = $2 AND saga_id IS NOT DISTINCT FROM $5
 """
 _RELEASE = "DELETE FROM idempotent_requests WHERE credential_id = $1 AND key = $2 AND saga_id = $3"
+_KNOWN = """
+SELECT EXISTS (
+    SELECT FROM idempotent_requests WHERE credential_id = $1 AND key = $2 AND expires_at > clock_timestamp())
+"""
 
 _LOOK_UP = """
 SELECT method, path, status, created_at, completed_at, expires_at FROM idempotent_requests
@@ -207,6 +211,10 @@ class Claim:
             return self._replay(row["status"], row["body"])
         assert row["saga_id"] is not None, "a claim commits with its answer or with its saga"
         return Started(row["saga_id"])
+
+    async def is_known(self, tx: Tx) -> bool:
+        """True when an earlier request with the key has left its answer or its saga behind: nothing new begins."""
+        return bool(await tx.value(_KNOWN, self.credential_id, self.key))
 
     async def answered(self, tx: Tx, saga_id: str) -> Reply | None:
         """The answer of this saga, if another waiter stored it first; locks the row, so that one answer is stored."""

@@ -21,7 +21,8 @@ from offerhub.edge.openapi_schemas import (
 )
 from offerhub.edge.openapi_text import INTRODUCTION, SUMMARY, TAGS, TITLE
 from offerhub.edge.request import BASE_PATH
-from offerhub.runtime.routes import DAY_SECONDS, Document, Redirect, Route
+from offerhub.errors import RateLimited
+from offerhub.runtime.routes import DAY_SECONDS, Document, Redirect, Route, UserLimit
 from offerhub.runtime.vocabulary import MarketplaceId
 
 _ALWAYS: Final = ("X-Request-ID", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -163,7 +164,10 @@ class _Writing:
             operation["requestBody"] = _RAW_BODY
         operation["responses"] = {
             **{str(status): self._success(route, status) for status in sorted({route.status, *route.also})},
-            **{str(status): self._failure(status, found) for status, found in openapi_errors.refusals(route).items()},
+            **{
+                str(status): self._failure(route, status, found)
+                for status, found in openapi_errors.refusals(route).items()
+            },
         }
         return operation
 
@@ -213,9 +217,13 @@ class _Writing:
         links = self._links(route)
         return {**made, "links": links} if links else made
 
-    def _failure(self, status: int, found: Sequence[Any]) -> Schema:
+    def _failure(self, route: Route, status: int, found: Sequence[Any]) -> Schema:
         name = openapi_errors.name(status, found)
-        self._responses.setdefault(name, openapi_errors.response(status, found))
+        response = openapi_errors.response(status, found)
+        if status == RateLimited.status and route.limit is not None:
+            name = f"{name}.{route.name}"
+            response["description"] += f"\n\n{_own_limit(route.limit)}"
+        self._responses.setdefault(name, response)
         return {"$ref": f"#/components/responses/{name}"}
 
     def _links(self, route: Route) -> dict[str, Schema]:
@@ -255,7 +263,16 @@ def _description(route: Route) -> str:
         told[-1] += f" `{route.domain}.{route.scope}` is enough."
     if route.takes_key:
         told.append(f"Takes an `Idempotency-Key`; the answer is kept for {_days(route.idempotency_seconds)}.")
+    if route.limit is not None:
+        told.append(_own_limit(route.limit))
     return "\n\n".join(text for text in told if text)
+
+
+def _own_limit(limit: UserLimit) -> str:
+    return (
+        f"Beside the limit of the key, this is done at most {limit.per_minute} times a minute for one user, unless "
+        f"the operator has set `{limit.variable}`. A repetition with a known `Idempotency-Key` does not count."
+    )
 
 
 _SCOPES: Final = {

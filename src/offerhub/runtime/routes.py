@@ -115,6 +115,19 @@ DAY_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
+class UserLimit:
+    """How many requests a minute a route takes for one user, beside the limit of the credential (contract 1.8).
+
+    `variable` is the setting that changes `per_minute`, and with 0 ends it. `user_of` says whom a request counts for,
+    None when it names nobody; it may refuse what the handler would refuse.
+    """
+
+    variable: str
+    per_minute: int
+    user_of: Callable[[Call], str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One endpoint. `path` is below the base path, such as `/orders/{order_id}/reserve`.
 
@@ -128,8 +141,9 @@ class Route:
     `answer` is the type of the envelope's X; for the envelopes LIST and PAGE that of one item. A route without an
     envelope answers `Redirect`, or a `Document` of this `media_type`. `description` is Markdown for the API's
     documentation, beside the one-sentence `summary`. `also` are the statuses that the
-    handler may choose instead of `status`, such as 200 where nothing new was created. A `raw` route gets the body as
-    `Raw`, undecoded, because its signature is over the bytes. A route that is not `rate_limited` costs no allowance.
+    handler may choose instead of `status`, such as 200 where nothing new was created. `limit` is a limit of the
+    route's own. A `raw` route gets the body as `Raw`, undecoded, because its signature is over the bytes. A route that
+    is not `rate_limited` costs no allowance.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -153,6 +167,7 @@ class Route:
     description: str = ""
     also: tuple[int, ...] = ()
     media_type: str = "application/json"
+    limit: UserLimit | None = None
     raw: bool = False
     rate_limited: bool = True
 

@@ -95,6 +95,20 @@ RATE_LIMIT_MAX: Final = Variable(
 RATE_LIMIT_WINDOW_SECONDS: Final = Variable(
     "RATE_LIMIT_WINDOW_SECONDS", "Service", integer(1, 3600), 60, "The length of that window."
 )
+TOPUP_LIMIT_PER_MINUTE: Final = Variable(
+    "TOPUP_LIMIT_PER_MINUTE",
+    "Service",
+    integer(0, 1_000_000),
+    10,
+    "Top-ups that may be begun for one user in a minute; 0 is no limit, as is 0 for `RATE_LIMIT_MAX`.",
+)
+WITHDRAWAL_LIMIT_PER_MINUTE: Final = Variable(
+    "WITHDRAWAL_LIMIT_PER_MINUTE",
+    "Service",
+    integer(0, 1_000_000),
+    5,
+    "Withdrawals that may be begun for one user in a minute; 0 is no limit, as is 0 for `RATE_LIMIT_MAX`.",
+)
 OFFERHUB_DATA_DIR: Final = Variable(
     "OFFERHUB_DATA_DIR",
     "Storage",

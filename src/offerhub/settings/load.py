@@ -42,6 +42,8 @@ class Server:
     log_level: str
     rate_limit_max: int
     rate_limit_window_seconds: int
+    user_limits_per_minute: Mapping[str, int]
+    """By the name of their variable; what is off is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +218,17 @@ def derive_key(master_key: str, purpose: str) -> bytes:
 def _server(reader: Reader, environment: Environment) -> Server:
     host = "127.0.0.1" if environment in ("development", "test") else "0.0.0.0"  # noqa: S104 - a server in a container listens on all of them
     port = reader.get(the.PORT)
+    rate_limit_max = reader.get(the.RATE_LIMIT_MAX)
+    own = {one.name: reader.get(one) for one in (the.TOPUP_LIMIT_PER_MINUTE, the.WITHDRAWAL_LIMIT_PER_MINUTE)}
     return Server(
         host=reader.get(the.HOST, host),
         port=port,
         public_base_url=reader.get(the.PUBLIC_BASE_URL, f"http://localhost:{port}"),
         allowed_origins=reader.get(the.ALLOWED_ORIGINS),
         log_level=reader.get(the.LOG_LEVEL, "debug" if reader.get(the.DEBUG) else "info"),
-        rate_limit_max=reader.get(the.RATE_LIMIT_MAX),
+        rate_limit_max=rate_limit_max,
         rate_limit_window_seconds=reader.get(the.RATE_LIMIT_WINDOW_SECONDS),
+        user_limits_per_minute={name: limit for name, limit in own.items() if limit and rate_limit_max},
     )
 
 

@@ -21,7 +21,7 @@ from offerhub.errors import (
 from offerhub.kernel.pages import Page
 from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.runtime.database import Tx
-from offerhub.runtime.routes import Call, Deferred, Envelope, Redirect, Route
+from offerhub.runtime.routes import Call, Deferred, Envelope, Redirect, Route, UserLimit
 from offerhub.topups import service, store
 from offerhub.topups.model import CreateTopUp, ListTopUps, TopUpAnswer
 from offerhub.topups.service import Request, TopUps
@@ -51,6 +51,15 @@ asked what became of the payment. Goes on to `TOPUP_SUCCESS_REDIRECT_URL` if it 
 _LIST: Final = "A key that is bound to a user sees that user's; any other key sees all of the marketplace."
 
 
+def _payer(call: Call) -> str | None:
+    """Whom a new top-up is for. Raises InsufficientScope."""
+    body: CreateTopUp = call.body
+    return acting_user(call.actor, body.userId or body.user_id)
+
+
+LIMIT: Final = UserLimit("TOPUP_LIMIT_PER_MINUTE", 10, _payer)
+
+
 async def _list(call: Call) -> Page:
     query: ListTopUps = call.query
     user_id = acting_user(call.actor, query.userId)
@@ -75,7 +84,7 @@ def routes(topups: TopUps) -> tuple[Route, ...]:
 
     async def create(call: Call) -> Deferred:
         body: CreateTopUp = call.body
-        user_id = acting_user(call.actor, body.userId or body.user_id)
+        user_id = _payer(call)
         if not user_id:
             raise invalid_field("userId", "userId must name the user who pays")
         asked = Request(user_id, positive_amount(body.amount), known_currency(body.currency), body.description)
@@ -121,6 +130,7 @@ def routes(topups: TopUps) -> tuple[Route, ...]:
                 *PROVIDER_REFUSALS,
             ),
             resume=_resume,
+            limit=LIMIT,
         ),
         Route(
             "GET",

@@ -31,7 +31,7 @@ from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.providers.airtm.client import Airtm
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Call, Deferred, Envelope, Handler, Route
+from offerhub.runtime.routes import Call, Deferred, Envelope, Handler, Route, UserLimit
 from offerhub.users.service import acting_user
 from offerhub.withdrawals import jobs, service, store
 from offerhub.withdrawals.model import (
@@ -77,9 +77,18 @@ async def _resume(call: Call, saga_id: str) -> WithdrawalAnswer:
     return await _wire(call.tx, call.actor.marketplace_id, found["subject_id"])
 
 
+def _payee(call: Call) -> str | None:
+    """Who a new withdrawal is for. Raises InsufficientScope."""
+    body: CreateWithdrawal = call.body
+    return acting_user(call.actor, body.userId or body.user_id)
+
+
+LIMIT: Final = UserLimit("WITHDRAWAL_LIMIT_PER_MINUTE", 5, _payee)
+
+
 def _asked(call: Call) -> Asked:
     body: CreateWithdrawal = call.body
-    user_id = acting_user(call.actor, body.userId or body.user_id)
+    user_id = _payee(call)
     destination = body.destinationRef or body.destination
     if not user_id:
         raise invalid_field("userId", "userId must name the user who withdraws")
@@ -179,6 +188,7 @@ def _create_route(create: Handler) -> Route:
             *_PROVIDER,
         ),
         resume=_resume,
+        limit=LIMIT,
     )
 
 
