@@ -315,8 +315,11 @@ class Marketplace:
             assert await self.on_chain(person.address) == promised
 
     async def events(self, aggregate_id: str) -> list[str]:
-        """The types of an aggregate's events, in sequence."""
-        sql = "SELECT type FROM events WHERE marketplace_id = $1 AND aggregate_id = $2 ORDER BY sequence"
+        """The types of an aggregate's events, in sequence; that its wallet became ready comes at any time."""
+        sql = """
+            SELECT type FROM events
+            WHERE marketplace_id = $1 AND aggregate_id = $2 AND type <> 'user.stellar_linked' ORDER BY sequence
+        """
         return [row["type"] for row in await self.live.rows(sql, self.id, aggregate_id)]
 
     async def audit(self, resource_id: str) -> list[str]:
@@ -342,7 +345,8 @@ class Marketplace:
         tables = ["ledger.transactions", "users", "orders", "escrows", "disputes", "withdrawals", "topups", "sagas"]
         tables += ["api_keys", "wallets", "idempotent_requests"]
         counted = dict.fromkeys(tables, "true")
-        counted |= {"events": "aggregate_type <> 'Wallet'", "audit_entries": "actor_type <> 'SYSTEM'"}
+        by_itself = "aggregate_type <> 'Wallet' AND type <> 'user.stellar_linked'"
+        counted |= {"events": by_itself, "audit_entries": "actor_type <> 'SYSTEM'"}
         parts = " UNION ALL ".join(
             f"SELECT '{table}' AS name, count(*) AS rows FROM {table} WHERE marketplace_id = $1 AND {which}"
             for table, which in counted.items()

@@ -87,9 +87,12 @@ async def assign(
             currentState=dispute.status,
             allowedStates=["OPEN"],
         )
-    payload = {"disputeId": dispute.id, "orderId": dispute.order_id, "reviewedBy": assigned_to} | (
-        {"notes": notes} if notes else {}
-    )
+    payload = {
+        "disputeId": dispute.id,
+        "orderId": dispute.order_id,
+        "reviewedBy": assigned_to,
+        "reviewStartedAt": to_wire(assigned.updated_at),
+    } | ({"notes": notes} if notes else {})
     await record(
         tx,
         actor,

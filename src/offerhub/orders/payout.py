@@ -160,18 +160,23 @@ async def close(
     moved = await service.move(tx, order, end, ["RELEASE_REQUESTED"] if end == "RELEASED" else ["REFUND_REQUESTED"])
     closed = await service.move(tx, moved, "CLOSED", [end], end)
     assert closed.closed_at is not None
+    at = to_wire(closed.closed_at)
     seller = around.get((order.seller_id, Kind.AVAILABLE))
     buyer = around.get((order.buyer_id, Kind.AVAILABLE))
     events = _credits(order, payout, seller, buyer)
-    events.append(_ended(order, end, payout, to_wire(closed.closed_at), seller, buyer))
+    events.append(_ended(order, end, payout, at, seller, buyer))
     summary = {
         "escrowId": escrow.id,
         "orderId": order.id,
         "transactionHash": facts["hash"],
         "amount": format_amount(order.amount),
     }
+    if end == "RELEASED":
+        summary |= {"sellerId": order.seller_id, "releasedAt": at}
+    else:
+        summary |= {"buyerId": order.buyer_id, "refundedAt": at}
     events.append(Event(f"escrow.{end.lower()}", "Escrow", escrow.id, summary, order.seller_id))
-    final = {"orderId": order.id, "finalStatus": end, "closedAt": to_wire(closed.closed_at)}
+    final = {"orderId": order.id, "finalStatus": end, "closedAt": at}
     events.append(Event("order.closed", "Order", order.id, final, order.buyer_id))
     entry = AuditEntry(end, "Order", order.id, {"status": order.status}, {"status": closed.status} | summary)
     await record(tx, actor, events=[*events, *extra], audit=[entry])

@@ -76,7 +76,13 @@ class Wallets:
         address, sealed = self._keyring.make()
         wallet = await store.insert(tx, actor.marketplace_id, user_id, "user", address, sealed)
         assert wallet is not None, "a new user has no wallet yet"
-        payload = {"userId": user_id, "publicKey": address, "provider": "STELLAR", "trustlineReady": False}
+        payload = {
+            "userId": user_id,
+            "publicKey": address,
+            "provider": "STELLAR",
+            "funded": False,
+            "trustlineReady": False,
+        }
         created = Event("wallet.created", "Wallet", wallet.id, payload, user_id)
         await self._begin_provision(tx, actor, wallet, [*events, created])
         return wallet

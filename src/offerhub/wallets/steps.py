@@ -9,7 +9,7 @@ import structlog
 
 from offerhub.errors import InternalError, Refusal, StellarNetworkError, TreasuryShort, WalletShortfall
 from offerhub.events.journal import Event, record
-from offerhub.kernel.clock import Clock
+from offerhub.kernel.clock import Clock, to_wire
 from offerhub.kernel.money import Units, format_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.database import Tx
@@ -220,12 +220,12 @@ class Provision:
 
     async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
         """The wallet is ready to receive."""
-        await store.mark_ready(tx, saga.subject_id)
+        ready_at = await store.mark_ready(tx, saga.subject_id)
         user_id = saga.input["userId"]
-        payload = {"userId": user_id, "stellarAddress": saga.input["address"]}
-        await record(
-            tx, saga.actor, events=[Event("user.stellar_linked", "Wallet", saga.subject_id, payload, user_id)]
-        )
+        if ready_at is None or user_id is None:
+            return  # the wallets of the system itself are nobody's
+        payload = {"userId": user_id, "stellarAddress": saga.input["address"], "linkedAt": to_wire(ready_at)}
+        await record(tx, saga.actor, events=[Event("user.stellar_linked", "User", user_id, payload, user_id)])
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
         """The wallet stays PENDING and is tried again; the saga and its refusal are there for the operator."""

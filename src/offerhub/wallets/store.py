@@ -130,9 +130,11 @@ async def replace_secrets(tx: Tx, changes: Sequence[tuple[str, Sealed, Sealed]])
     )
 
 
-async def mark_ready(tx: Tx, wallet_id: str) -> None:
-    """The account exists on the chain and trusts USDC."""
-    await tx.execute("UPDATE wallets SET status = 'READY' WHERE id = $1 AND status = 'PENDING'", wallet_id)
+async def mark_ready(tx: Tx, wallet_id: str) -> datetime | None:
+    """The account exists on the chain and trusts USDC. Returns since when, None when that was known."""
+    sql = "UPDATE wallets SET status = 'READY' WHERE id = $1 AND status = 'PENDING' RETURNING updated_at"
+    found: datetime | None = await tx.value(sql, wallet_id)
+    return found
 
 
 async def stranded(tx: Tx, limit: int) -> list[Wallet]:
