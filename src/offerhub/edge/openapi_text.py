@@ -45,8 +45,8 @@ Lists are newest first. `limit` is the length of a page, and `cursor` the `nextC
 
 Requests are counted per key, or per address for callers without one: `X-RateLimit-Limit`, `X-RateLimit-Remaining` and
 `X-RateLimit-Reset` (epoch seconds) are on every answer. Beyond the limit the answer is 429 with `Retry-After` in
-seconds. Beginning top-ups and withdrawals has a limit for each user besides. A body may have 100,000 bytes. Properties that are not described here are refused, so that a misspelling is
-not taken for silence.
+seconds. Beginning top-ups and withdrawals has a limit for each user besides. A body may have 100,000 bytes.
+Properties that are not described here are refused, so that a misspelling is not taken for silence.
 """
 
 TAGS: Final = {
