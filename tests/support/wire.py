@@ -68,6 +68,7 @@ ESCROW: Final = {
     "refundedAt": Nullable(TIME),
     "createdAt": TIME,
     "updatedAt": TIME,
+    "platformFeeBasisPoints": int,
 }
 DISPUTE: Final = {
     "id": an_id("dsp"),
