@@ -1,8 +1,9 @@
 """Idempotency keys: one key, one effect, one answer (contract 1.9).
 
 The claim on a key, the effect and the stored answer are one transaction. While it runs, an advisory lock that ends
-with it tells duplicates at once that the first is still being worked on. A request that started a saga leaves the
-saga's id behind: whoever comes back with the key, after a crash too, is answered from the saga.
+with it tells duplicates at once that the first is still being worked on; once it is answered, so are all of them. A
+request that started a saga leaves the saga's id behind: whoever comes back with the key, after a crash too, is
+answered from the saga.
 """
 
 import hashlib
@@ -35,6 +36,7 @@ WITH gate AS MATERIALIZED (
 SELECT mine, EXISTS (SELECT FROM claimed) AS fresh FROM gate
 """
 _READ = "SELECT fingerprint, saga_id, status, body FROM idempotent_requests WHERE credential_id = $1 AND key = $2"
+_READ_LIVE = _READ + " AND expires_at > clock_timestamp()"
 # A key that was released and claimed anew belongs to another saga: a late answer must not touch it.
 _READ_LOCKED = _READ + " AND saga_id = $3 FOR UPDATE"
 _STARTED = "UPDATE idempotent_requests SET saga_id = $3 WHERE credential_id = $1 AND key = $2"
@@ -198,12 +200,12 @@ class Claim:
             self.fingerprint,
             float(route.idempotency_seconds),
         )
-        if not claimed["mine"]:
-            raise IdempotencyKeyInProgress(idempotency_key=self.key)
         if claimed["fresh"]:
             return None
-        row = await tx.row(_READ, self.credential_id, self.key)
-        if row is None:  # released or purged between the two statements
+        # Repetitions may find the lock taken by one another: what is committed is answered all the same. Nothing is
+        # there while the first is inside its transaction, or when the key was released between the two statements.
+        row = await tx.row(_READ if claimed["mine"] else _READ_LIVE, self.credential_id, self.key)
+        if row is None:
             raise IdempotencyKeyInProgress(idempotency_key=self.key)
         if row["fingerprint"] != self.fingerprint:
             raise IdempotencyKeyReused(idempotency_key=self.key)
