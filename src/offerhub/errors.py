@@ -309,7 +309,8 @@ class BalanceConcurrencyConflict(Refusal):
 
     code = "BALANCE_CONCURRENCY_CONFLICT"
     status = 409
-    remedy = "Repeat the request."
+    remedy = "Repeat the request with the same Idempotency-Key: nothing was changed."
+    retry_after_seconds = 1
 
 
 # -- orders, escrows, disputes ---------------------------------------------------------------------------------

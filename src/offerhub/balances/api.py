@@ -15,6 +15,7 @@ from offerhub.balances.model import (
 )
 from offerhub.balances.service import Manual
 from offerhub.errors import (
+    BalanceConcurrencyConflict,
     BalanceDiscrepancy,
     InsufficientFunds,
     InvalidAmountFormat,
@@ -31,7 +32,7 @@ from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Body, Call, Envelope, Handler, Route
+from offerhub.runtime.routes import Body, Call, Conflict, Envelope, Handler, Route
 
 REFERENCE_CHARACTERS_MAX: Final = 255
 
@@ -82,6 +83,15 @@ async def _read(call: Call) -> BalanceAnswer:
     return (await service.read(call.tx, call.actor.marketplace_id, call.path["user_id"])).wire()
 
 
+def _conflict(operation: str) -> Conflict:
+    def refusal(call: Call) -> Refusal:
+        return BalanceConcurrencyConflict(
+            userId=call.path["user_id"][:64], operation=operation, suggestion=BalanceConcurrencyConflict.remedy
+        )
+
+    return refusal
+
+
 def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: type[Refusal]) -> Route:
     return Route(
         "POST",
@@ -94,7 +104,8 @@ def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: 
         Envelope.FLAT,
         answer=BalanceOperationAnswer,
         body=body,
-        errors=(UserNotFound, InvalidAmountFormat, InvalidCurrency, *errors),
+        errors=(UserNotFound, InvalidAmountFormat, InvalidCurrency, BalanceConcurrencyConflict, *errors),
+        conflict=_conflict(path),
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import asyncpg
+
 from offerhub.edge import decoding
 from offerhub.edge.answers import Reply, document, failure, redirect, success
 from offerhub.edge.idempotency import Claim, Started, is_final
@@ -63,7 +65,12 @@ class Endpoint:
         if route.unit == "read":
             found = await self.database.run(lambda tx: _handle(route, call, tx), read_only=True)
             return self.reply(route, found, request)
-        return await _Writing(self, route, call, claim, request).answer()
+        try:
+            return await _Writing(self, route, call, claim, request).answer()
+        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
+            if route.conflict is None:
+                raise
+            raise route.conflict(call) from error
 
     async def _limit(self, route: Route, call: Call, claim: Claim | None, request: Request) -> None:
         """Count the request for its user. Raises RateLimited, before the key is claimed: that stays free."""

@@ -108,6 +108,7 @@ class Deferred:
 
 
 Handler = Callable[[Call], Awaitable[Any]]
+Conflict = Callable[[Call], Refusal]
 Resume = Callable[[Call, str], Awaitable[Any]]
 Scope = Literal["public", "any", "read", "write", "support", "master"]
 
@@ -142,8 +143,9 @@ class Route:
     envelope answers `Redirect`, or a `Document` of this `media_type`. `description` is Markdown for the API's
     documentation, beside the one-sentence `summary`. `also` are the statuses that the
     handler may choose instead of `status`, such as 200 where nothing new was created. `limit` is a limit of the
-    route's own. A `raw` route gets the body as `Raw`, undecoded, because its signature is over the bytes. A route that
-    is not `rate_limited` costs no allowance.
+    route's own. `conflict` makes the refusal for when the transaction met other changes at each of its repetitions;
+    without it that is SERVICE_UNAVAILABLE. A `raw` route gets the body as `Raw`, undecoded, because its signature is
+    over the bytes. A route that is not `rate_limited` costs no allowance.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -168,6 +170,7 @@ class Route:
     also: tuple[int, ...] = ()
     media_type: str = "application/json"
     limit: UserLimit | None = None
+    conflict: Conflict | None = None
     raw: bool = False
     rate_limited: bool = True
 
