@@ -105,7 +105,7 @@ async def wire(sandbox_environ: dict[str, str]) -> AsyncIterator[tuple[aiohttp.C
     theirs = sandbox_environ["OFFERHUB_SANDBOX_URL"]
 
     async def heard(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
-        if str(params.url).startswith(theirs):
+        if str(params.url).startswith(theirs) or params.response.content_type == "text/event-stream":
             return
         body = await params.response.read()
         judge(params.method, params.response, body)

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from support.routes import all_routes
-
-ELSEWHERE: frozenset[str] = frozenset()
-"""Routes that another suite has, by method and path."""
+from support.wire import OTHER_SUITES
 
 
 def marks_of(test: Any) -> list[Any]:
@@ -35,5 +33,5 @@ def claimed() -> dict[str, str]:
 
 def test_every_route_is_claimed() -> None:
     routes = {f"{route.method} {route.path}" for route in all_routes()}
-    assert routes - set(claimed()) - ELSEWHERE == set(), "a route without a case"
+    assert routes - set(claimed()) - OTHER_SUITES == set(), "a route without a case"
     assert set(claimed()) - routes == set(), "a case of a route that is gone"

@@ -13,7 +13,9 @@ from support.wire import TEXT, TIME, check, opened
 CHANGING: Final = [
     route for route in all_routes() if route.method != "GET" and not route.path.startswith("/admin/maintenance/")
 ]
-READING: Final = [route for route in all_routes() if route.method == "GET"]
+READING: Final = [
+    route for route in all_routes() if route.method == "GET" and route.media_type != "text/event-stream"
+]
 NOWHERE: Final = {
     "user_id": "usr_nobody",
     "order_id": "ord_nobody",

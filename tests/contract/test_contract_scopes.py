@@ -12,6 +12,7 @@ import pytest
 from asgi_client import Heard
 from support.product import MASTER_KEY, Marketplace
 from support.routes import all_routes, body_for, path_with
+from support.wire import OTHER_SUITES
 
 Needed = Literal["public", "any", "read", "write", "support", "master"]
 
@@ -82,9 +83,6 @@ GUARDS: Final[Mapping[str, Guard]] = {
     "GET /admin/maintenance/status": Guard("support"),
 }
 
-ELSEWHERE: Final[frozenset[str]] = frozenset()
-"""Routes of another part of the suite, by method and path: the queues and the reconciliation of operators."""
-
 LEGACY: Final = ("users", "balance", "orders", "topups", "withdrawals", "wallet", "disputes", "escrow")
 SCOPES: Final = (
     *("read", "write", "support", "*", "admin"),
@@ -121,7 +119,7 @@ def allowed(guard: Guard, scope: str) -> bool:
 
 
 def test_the_table_knows_every_route() -> None:
-    assert set(ROUTES) - ELSEWHERE == set(GUARDS), "a route is new, or is gone"
+    assert set(ROUTES) - OTHER_SUITES == set(GUARDS), "a route is new, or is gone"
 
 
 @pytest.fixture(scope="module")

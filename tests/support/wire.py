@@ -8,6 +8,9 @@ from typing import Any, Final, Literal
 from asgi_client import Heard
 from support.product import Marketplace
 
+OTHER_SUITES: Final[frozenset[str]] = frozenset()
+"""Routes, by method and path, that are none of the contract suite's: what operators have beside maintenance."""
+
 Form = Any
 """A pattern for a text, a mapping of fields, a list of one form, a tuple of values, a type, or one of the below."""
 
