@@ -68,13 +68,14 @@ CONTRACT: Final[Mapping[str, int]] = {
 }
 """The column OURS of contract 3."""
 ELSEWHERE: Final[Mapping[str, tuple[int, str]]] = {
-    "WEBHOOK_SIGNATURE_INVALID": (401, "comes with the webhooks"),
+    "WEBHOOK_SIGNATURE_INVALID": (401, "tests/product/test_webhooks.py"),
     "MISSING_REQUIRED_FIELD": (400, "an optional finer code: VALIDATION_ERROR names the field"),
     "ESCROW_ALREADY_FUNDED": (409, "the order's state says it first: INVALID_STATE"),
     "ESCROW_INSUFFICIENT_FUNDS": (422, "the wallet is looked at before: INSUFFICIENT_FUNDS"),
 }
 """Codes of contract 3 that another code stands for here; one that is there has this status."""
 UNPROVOKED: Final[Mapping[str, str]] = {
+    "IDEMPOTENCY_ANSWER_UNREADABLE": "takes an answer that no key opens: tests/edge/test_edge_idempotency.py",
     "BALANCE_NOT_FOUND": "every user has a balance: who has none is not there (USER_NOT_FOUND)",
     "ESCROW_NOT_FOUND": "an order without an escrow is in a state that says so (INVALID_STATE)",
     "ESCROW_INVALID_STATE": "the last guard of a state that the locked order has already vouched for",

@@ -7,7 +7,7 @@ import pytest
 
 from support.outside import eventually
 from support.product import MASTER_KEY, Marketplace, Running, running, unique
-from support.routes import all_routes, body_for, path_with
+from support.routes import NOWHERE, all_routes, body_for, path_with
 from support.wire import TEXT, TIME, check, opened
 
 CHANGING: Final = [
@@ -16,16 +16,6 @@ CHANGING: Final = [
 READING: Final = [
     route for route in all_routes() if route.method == "GET" and route.media_type != "text/event-stream"
 ]
-NOWHERE: Final = {
-    "user_id": "usr_nobody",
-    "order_id": "ord_nobody",
-    "dispute_id": "dsp_nobody",
-    "ref": "m1",
-    "withdrawal_id": "wd_nobody",
-    "topup_id": "topup_nobody",
-    "key_id": "key_nobody",
-    "key": "nothing",
-}
 ENABLED: Final = {"enabled": (True,), "message": TEXT, "enabledAt": TIME, "enabledBy": ("master",)}
 
 

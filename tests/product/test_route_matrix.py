@@ -16,25 +16,13 @@ from offerhub.topups import settlement
 from offerhub.topups import store as topups
 from support.outside import World, eventually
 from support.product import MASTER_KEY, Marketplace, Person, Running
-from support.routes import all_routes, body_for, path_with
+from support.routes import NOWHERE, all_routes, body_for, path_with
 
 ROUTES: Final = all_routes()
 PROTECTED: Final = [route for route in ROUTES if route.scope != "public"]
 WITH_ID: Final = [route for route in ROUTES if "{" in route.path]
 WITH_JSON: Final = [route for route in ROUTES if route.body is not None]
 
-NOWHERE: Final[Mapping[str, str]] = {
-    "user_id": "usr_" + "0" * 32,
-    "order_id": "ord_" + "0" * 32,
-    "dispute_id": "dsp_" + "0" * 32,
-    "withdrawal_id": "wd_" + "0" * 32,
-    "topup_id": "topup_" + "0" * 32,
-    "key_id": "key_" + "0" * 32,
-    "key": "nowhere",
-    "letter_id": "sagas.nowhere",
-    "job": "nothing",
-    "ref": "m1",
-}
 CODES: Final[Mapping[str, str]] = {
     "user_id": "USER_NOT_FOUND",
     "order_id": "ORDER_NOT_FOUND",

@@ -34,6 +34,21 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
 """By the route's name; a route that is not here needs no body."""
 
 
+NOWHERE: Final[Mapping[str, str]] = {
+    "user_id": "usr_" + "0" * 32,
+    "order_id": "ord_" + "0" * 32,
+    "dispute_id": "dsp_" + "0" * 32,
+    "withdrawal_id": "wd_" + "0" * 32,
+    "topup_id": "topup_" + "0" * 32,
+    "key_id": "key_" + "0" * 32,
+    "key": "nowhere",
+    "letter_id": "sagas.nowhere",
+    "job": "nothing",
+    "ref": "m1",
+}
+"""For each parameter of a path a value of its form that names nothing."""
+
+
 def all_routes() -> tuple[Route, ...]:
     """Every declared route. Handlers are bound to nothing: only the declarations are of use."""
     blank: Any = type("Blank", (), {"__getattr__": lambda self, _: self, "__call__": lambda self, *a, **k: self})()

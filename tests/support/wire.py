@@ -8,8 +8,16 @@ from typing import Any, Final, Literal
 from asgi_client import Heard
 from support.product import Marketplace
 
-OTHER_SUITES: Final[frozenset[str]] = frozenset()
-"""Routes, by method and path, that are none of the contract suite's: what operators have beside maintenance."""
+OTHER_SUITES: Final = frozenset(
+    {
+        *(f"GET /admin/{path}" for path in ("queues", "queues/schedules", "dlq", "dlq/{letter_id}", "treasury")),
+        *("POST /admin/dlq/{letter_id}/retry", "DELETE /admin/dlq/{letter_id}"),
+        *("POST /admin/reconciliation/{job}/run", "GET /admin/reconciliation/runs"),
+        *("POST /admin/treasury/transfers", "POST /admin/treasury/rebalancings"),
+        *("POST /webhooks/airtm", "POST /webhooks/trustless-work"),
+    }
+)
+"""Routes, by method and path, that have suites of their own: what operators have beside maintenance, and webhooks."""
 
 Form = Any
 """A pattern for a text, a mapping of fields, a list of one form, a tuple of values, a type, or one of the below."""
