@@ -15,9 +15,11 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from offerhub.app import VERSION
 from offerhub.edge import decoding, documentation, openapi
 from offerhub.edge.openapi_schemas import PATH_PARAMETERS, SHARED
-from offerhub.errors import InvalidAmount, InvalidSplit, OrderNotFound, catalogue
+from offerhub.errors import InvalidAmount, InvalidSplit, OrderNotFound, ValidationFailed, catalogue
+from offerhub.orders.model import MilestoneBody
 from offerhub.runtime.routes import Body, Document, Envelope, Redirect, Route, Shape
 from offerhub.runtime.vocabulary import Amount, OrderId, Timestamp, UserId
+from offerhub.users.model import CreateUser
 from support.routes import all_routes
 
 CONTRACT: Final = """
@@ -180,6 +182,43 @@ def test_examples_are_valid(operation: Any) -> None:
     assert [fault for one in parameters for value in one.get("examples", ()) for fault in faults(one, value)] == []
 
 
+@EACH
+def test_what_is_sent_is_described(operation: Any) -> None:
+    """Whoever writes a client finds no property and no parameter without a word about it."""
+    asked = [one for one in operation["parameters"] if one.get("in") in ("path", "query")]
+    assert [one["name"] for one in asked if not one.get("description")] == []
+    for name, schema in bodies_of(operation).items():
+        for field, described in schema["properties"].items():
+            choices = [described, *described.get("anyOf", ())]
+            assert any(one.get("description") for one in choices), f"{name}.{field}"
+
+
+def bodies_of(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """The schemas of an operation's body: its own, and those of objects in it."""
+    waiting = (
+        [operation["requestBody"]["content"]["application/json"]["schema"]] if "requestBody" in operation else []
+    )
+    found: dict[str, Any] = {}
+    while waiting:
+        name = waiting.pop()["$ref"].rpartition("/")[2]
+        found[name] = DOCUMENT["components"]["schemas"][name]
+        fields = found[name]["properties"].values()
+        waiting += [one["items"] for one in fields if "$ref" in one.get("items", {})]
+    return found
+
+
+def test_another_name_of_a_property_is_deprecated() -> None:
+    bodies = {name: schema for _, operation in OPERATIONS for name, schema in bodies_of(operation).items()}
+    aliases = [
+        (name, field, described)
+        for name, schema in bodies.items()
+        for field, described in schema["properties"].items()
+        if re.search("[Aa]nother name|ignored", described.get("description", ""))
+    ]
+    assert len(aliases) > 20
+    assert [(name, field) for name, field, described in aliases if not described.get("deprecated")] == []
+
+
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.body], ids=lambda route: route.name)
 def test_the_example_of_a_body_is_accepted_as_a_body(route: Route) -> None:
     assert route.body is not None
@@ -198,6 +237,33 @@ def test_shared_schemas_have_valid_examples() -> None:
     for name, schema in {**DOCUMENT["components"]["schemas"], **SHARED}.items():
         for value in schema.get("examples", ()):
             assert faults(schema, value) == [], name
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (CreateUser, {"externalUserId", "external_user_id", "externalId"}),
+        (MilestoneBody, {"milestone_ref", "ref"}),
+        (MilestoneBody, {"title", "description"}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_one_of_several_names_is_required(body: type[Body], names: set[str]) -> None:
+    """The document and the edge agree on it: one must be there, and null is not."""
+    schema = DOCUMENT["components"]["schemas"][body.__name__]
+    whole = {"milestone_ref": "m", "title": "t"} if body is MilestoneBody else {"externalUserId": "ana"}
+    without = {name: value for name, value in whole.items() if name not in names}
+    for name in names:
+        named = {**without, name: "x"}
+        assert faults(schema, named) == []
+        assert isinstance(decoding.to_body(named, body), body)
+    for missing in (without, {**without, **dict.fromkeys(names)}):
+        assert faults(schema, missing) != []
+        with pytest.raises(ValidationFailed) as refused:
+            decoding.to_body(missing, body)
+        assert refused.value.details["fields"] == [
+            {"field": next(group[0] for group in body.one_of if set(group) == names), "message": "is required"}
+        ]
 
 
 class Child(Shape):

@@ -112,7 +112,7 @@ async def running(
             access_log=False,
         )
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        # asyncio does this only for sockets that name their protocol; without it a body waits 40 ms for its head's ACK.
+        # asyncio does it only for sockets that name their protocol. Without it a body waits 40 ms for its head's ACK.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="product under test")

@@ -1,30 +1,12 @@
 """The route of the audit trail (contract 2.13)."""
 
 from datetime import UTC, datetime
-from typing import Annotated
-
-from msgspec import Meta, field
 
 from offerhub.audit import service
-from offerhub.audit.model import AuditEntryAnswer, Search
+from offerhub.audit.model import AuditEntryAnswer, ListEntries, Search
 from offerhub.errors import invalid_field
-from offerhub.kernel.pages import LIMIT_MAX, Page
-from offerhub.runtime.paging import PageQuery
+from offerhub.kernel.pages import Page
 from offerhub.runtime.routes import Call, Envelope, Route
-
-Text = Annotated[str, Meta(max_length=200)]
-
-
-class ListEntries(PageQuery, kw_only=True):
-    """Which entries to list; `action` is a stored one, or `CREATE`, `UPDATE`, `DELETE` for a class of them."""
-
-    limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] | None = None
-    resourceType: Text | None = None
-    resourceId: Text | None = None
-    action: Text | None = None
-    userId: Text | None = None
-    since: Text | None = field(name="from", default=None)
-    until: Text | None = field(name="to", default=None)
 
 
 def routes() -> tuple[Route, ...]:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from offerhub.kernel.clock import to_wire
+from offerhub.kernel.pages import LIMIT_MAX
+from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Shape
 from offerhub.runtime.vocabulary import AuditId, Timestamp
 
@@ -78,3 +80,48 @@ class AuditEntryAnswer(Shape):
     actorId: Annotated[str, Meta(description="The credential, or the part of the system, that acted.")]
     result: Annotated[str, Meta(description="`SUCCESS`, `FAILURE` or `DISCREPANCY_FOUND`.", examples=["SUCCESS"])]
     correlationId: Annotated[str | None, Meta(description="The id of the request behind it.")]
+
+
+TEXT_CHARACTERS_MAX: Final = 200
+
+_Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
+_Moment = Annotated[
+    str,
+    Meta(
+        max_length=TEXT_CHARACTERS_MAX,
+        examples=["2026-11-22T10:15:30Z"],
+        extra_json_schema={"anyOf": [{"format": "date-time"}, {"format": "date"}]},
+    ),
+]
+
+
+class ListEntries(PageQuery, kw_only=True):
+    """Which entries to list."""
+
+    limit: Annotated[
+        Annotated[int, Meta(ge=1, le=LIMIT_MAX)] | None, Meta(description="How long the page is.", examples=[20])
+    ] = None
+    resourceType: Annotated[_Text | None, Meta(description="Only of resources of this type.", examples=["Order"])] = (
+        None
+    )
+    resourceId: Annotated[
+        _Text | None,
+        Meta(description="Only of this resource.", examples=["ord_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"]),
+    ] = None
+    action: Annotated[
+        _Text | None,
+        Meta(
+            description="Only this action as it is stored, or a class of them: `CREATE`, `UPDATE`, `DELETE`.",
+            examples=["CREATE"],
+        ),
+    ] = None
+    userId: Annotated[
+        _Text | None,
+        Meta(description="Only what concerns this user.", examples=["usr_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"]),
+    ] = None
+    since: Annotated[
+        _Moment | None, Meta(description="Only from then on: an ISO 8601 time, or a date; in UTC without an offset.")
+    ] = field(name="from", default=None)
+    until: Annotated[
+        _Moment | None, Meta(description="Only until then: an ISO 8601 time, or a date; in UTC without an offset.")
+    ] = field(name="to", default=None)

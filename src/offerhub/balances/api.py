@@ -1,7 +1,6 @@
 """The endpoints of balances (contract 2.4), all flat."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from offerhub.balances import service
 from offerhub.balances.model import (
@@ -25,23 +24,14 @@ from offerhub.errors import (
     ReserveNotFound,
     UserNotActive,
     UserNotFound,
-    ValidationFailed,
-    invalid_field,
 )
 from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Body, Call, Conflict, Envelope, Handler, Route
-
-REFERENCE_CHARACTERS_MAX: Final = 255
+from offerhub.runtime.routes import Body, Call, Conflict, Envelope, Handler, Route, first
 
 Operation = Callable[[Tx, Actor, str, Manual], Awaitable[BalanceOperationAnswer]]
-
-
-def _missing(*names: str) -> ValidationFailed:
-    message = f"{' or '.join(names)} must be a non-empty string of at most {REFERENCE_CHARACTERS_MAX} characters"
-    return invalid_field(names[0], message)
 
 
 def _manual(body: MoveBody | HoldBody, reference: str | None) -> Manual:
@@ -50,10 +40,7 @@ def _manual(body: MoveBody | HoldBody, reference: str | None) -> Manual:
 
 
 def _held(body: HoldBody) -> Manual:
-    reference = body.orderId or body.reference
-    if not reference or len(reference) > REFERENCE_CHARACTERS_MAX:
-        raise _missing("orderId", "reference")
-    return _manual(body, reference)
+    return _manual(body, first(body.orderId, body.reference))
 
 
 def _moving(operation: Operation) -> Handler:
@@ -73,9 +60,8 @@ def _holding(operation: Operation) -> Handler:
 
 async def _release(call: Call) -> BalanceOperationAnswer:
     body: ReleaseBody = call.body
-    recipient_id = body.sellerId or body.recipientId
-    if not recipient_id:
-        raise _missing("sellerId", "recipientId")
+    recipient_id = first(body.sellerId, body.recipientId)
+    assert recipient_id is not None
     return await service.release(call.tx, call.actor, call.path["user_id"], recipient_id, _held(body))
 
 

@@ -2,12 +2,24 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from msgspec import Meta
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import Amount, AuditId, Currency, SignedSum, Sum, Timestamp, UserId
+from offerhub.runtime.vocabulary import (
+    ALIAS,
+    Amount,
+    AuditId,
+    Currency,
+    PositiveAmount,
+    SignedSum,
+    Sum,
+    Timestamp,
+    UserId,
+)
 
 BalanceOperation = Literal[
     "CREDIT_AVAILABLE", "DEBIT_AVAILABLE", "RESERVE", "RELEASE", "CANCEL_RESERVATION", "DEDUCT_RESERVED"
@@ -109,27 +121,46 @@ def operation_wire(
     )
 
 
-class MoveBody(Body, kw_only=True):
-    """The body of credit and debit."""
+REFERENCE_CHARACTERS_MAX: Final = 255
 
-    amount: str
-    currency: str | None = None
-    description: str | None = None
-    reference: str | None = None
+_Reference = Annotated[str, Meta(min_length=1, max_length=REFERENCE_CHARACTERS_MAX)]
+_Description = Annotated[
+    str | None, Meta(description="Why, for people; it is kept in the books.", examples=["Welcome bonus"])
+]
+
+
+class MoveBody(Body, kw_only=True):
+    """How much to credit or debit, and why."""
+
+    amount: PositiveAmount
+    currency: Currency | None = None
+    description: _Description = None
+    reference: Annotated[str | None, Meta(description="Your own reference.", examples=["bonus-17"])] = None
 
 
 class HoldBody(Body, kw_only=True):
-    """The body of the operations on a reservation: `orderId`, or the SDK's `reference`, names it."""
+    """How much, and of which reservation."""
 
-    amount: str
-    orderId: str | None = None
-    reference: str | None = None
-    currency: str | None = None
-    description: str | None = None
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("orderId", "reference"),)
+
+    amount: PositiveAmount
+    orderId: Annotated[
+        _Reference | None,
+        Meta(description="What the money is set aside for: an order's id, or any text.", examples=["job-4711"]),
+    ] = None
+    reference: Annotated[
+        _Reference | None, Meta(description="Another name of `orderId`.", extra_json_schema=ALIAS)
+    ] = None
+    currency: Currency | None = None
+    description: _Description = None
 
 
 class ReleaseBody(HoldBody, kw_only=True):
-    """The body of release: `sellerId`, or the SDK's `recipientId`, receives the money."""
+    """How much of which reservation is paid, and to whom."""
 
-    sellerId: str | None = None
-    recipientId: str | None = None
+    one_of = (("sellerId", "recipientId"), *HoldBody.one_of)
+
+    sellerId: Annotated[UserId | None, Meta(description="The user who receives the money.")] = None
+    recipientId: Annotated[
+        UserId | None, Meta(description="Another name of `sellerId`.", extra_json_schema=ALIAS)
+    ] = None

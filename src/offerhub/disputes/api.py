@@ -17,11 +17,8 @@ from offerhub.escrows.steps import REFUSALS
 from offerhub.kernel.money import AmountError, parse_amount
 from offerhub.orders.model import DisputeAnswer
 from offerhub.runtime.database import Tx
-from offerhub.runtime.routes import DAY_SECONDS, Call, Deferred, Envelope, Route
+from offerhub.runtime.routes import DAY_SECONDS, Call, Deferred, Envelope, Route, first
 
-EVIDENCE_MAX: Final = 20
-EVIDENCE_CHARACTERS_MAX: Final = 2_000
-NOTE_CHARACTERS_MAX: Final = 5_000
 DISPUTE_IDEMPOTENCY_SECONDS: Final = 3650 * DAY_SECONDS
 """Answers about disputes are kept for good (contract 1.9)."""
 
@@ -46,11 +43,6 @@ async def _open(call: Call) -> DisputeWithOrderAnswer:
     order_id = call.path["order_id"]
     if body.orderId is not None and body.orderId != order_id:
         raise invalid_field("orderId", "orderId must be the order of the path")
-    evidence = body.evidence or []
-    if len(evidence) > EVIDENCE_MAX or any(len(item) > EVIDENCE_CHARACTERS_MAX for item in evidence):
-        raise invalid_field(
-            "evidence", f"evidence must have at most {EVIDENCE_MAX} items of {EVIDENCE_CHARACTERS_MAX} characters"
-        )
     return await service.open_dispute(call.tx, call.actor, order_id, body)
 
 
@@ -64,9 +56,8 @@ async def _read(call: Call) -> DisputeWithOrderAnswer:
 
 async def _assign(call: Call) -> DisputeWithOrderAnswer:
     body: AssignDispute = call.body
-    assigned_to = body.assignedTo or body.agentId
-    if not assigned_to or len(assigned_to) > 255:
-        raise invalid_field("assignedTo", "assignedTo must be a non-empty string of at most 255 characters")
+    assigned_to = first(body.assignedTo, body.agentId)
+    assert assigned_to is not None
     return await service.assign(call.tx, call.actor, call.path["dispute_id"], assigned_to, body.notes)
 
 
@@ -79,12 +70,10 @@ def routes(disputes: Disputes) -> tuple[Route, ...]:
 
     async def resolve(call: Call) -> Deferred:
         body: ResolveDispute = call.body
-        if body.note is not None and len(body.note) > NOTE_CHARACTERS_MAX:
-            raise invalid_field("note", f"note must have at most {NOTE_CHARACTERS_MAX} characters")
         marketplace_id, dispute_id = call.actor.marketplace_id, call.path["dispute_id"]
         parts = (
-            _part(body.releaseAmount or body.release_amount),
-            _part(body.refundAmount or body.refund_amount),
+            _part(first(body.releaseAmount, body.release_amount)),
+            _part(first(body.refundAmount, body.refund_amount)),
         )
         saga_id = await disputes.begin_resolve(call.tx, call.actor, dispute_id, body.decision, parts, body.note)
         return Deferred(saga_id, lambda tx: _wire(tx, marketplace_id, dispute_id))

@@ -135,6 +135,8 @@ def _faults(value: Mapping[str, Any], wanted: type[Body], *, strict: bool) -> li
             msgspec.convert(value[name], field.type, strict=strict)
         except msgspec.ValidationError as error:
             faults.append(_fault(str(error), name))
+    missing = (names[0] for names in wanted.one_of if all(value.get(name) is None for name in names))
+    faults.extend((name, "is required") for name in missing)
     faults.extend((str(name), "is not a known property") for name in value if name not in fields)
     return faults
 

@@ -29,7 +29,8 @@ def component_anchor(name: str) -> str:
 
 def property_rows(schema: Schema) -> list[Row]:
     """The properties of an object: name, type, meaning."""
-    required = schema.get("required", ())
+    groups = [[choice["required"][0] for choice in group["anyOf"]] for group in schema.get("allOf", ())]
+    required = {*schema.get("required", ()), *(names[0] for names in groups)}
     return [
         (element("code", name), _kind(field), _meaning(field, "" if name in required else "optional"))
         for name, field in schema.get("properties", {}).items()

@@ -36,7 +36,7 @@ class _Showing:
                 return schema[fixed]
         if "enum" in schema:
             return schema["enum"][0]
-        if "allOf" in schema:
+        if "allOf" in schema and "properties" not in schema:
             parts = [self.value(part, within) for part in schema["allOf"]]
             return {name: value for part in parts for name, value in part.items()}
         if "anyOf" in schema:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from offerhub.runtime import vocabulary
-from offerhub.runtime.routes import Envelope, Route
+from offerhub.runtime.routes import Body, Envelope, Route
 
 REF: Final = "#/components/schemas/"
 
@@ -77,15 +77,18 @@ class Schemas:
     def __init__(self, types: Iterable[Any]) -> None:
         self._types: list[Any] = []
         for one in types:
-            if one is not None and one not in self._types:
-                self._types.append(one)
-        found, components = msgspec.json.schema_components(self._types, ref_template=REF + "{name}")
+            for found in (one, *_bodies(one)):
+                if found is not None and found not in self._types:
+                    self._types.append(found)
+        schemas, components = msgspec.json.schema_components(self._types, ref_template=REF + "{name}")
         names = {name: _short(name) for name in components}
         assert len(set(names.values())) == len(names), "two types of one slice have one name"
         self.components: dict[str, Schema] = {
             names[name]: _portable(schema, names) for name, schema in sorted(components.items())
         }
-        self._found = [_portable(schema, names) for schema in found]
+        self._found = [_portable(schema, names) for schema in schemas]
+        for body in (one for one in self._types if isinstance(one, type) and issubclass(one, Body) and one.one_of):
+            _require_one_of(self.resolved(self.of(body)), body.one_of)
 
     def of(self, one: Any) -> Schema:
         """The schema of a type that was given at the beginning; `{}` (anything) for None."""
@@ -95,6 +98,26 @@ class Schemas:
         """The schema itself, where it is only a reference."""
         ref = schema.get("$ref")
         return schema if ref is None else self.components[ref.removeprefix(REF)]
+
+
+def _bodies(one: Any) -> list[type[Body]]:
+    """The body types that a body holds in lists."""
+    if not (isinstance(one, type) and issubclass(one, Body)):
+        return []
+    types = [inspect.type_info(field.type) for field in msgspec.structs.fields(one)]
+    bare = [found.type if isinstance(found, inspect.Metadata) else found for found in types]
+    items = [found.item_type for found in bare if isinstance(found, inspect.ListType)]
+    return [item.cls for item in items if isinstance(item, inspect.StructType) and issubclass(item.cls, Body)]
+
+
+def _require_one_of(schema: Schema, groups: Iterable[Sequence[str]]) -> None:
+    """Say that of each group of names one must be there, and not null."""
+
+    def there(name: str) -> Schema:
+        choices = schema["properties"][name]["anyOf"]
+        return {"required": [name], "properties": {name: {"type": choices[0]["type"]}}}
+
+    schema["allOf"] = [{"anyOf": [there(name) for name in names]} for names in groups]
 
 
 def _short(name: str) -> str:

@@ -31,6 +31,7 @@ from offerhub.kernel.pages import Page
 from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.orders import service, store
 from offerhub.orders.model import (
+    SDK_ONLY_STATUSES,
     CancelBody,
     CreateOrder,
     ListOrders,
@@ -45,24 +46,14 @@ from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import Orders
 from offerhub.orders.states import ORDER
 from offerhub.orders.store import NewMilestone, NewOrder
-from offerhub.providers.trustless_work.intents import MILESTONES_MAX
 from offerhub.runtime.database import Tx
-from offerhub.runtime.routes import DAY_SECONDS, Answer, Body, Call, Deferred, Envelope, Handler, Route, Shape
+from offerhub.runtime.routes import DAY_SECONDS, Answer, Body, Call, Deferred, Envelope, Handler, Route, Shape, first
 
-TITLE_CHARACTERS_MAX: Final = 200
-DESCRIPTION_CHARACTERS_MAX: Final = 5_000
-REF_CHARACTERS_MAX: Final = 100
-CLIENT_REF_CHARACTERS_MAX: Final = 255
 ORDER_IDEMPOTENCY_SECONDS: Final = 7 * DAY_SECONDS
-SDK_ONLY_STATUSES: Final = frozenset({"COMPLETED", "CANCELLED", "ESCROW_CREATED"})
-"""Spellings of the SDK's type that no order ever has; they filter to nothing instead of failing (contract 1.7)."""
 
 
-def _text(field: str, text: str | None, longest: int) -> str:
-    if not text or not text.strip():
-        raise invalid_field(field, f"{field} must be a non-empty string")
-    if len(text) > longest:
-        raise invalid_field(field, f"{field} must have at most {longest} characters")
+def _present(text: str | None) -> str:
+    assert text is not None, "the body says that one of its names is required"
     return text
 
 
@@ -87,12 +78,10 @@ def _moment(name: str, text: str | None) -> datetime | None:
 
 def _milestones(total: int, sent: list[MilestoneBody]) -> tuple[NewMilestone, ...]:
     """Check the parts against the whole; exactly one part may leave its amount out and gets the remainder."""
-    if len(sent) > MILESTONES_MAX:
-        raise invalid_field("milestones", f"milestones must be at most {MILESTONES_MAX}")
     named = [
         (
-            _text(f"milestones[{place}].milestone_ref", one.milestone_ref or one.ref, REF_CHARACTERS_MAX),
-            _text(f"milestones[{place}].title", one.title or one.description, TITLE_CHARACTERS_MAX),
+            _present(first(one.milestone_ref, one.ref)),
+            _present(first(one.title, one.description)),
             None if one.amount is None else _amount(f"milestones[{place}].amount", one.amount),
         )
         for place, one in enumerate(sent)
@@ -111,17 +100,13 @@ def _milestones(total: int, sent: list[MilestoneBody]) -> tuple[NewMilestone, ..
 
 def _new_order(body: CreateOrder) -> NewOrder:
     amount = _amount("amount", body.amount)
-    if body.client_order_ref is not None:
-        _text("client_order_ref", body.client_order_ref, CLIENT_REF_CHARACTERS_MAX)
-    if body.description is not None and len(body.description) > DESCRIPTION_CHARACTERS_MAX:
-        raise invalid_field("description", f"description must have at most {DESCRIPTION_CHARACTERS_MAX} characters")
     return NewOrder(
         client_order_ref=body.client_order_ref,
-        buyer_id=_text("buyer_id", body.buyer_id or body.buyerId, REF_CHARACTERS_MAX),
-        seller_id=_text("seller_id", body.seller_id or body.sellerId, REF_CHARACTERS_MAX),
+        buyer_id=_present(first(body.buyer_id, body.buyerId)),
+        seller_id=_present(first(body.seller_id, body.sellerId)),
         amount=amount,
         currency=known_currency(body.currency),
-        title=_text("title", body.title, TITLE_CHARACTERS_MAX),
+        title=body.title,
         description=body.description,
         metadata=body.metadata,
         milestones=_milestones(amount, body.milestones),
@@ -184,8 +169,9 @@ def _chain_handlers(orders: Orders, resolution: Resolution) -> dict[str, Handler
         return _deferred(call, saga)
 
     async def refund(call: Call) -> Deferred:
-        reason = _text("reason", call.body.reason, DESCRIPTION_CHARACTERS_MAX)
-        return _deferred(call, await resolution.begin_refund(call.tx, call.actor, call.path["order_id"], reason))
+        body: RefundBody = call.body
+        saga = await resolution.begin_refund(call.tx, call.actor, call.path["order_id"], body.reason)
+        return _deferred(call, saga)
 
     return {"escrow": escrow, "fund": fund, "release": release, "refund": refund}
 

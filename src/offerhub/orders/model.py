@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
@@ -11,9 +11,20 @@ from msgspec import Meta
 from offerhub.escrows.model import Escrow, EscrowAnswer
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
+from offerhub.providers.trustless_work.intents import MILESTONES_MAX
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import Amount, Currency, DisputeId, MilestoneId, OrderId, Timestamp, UserId
+from offerhub.runtime.vocabulary import (
+    ALIAS,
+    Amount,
+    Currency,
+    DisputeId,
+    MilestoneId,
+    OrderId,
+    PositiveAmount,
+    Timestamp,
+    UserId,
+)
 
 MilestoneStatus = Literal["OPEN", "COMPLETED"]
 OrderStatus = Literal[
@@ -179,66 +190,142 @@ class OrderView:
         )
 
 
-class MilestoneBody(Body, kw_only=True):
-    """A milestone as sent: `milestone_ref` and `title`, or the SDK's `ref` and `description`."""
+TITLE_CHARACTERS_MAX: Final = 200
+DESCRIPTION_CHARACTERS_MAX: Final = 5_000
+REF_CHARACTERS_MAX: Final = 100
+CLIENT_REF_CHARACTERS_MAX: Final = 255
+SDK_ONLY_STATUSES: Final = frozenset({"COMPLETED", "CANCELLED", "ESCROW_CREATED"})
+"""Spellings of the SDK's type that no order ever has; they filter to nothing instead of failing (contract 1.7)."""
 
-    milestone_ref: str | None = None
-    ref: str | None = None
-    title: str | None = None
-    description: str | None = None
-    amount: str | None = None
+_SHOWN: Final = r"\S"
+_Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARACTERS_MAX, pattern=_SHOWN)]
+_Description = Annotated[str, Meta(max_length=DESCRIPTION_CHARACTERS_MAX)]
+_Reason = Annotated[str, Meta(min_length=1, max_length=DESCRIPTION_CHARACTERS_MAX, pattern=_SHOWN)]
+_Ref = Annotated[str, Meta(min_length=1, max_length=REF_CHARACTERS_MAX, pattern=_SHOWN)]
+_PartyId = Annotated[UserId, Meta(min_length=1, max_length=REF_CHARACTERS_MAX)]
+_ClientRef = Annotated[str, Meta(min_length=1, max_length=CLIENT_REF_CHARACTERS_MAX, pattern=_SHOWN)]
+
+
+class MilestoneBody(Body, kw_only=True):
+    """A part of the work, with its part of the money."""
+
+    one_of = (("milestone_ref", "ref"), ("title", "description"))
+
+    milestone_ref: Annotated[
+        _Ref | None,
+        Meta(description="Your own reference, unique within the order; it names the milestone.", examples=["design"]),
+    ] = None
+    ref: Annotated[_Ref | None, Meta(description="Another name of `milestone_ref`.", extra_json_schema=ALIAS)] = None
+    title: Annotated[_Title | None, Meta(description="What is to be done.", examples=["First draft"])] = None
+    description: Annotated[_Title | None, Meta(description="Another name of `title`.", extra_json_schema=ALIAS)] = (
+        None
+    )
+    amount: Annotated[
+        PositiveAmount | None,
+        Meta(description="Its part of the order's amount. One milestone may leave it out and gets what is left."),
+    ] = None
 
 
 class CreateOrder(Body, kw_only=True):
-    """The body of POST /orders; `buyerId` and `sellerId` are accepted for `buyer_id` and `seller_id`."""
+    """A new order. It moves no money."""
 
-    amount: str
-    title: str
-    buyer_id: str | None = None
-    seller_id: str | None = None
-    buyerId: str | None = None
-    sellerId: str | None = None
-    client_order_ref: str | None = None
-    currency: str | None = None
-    description: str | None = None
-    milestones: list[MilestoneBody] = msgspec.field(default_factory=list)
-    metadata: dict[str, Any] | None = None
-    service_id: str | None = None
+    one_of = (("buyer_id", "buyerId"), ("seller_id", "sellerId"))
+
+    amount: Annotated[PositiveAmount, Meta(description="What the buyer pays, fees of the escrow included.")]
+    title: Annotated[_Title, Meta(description="What is bought.", examples=["A logo"])]
+    buyer_id: Annotated[_PartyId | None, Meta(description="The user who pays.")] = None
+    seller_id: Annotated[
+        _PartyId | None,
+        Meta(description="The user who is paid; not the buyer.", examples=["usr_06hb3k3R1yK5Zx2wO9tU6sD8nA0qMeRf"]),
+    ] = None
+    buyerId: Annotated[_PartyId | None, Meta(description="Another name of `buyer_id`.", extra_json_schema=ALIAS)] = (
+        None
+    )
+    sellerId: Annotated[
+        _PartyId | None, Meta(description="Another name of `seller_id`.", extra_json_schema=ALIAS)
+    ] = None
+    client_order_ref: Annotated[
+        _ClientRef | None,
+        Meta(
+            description="Your own reference. A repetition with the same terms finds the order.",
+            examples=["4711"],
+        ),
+    ] = None
+    currency: Currency | None = None
+    description: Annotated[
+        _Description | None, Meta(description="What is bought, at length.", examples=["A logo in three colours."])
+    ] = None
+    milestones: Annotated[
+        list[MilestoneBody],
+        Meta(
+            max_length=MILESTONES_MAX,
+            description="The parts of the work; their amounts add up to the order's. None is one part.",
+            extra_json_schema={
+                "examples": [[{"milestone_ref": "design", "title": "First draft", "amount": "25.00"}]]
+            },
+        ),
+    ] = msgspec.field(default_factory=list)
+    metadata: Annotated[
+        dict[str, Any] | None, Meta(description="Anything of yours; it comes back.", examples=[{"cart": "c-17"}])
+    ] = None
+    service_id: Annotated[
+        str | None, Meta(description="Accepted from older clients and ignored.", extra_json_schema=ALIAS)
+    ] = None
 
 
 class ReserveBody(Body, kw_only=True):
-    """The body of reserve: empty, or the order's own amount."""
+    """Nothing, or the order's own amount."""
 
-    amount: str | None = None
+    amount: Annotated[PositiveAmount | None, Meta(description="If it is there, it must be the order's amount.")] = (
+        None
+    )
+
+
+_REQUESTED_BY: Final = "Accepted from older clients and ignored: the credential says who asks."
 
 
 class CancelBody(Body, kw_only=True):
-    """The body of cancel."""
+    """Why the order is canceled."""
 
-    reason: str | None = None
-    canceledBy: str | None = None
+    reason: Annotated[
+        str | None, Meta(description="Why, for people; it is in the event.", examples=["Changed my mind"])
+    ] = None
+    canceledBy: Annotated[str | None, Meta(description=_REQUESTED_BY, extra_json_schema=ALIAS)] = None
 
 
 class ReleaseBody(Body, kw_only=True):
-    """The body of release."""
+    """Why the seller is paid."""
 
-    reason: str | None = None
-    requestedBy: str | None = None
+    reason: Annotated[
+        str | None, Meta(description="Why, for people; it is in the event.", examples=["Delivered"])
+    ] = None
+    requestedBy: Annotated[str | None, Meta(description=_REQUESTED_BY, extra_json_schema=ALIAS)] = None
 
 
 class RefundBody(Body, kw_only=True):
-    """The body of refund; a reason is required."""
+    """Why the buyer is paid back."""
 
-    reason: str
-    requestedBy: str | None = None
+    reason: Annotated[_Reason, Meta(description="Why, for people; it is in the event.", examples=["Not delivered"])]
+    requestedBy: Annotated[str | None, Meta(description=_REQUESTED_BY, extra_json_schema=ALIAS)] = None
 
 
 class ListOrders(PageQuery, kw_only=True):
     """Filters of GET /orders; with both parties named, either may match."""
 
-    buyer_id: str | None = None
-    seller_id: str | None = None
-    status: str | None = None
+    buyer_id: Annotated[
+        UserId | None, Meta(description="Only orders of this buyer; with `seller_id`, of either.")
+    ] = None
+    seller_id: Annotated[
+        UserId | None, Meta(description="Only orders of this seller; with `buyer_id`, of either.")
+    ] = None
+    status: Annotated[
+        str | None,
+        Meta(
+            description="Only orders in this state. The last three are an older client's words; no order has them.",
+            examples=["IN_PROGRESS"],
+            extra_json_schema={"enum": [*get_args(OrderStatus), *sorted(SDK_ONLY_STATUSES)]},
+        ),
+    ] = None
     created_after: Annotated[
         str | None,
         Meta(

@@ -16,9 +16,13 @@ class PageQuery(Body, kw_only=True):
 
     limit: Annotated[
         int | None,
-        Meta(description="How long the page is; above 100 counts as 100.", extra_json_schema={"minimum": 1}),
+        Meta(
+            description="How long the page is; above 100 counts as 100.",
+            examples=[20],
+            extra_json_schema={"minimum": 1},
+        ),
     ] = None
-    cursor: Annotated[str | None, Meta(description="The `nextCursor` of the page before.")] = None
+    cursor: Annotated[str | None, Meta(description="The `nextCursor` of the page before: the last id on it.")] = None
 
 
 async def fetch(

@@ -7,13 +7,15 @@ these declarations. An endpoint that is not declared cannot exist.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
 from offerhub.errors import Refusal
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
+
+T = TypeVar("T")
 
 
 class Envelope(Enum):
@@ -32,7 +34,24 @@ class Envelope(Enum):
 
 
 class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Base of request bodies and queries: unknown properties are refused."""
+    """Base of request bodies and queries: unknown properties are refused.
+
+    `one_of` are required properties that go by several names: of each group one must be there, and the first that is
+    counts. Null is not there.
+    """
+
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
+
+    def __post_init__(self) -> None:
+        for names in self.one_of:
+            if all(getattr(self, name) is None for name in names):
+                # In the words of msgspec, which puts the place behind them.
+                raise ValueError(f"Object missing required field `{names[0]}`")
+
+
+def first(*values: T | None) -> T | None:
+    """The first of a property's names that was sent, None when none was."""
+    return next((value for value in values if value is not None), None)
 
 
 class Shape(msgspec.Struct, kw_only=True):

@@ -38,6 +38,14 @@ Amount = Annotated[
         extra_json_schema={"pattern": r"^[0-9]{1,10}\.[0-9]{2}$"},
     ),
 ]
+PositiveAmount = Annotated[
+    str,
+    Meta(
+        description="An amount of money above zero: digits, a point, two decimals.",
+        examples=["25.00"],
+        extra_json_schema={"pattern": r"^[0-9]{1,10}\.[0-9]{2}$", "not": {"pattern": r"^[0.]+$"}},
+    ),
+]
 Sum = Annotated[
     str,
     Meta(
@@ -63,7 +71,14 @@ ChainAmount = Annotated[
         extra_json_schema={"pattern": r"^[0-9]{1,12}\.[0-9]{7}$"},
     ),
 ]
-Currency = Annotated[str, Meta(description="`USD` or `USDC`; both mean one balance.", examples=["USD"])]
+Currency = Annotated[
+    str,
+    Meta(
+        description="`USD` or `USDC`; both mean one balance.",
+        examples=["USD"],
+        extra_json_schema={"enum": ["USD", "USDC"]},
+    ),
+]
 Timestamp = Annotated[
     str,
     Meta(

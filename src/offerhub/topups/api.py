@@ -21,15 +21,12 @@ from offerhub.errors import (
 from offerhub.kernel.pages import Page
 from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.runtime.database import Tx
-from offerhub.runtime.routes import Call, Deferred, Envelope, Redirect, Route, UserLimit
+from offerhub.runtime.routes import Call, Deferred, Envelope, Redirect, Route, UserLimit, first
 from offerhub.topups import service, store
-from offerhub.topups.model import CreateTopUp, ListTopUps, TopUpAnswer
+from offerhub.topups.model import SDK_ONLY_STATUSES, CreateTopUp, ListTopUps, TopUpAnswer
 from offerhub.topups.service import Request, TopUps
 from offerhub.topups.states import TOPUP
 from offerhub.users.service import acting_user
-
-SDK_ONLY_STATUSES: Final = frozenset({"TOPUP_CANCELLED"})
-"""Spellings of the SDK's type that no top-up ever has; they filter to nothing instead of failing (contract 1.7)."""
 
 PROVIDER_REFUSALS: Final = (ProviderError, ProviderRateLimited, ProviderTimeout, ProviderUnavailable)
 
@@ -54,7 +51,7 @@ _LIST: Final = "A key that is bound to a user sees that user's; any other key se
 def _payer(call: Call) -> str | None:
     """Whom a new top-up is for. Raises InsufficientScope."""
     body: CreateTopUp = call.body
-    return acting_user(call.actor, body.userId or body.user_id)
+    return acting_user(call.actor, first(body.userId, body.user_id))
 
 
 LIMIT: Final = UserLimit("TOPUP_LIMIT_PER_MINUTE", 10, _payer)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -10,7 +10,7 @@ from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import Amount, Currency, Timestamp, TopUpId, UserId
+from offerhub.runtime.vocabulary import ALIAS, Amount, Currency, PositiveAmount, Timestamp, TopUpId, UserId
 from offerhub.topups.states import TOPUP
 
 TopUpStatus = Literal[
@@ -107,25 +107,42 @@ class TopUpAnswer(Shape):
     expiresAt: ExpiresAt | UnsetType = UNSET
 
 
+SDK_ONLY_STATUSES: Final = frozenset({"TOPUP_CANCELLED"})
+"""Spellings of the SDK's type that no top-up ever has; they filter to nothing instead of failing (contract 1.7)."""
+DESCRIPTION_CHARACTERS_MAX: Final = 250
+"""What Airtm takes."""
+
+_IGNORED: Final = "Accepted from older clients and ignored: a browser comes back to the addresses of the settings."
+
+
 class CreateTopUp(Body, kw_only=True):
-    """The body of POST /topups.
+    """What a user pays in."""
 
-    `return_url`, `cancel_url` and `metadata` are taken from older documentation and ignored: a browser comes back to
-    the addresses that the operator has configured.
-    """
-
-    amount: Amount
+    amount: Annotated[PositiveAmount, Meta(description="What the user pays; Airtm's fee is taken from it.")]
     currency: Currency | None = None
-    description: Annotated[str | None, Meta(description="What the user reads at Airtm, up to 250 characters.")] = None
-    userId: UserId | None = None
-    user_id: Annotated[str | None, Meta(description="Another name of `userId`.")] = None
-    return_url: Annotated[str | None, Meta(description="Ignored.")] = None
-    cancel_url: Annotated[str | None, Meta(description="Ignored.")] = None
-    metadata: Annotated[dict[str, Any] | None, Meta(description="Ignored.")] = None
+    description: Annotated[
+        Annotated[str, Meta(max_length=DESCRIPTION_CHARACTERS_MAX)] | None,
+        Meta(description="What the user reads at Airtm.", examples=["For your next order"]),
+    ] = None
+    userId: Annotated[UserId | None, Meta(description="Who pays; a key that is bound to a user knows it.")] = None
+    user_id: Annotated[UserId | None, Meta(description="Another name of `userId`.", extra_json_schema=ALIAS)] = None
+    return_url: Annotated[str | None, Meta(description=_IGNORED, extra_json_schema=ALIAS)] = None
+    cancel_url: Annotated[str | None, Meta(description=_IGNORED, extra_json_schema=ALIAS)] = None
+    metadata: Annotated[
+        dict[str, Any] | None,
+        Meta(description="Accepted from older clients and ignored.", extra_json_schema=ALIAS),
+    ] = None
 
 
 class ListTopUps(PageQuery, kw_only=True):
     """Filters of GET /topups."""
 
-    userId: Annotated[str | None, Meta(description="Only those of this user.")] = None
-    status: Annotated[str | None, Meta(description="Only those in this state.")] = None
+    userId: Annotated[UserId | None, Meta(description="Only those of this user.")] = None
+    status: Annotated[
+        str | None,
+        Meta(
+            description="Only those in this state. The last is an older client's word; no top-up has it.",
+            examples=["TOPUP_SUCCEEDED"],
+            extra_json_schema={"enum": [*get_args(TopUpStatus), *sorted(SDK_ONLY_STATUSES)]},
+        ),
+    ] = None

@@ -1,7 +1,6 @@
 """The endpoints of users (contract 2.3)."""
 
 import re
-from typing import Final
 
 from offerhub.errors import (
     AirtmUserAlreadyLinked,
@@ -17,46 +16,25 @@ from offerhub.errors import (
 )
 from offerhub.kernel.pages import Page
 from offerhub.runtime.database import Tx
-from offerhub.runtime.paging import PageQuery
-from offerhub.runtime.routes import Answer, Call, Deferred, Envelope, Handler, Route
+from offerhub.runtime.routes import Answer, Call, Deferred, Envelope, Handler, Route, first
 from offerhub.users import service
 from offerhub.users.linking import Linking, link_of
 from offerhub.users.model import (
+    EMAIL_CHARACTERS_MAX,
+    EMAIL_PATTERN,
     AirtmLinkAnswer,
     CreateUser,
     LinkAirtmAccount,
+    ListUsers,
     UserAnswer,
-    UserStatus,
-    UserType,
 )
 from offerhub.users.service import Users
 
-EXTERNAL_ID_CHARACTERS_MAX: Final = 255
-EMAIL_CHARACTERS_MAX: Final = 254
-"""The longest address that mail can carry; it also bounds how long the pattern below can take."""
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]{2,}", re.ASCII)
-
-
-class ListUsers(PageQuery, kw_only=True):
-    """Filters of GET /users."""
-
-    type: UserType | None = None
-    status: UserStatus | None = None
+_EMAIL = re.compile(EMAIL_PATTERN, re.ASCII)
 
 
 def _is_email(text: str) -> bool:
     return len(text) <= EMAIL_CHARACTERS_MAX and _EMAIL.fullmatch(text) is not None
-
-
-def _external_id(body: CreateUser) -> str:
-    external_id = body.externalUserId or body.external_user_id or body.externalId
-    if not external_id or not external_id.strip():
-        raise invalid_field("externalUserId", "externalUserId must be a non-empty string")
-    if len(external_id) > EXTERNAL_ID_CHARACTERS_MAX:
-        raise invalid_field(
-            "externalUserId", f"externalUserId must have at most {EXTERNAL_ID_CHARACTERS_MAX} characters"
-        )
-    return external_id
 
 
 async def _link(tx: Tx, marketplace_id: str, user_id: str) -> AirtmLinkAnswer:
@@ -72,7 +50,8 @@ def routes(users: Users, linking: Linking) -> tuple[Route, ...]:
 
     async def create(call: Call) -> Answer:
         body: CreateUser = call.body
-        external_id = _external_id(body)
+        external_id = first(body.externalUserId, body.external_user_id, body.externalId)
+        assert external_id is not None
         if body.email is not None and not _is_email(body.email):
             raise invalid_field("email", "email must be a valid e-mail address")
         view, is_new = await users.create(

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
+from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import Currency, StellarAddress, Sum, Timestamp, UserId
+from offerhub.runtime.vocabulary import ALIAS, Currency, StellarAddress, Sum, Timestamp, UserId
 from offerhub.wallets.model import WalletStatus
 
 UserType = Literal["BUYER", "SELLER", "BOTH"]
@@ -145,24 +146,51 @@ class AirtmLinkAnswer(Shape):
     linkedAt: Annotated[Timestamp, Meta(description="The same as `airtmLinkedAt`.")]
 
 
-class LinkAirtmAccount(Body, kw_only=True):
-    """The body of POST /users/{id}/airtm/link."""
+EXTERNAL_ID_CHARACTERS_MAX: Final = 255
+EMAIL_CHARACTERS_MAX: Final = 254
+"""The longest address that mail can carry; it also bounds how long the pattern below can take."""
+EMAIL_PATTERN: Final = r"^[^@\s]{1,64}@[^@\s]+\.[^@\s]{2,}$"
 
-    email: Annotated[
-        str,
-        Meta(
-            description="The e-mail address of an account at Airtm that is active and verified.",
-            examples=["ana@example.com"],
-        ),
-    ]
+_ExternalId = Annotated[str, Meta(min_length=1, max_length=EXTERNAL_ID_CHARACTERS_MAX, pattern=r"\S")]
+_Email = Annotated[
+    str,
+    Meta(
+        examples=["ana@example.com"],
+        extra_json_schema={"maxLength": EMAIL_CHARACTERS_MAX, "pattern": EMAIL_PATTERN},
+    ),
+]
+
+
+class LinkAirtmAccount(Body, kw_only=True):
+    """Which account at Airtm."""
+
+    email: Annotated[_Email, Meta(description="The e-mail address of an account at Airtm, active and verified.")]
 
 
 class CreateUser(Body, kw_only=True):
-    """The body of POST /users. `externalUserId` has two aliases; one of the three must be there."""
+    """A new user."""
 
-    externalUserId: str | None = None
-    external_user_id: str | None = None
-    externalId: str | None = None
-    email: str | None = None
-    type: UserType = "BOTH"
-    metadata: dict[str, Any] | None = None
+    one_of = (("externalUserId", "external_user_id", "externalId"),)
+
+    externalUserId: Annotated[
+        _ExternalId | None,
+        Meta(description="Your own id of the user. A repetition finds the user who has it.", examples=["ana"]),
+    ] = None
+    external_user_id: Annotated[
+        _ExternalId | None, Meta(description="Another name of `externalUserId`.", extra_json_schema=ALIAS)
+    ] = None
+    externalId: Annotated[
+        _ExternalId | None, Meta(description="Another name of `externalUserId`.", extra_json_schema=ALIAS)
+    ] = None
+    email: Annotated[_Email | None, Meta(description="Where to reach the user; nothing is sent there.")] = None
+    type: Annotated[UserType, Meta(description="What the user does in the marketplace.", examples=["BUYER"])] = "BOTH"
+    metadata: Annotated[
+        dict[str, Any] | None, Meta(description="Anything of yours; it is kept.", examples=[{"plan": "pro"}])
+    ] = None
+
+
+class ListUsers(PageQuery, kw_only=True):
+    """Filters of GET /users."""
+
+    type: Annotated[UserType | None, Meta(description="Only users of this type.", examples=["BUYER"])] = None
+    status: Annotated[UserStatus | None, Meta(description="Only users in this state.", examples=["ACTIVE"])] = None

@@ -1,6 +1,8 @@
 """The endpoints of wallets (contract 2.5). They read the chain, so they run outside a transaction."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from offerhub.errors import StellarNetworkError, WalletNotFound, invalid_field
 from offerhub.kernel.clock import to_wire
@@ -18,7 +20,12 @@ from offerhub.wallets.service import Wallets, require, wallet_view
 class TransactionsQuery(Body, kw_only=True):
     """`limit` of GET …/wallet/transactions, 1 to 100."""
 
-    limit: int | None = None
+    limit: Annotated[
+        int | None,
+        Meta(
+            description="How many payments; above 100 counts as 100.", examples=[20], extra_json_schema={"minimum": 1}
+        ),
+    ] = None
 
 
 def routes(wallets: Wallets, horizon: Horizon, database: Database) -> tuple[Route, ...]:

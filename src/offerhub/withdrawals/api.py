@@ -31,7 +31,7 @@ from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.providers.airtm.client import Airtm
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Call, Deferred, Envelope, Handler, Route, UserLimit
+from offerhub.runtime.routes import Call, Deferred, Envelope, Handler, Route, UserLimit, first
 from offerhub.users.service import acting_user
 from offerhub.withdrawals import jobs, service, store
 from offerhub.withdrawals.model import (
@@ -44,7 +44,6 @@ from offerhub.withdrawals.model import (
 from offerhub.withdrawals.service import Asked, Withdrawals
 from offerhub.withdrawals.states import WITHDRAWAL
 
-DESTINATION_CHARACTERS_MAX: Final = 255
 DESTINATIONS: Final[Mapping[str, DestinationType]] = {
     "crypto": "crypto",
     "stellar": "crypto",
@@ -80,7 +79,7 @@ async def _resume(call: Call, saga_id: str) -> WithdrawalAnswer:
 def _payee(call: Call) -> str | None:
     """Who a new withdrawal is for. Raises InsufficientScope."""
     body: CreateWithdrawal = call.body
-    return acting_user(call.actor, body.userId or body.user_id)
+    return acting_user(call.actor, first(body.userId, body.user_id))
 
 
 LIMIT: Final = UserLimit("WITHDRAWAL_LIMIT_PER_MINUTE", 5, _payee)
@@ -89,15 +88,10 @@ LIMIT: Final = UserLimit("WITHDRAWAL_LIMIT_PER_MINUTE", 5, _payee)
 def _asked(call: Call) -> Asked:
     body: CreateWithdrawal = call.body
     user_id = _payee(call)
-    destination = body.destinationRef or body.destination
+    destination = first(body.destinationRef, body.destination)
+    assert destination is not None
     if not user_id:
         raise invalid_field("userId", "userId must name the user who withdraws")
-    if not destination:
-        raise invalid_field("destinationRef", "destinationRef must be a non-empty string")
-    if len(destination) > DESTINATION_CHARACTERS_MAX:
-        raise invalid_field(
-            "destinationRef", f"destinationRef must have at most {DESTINATION_CHARACTERS_MAX} characters"
-        )
     return Asked(
         user_id,
         positive_amount(body.amount),

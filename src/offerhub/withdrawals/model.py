@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, cast
+from typing import Annotated, Final, Literal, cast, get_args
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -10,7 +10,16 @@ from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import Amount, Currency, Timestamp, TransactionHash, UserId, WithdrawalId
+from offerhub.runtime.vocabulary import (
+    ALIAS,
+    Amount,
+    Currency,
+    PositiveAmount,
+    Timestamp,
+    TransactionHash,
+    UserId,
+    WithdrawalId,
+)
 
 DestinationType = Literal["crypto", "bank", "airtm_balance"]
 WithdrawalStatus = Literal[
@@ -89,29 +98,66 @@ class WithdrawalAnswer(Shape):
     description: str | UnsetType = UNSET
 
 
-class CreateWithdrawal(Body, kw_only=True):
-    """The body of POST /withdrawals; `destination` is an alias of `destinationRef`."""
+DESTINATION_CHARACTERS_MAX: Final = 255
 
-    amount: str
-    destinationType: Literal["crypto", "bank", "airtm_balance", "stellar", "airtm"]
-    userId: str | None = None
-    user_id: str | None = None
-    destinationRef: str | None = None
-    destination: str | None = None
-    memo: str | None = None
-    currency: str | None = None
-    commit: bool = False
-    description: str | None = None
+_Destination = Annotated[str, Meta(min_length=1, max_length=DESTINATION_CHARACTERS_MAX)]
+
+
+class CreateWithdrawal(Body, kw_only=True):
+    """What is paid out, and where it goes."""
+
+    one_of = (("destinationRef", "destination"),)
+
+    amount: PositiveAmount
+    destinationType: Annotated[
+        Literal["crypto", "bank", "airtm_balance", "stellar", "airtm"],
+        Meta(
+            description="`crypto` is a Stellar address, the others go through Airtm. `stellar` and `airtm` are older "
+            "names of `crypto` and `airtm_balance`.",
+            examples=["crypto"],
+        ),
+    ]
+    userId: Annotated[UserId | None, Meta(description="Who withdraws; a key that is bound to a user knows it.")] = (
+        None
+    )
+    user_id: Annotated[UserId | None, Meta(description="Another name of `userId`.", extra_json_schema=ALIAS)] = None
+    destinationRef: Annotated[
+        _Destination | None,
+        Meta(
+            description="Where it goes: for `crypto` a Stellar address (G… or M…) that trusts USDC.",
+            examples=["GDIR3NAXT4GVWVMD4LNJ4XCZLAXHCYZGXRZJGBLT6NKQKEVKPLFPZZH5"],
+        ),
+    ] = None
+    destination: Annotated[
+        _Destination | None, Meta(description="Another name of `destinationRef`.", extra_json_schema=ALIAS)
+    ] = None
+    memo: Annotated[
+        str | None,
+        Meta(description="For a Stellar address that asks for one: text of 1 to 28 bytes.", examples=["account 42"]),
+    ] = None
+    currency: Currency | None = None
+    commit: Annotated[
+        bool,
+        Meta(description="Let it go at once; otherwise what goes through Airtm waits for `commit`.", examples=[True]),
+    ] = False
+    description: Annotated[str | None, Meta(description="For people; it comes back.", examples=["June"])] = None
 
 
 class UserQuery(Body, kw_only=True):
     """`userId` narrows a single withdrawal down to its owner."""
 
-    userId: str | None = None
+    userId: Annotated[UserId | None, Meta(description="Finds the withdrawal only if it is this user's.")] = None
 
 
 class ListWithdrawals(PageQuery, kw_only=True):
     """Filters of GET /withdrawals."""
 
-    userId: str | None = None
-    status: str | None = None
+    userId: Annotated[UserId | None, Meta(description="Only those of this user.")] = None
+    status: Annotated[
+        str | None,
+        Meta(
+            description="Only those in this state.",
+            examples=["WITHDRAWAL_COMPLETED"],
+            extra_json_schema={"enum": list(get_args(WithdrawalStatus))},
+        ),
+    ] = None
