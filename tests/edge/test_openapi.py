@@ -394,6 +394,43 @@ def test_what_is_created_links_to_every_operation_that_takes_its_id() -> None:
     assert "links" not in document["paths"]["/orders/{order_id}"]["get"]["responses"]["200"]
 
 
+CREATED: Final = "$response.body#/data/id"
+
+
+@pytest.mark.parametrize(
+    ("create", "target", "link"),
+    [
+        ("users.create", "balances.credit", {"parameters": {"path.user_id": CREATED}}),
+        ("users.create", "wallets.deposit", {"parameters": {"path.user_id": CREATED}}),
+        ("users.create", "orders.create", {"requestBody": {"buyer_id": CREATED}}),
+        ("users.create", "topups.create", {"requestBody": {"userId": CREATED}}),
+        ("users.create", "withdrawals.create", {"requestBody": {"userId": CREATED}}),
+        ("users.create", "withdrawals.list", {"parameters": {"query.userId": CREATED}}),
+        ("orders.create", "orders.reserve", {"parameters": {"path.order_id": CREATED}}),
+        ("orders.create", "orders.escrow", {"parameters": {"path.order_id": CREATED}}),
+        ("orders.create", "orders.fund", {"parameters": {"path.order_id": CREATED}}),
+        ("orders.create", "orders.release", {"parameters": {"path.order_id": CREATED}}),
+        ("orders.create", "disputes.open", {"parameters": {"path.order_id": CREATED}}),
+        ("orders.create", "disputes.list", {"parameters": {"query.orderId": CREATED}}),
+        (
+            "orders.create",
+            "orders.complete_milestone",
+            {"parameters": {"path.order_id": CREATED, "path.ref": "$response.body#/data/milestones/0/ref"}},
+        ),
+        ("disputes.open", "disputes.resolve", {"parameters": {"path.dispute_id": CREATED}}),
+        ("withdrawals.create", "withdrawals.commit", {"parameters": {"path.withdrawal_id": CREATED}}),
+        ("topups.create", "topups.cancel", {"parameters": {"path.topup_id": CREATED}}),
+        ("api_keys.create", "api_keys.revoke", {"parameters": {"path.key_id": CREATED}}),
+    ],
+)
+def test_what_the_product_creates_links_to_what_takes_its_id(
+    create: str, target: str, link: Mapping[str, Any]
+) -> None:
+    operation = next(one for _, one in OPERATIONS if one["operationId"] == create)
+    found = operation["responses"]["201"]["links"][target]
+    assert {name: value for name, value in found.items() if name != "description"} == {"operationId": target, **link}
+
+
 def test_a_route_without_an_envelope_has_none() -> None:
     page = replace(BARE, answer=Document, media_type="text/html")
     content = described(page)["paths"][BARE.path]["get"]["responses"]["200"]["content"]

@@ -3,7 +3,7 @@
 What a route declares is what the edge enforces, so that the document cannot promise what the server does not do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
@@ -22,7 +22,7 @@ from offerhub.edge.openapi_schemas import (
 from offerhub.edge.openapi_text import INTRODUCTION, SUMMARY, TAGS, TITLE
 from offerhub.edge.request import BASE_PATH
 from offerhub.errors import RateLimited
-from offerhub.runtime.routes import DAY_SECONDS, Document, Redirect, Route, UserLimit
+from offerhub.runtime.routes import DAY_SECONDS, Body, Document, Redirect, Route, UserLimit
 from offerhub.runtime.vocabulary import MarketplaceId
 
 _ALWAYS: Final = ("X-Request-ID", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -95,6 +95,9 @@ _SUCCESS: Final = {
     202: "It goes on in the background.",
     302: "Go on to the address in `Location`.",
 }
+_CREATED: Final = "$response.body#/data/id"
+_FURTHER: Final = {"ref": "$response.body#/data/milestones/0/ref"}
+"""Path parameters that go with the id of what they are a part of, and where its answer holds them."""
 _AGAIN: Final = "It was there already; nothing was changed."
 
 
@@ -227,17 +230,38 @@ class _Writing:
         return {"$ref": f"#/components/responses/{name}"}
 
     def _links(self, route: Route) -> dict[str, Schema]:
-        """From what creates something to every operation that takes its id."""
+        """From what creates something to every operation that takes its id, in the path, the query or the body."""
         created = _type_of_id(route.answer) if route.status == 201 else None
-        if created is None:
-            return {}
-        found: dict[str, Schema] = {}
-        for target in self._routes:
-            names = [name for name in path_parameters(target) if PATH_PARAMETERS[name] == created]
-            if names:
-                parameters = {f"path.{name}": "$response.body#/data/id" for name in names}
-                found[target.name] = {"operationId": target.name, "parameters": parameters}
-        return found
+        found = {target.name: _link(target, created) for target in self._routes} if created is not None else {}
+        return {name: {"operationId": name, **link} for name, link in found.items() if link}
+
+
+def _link(target: Route, created: Any) -> Schema:
+    """How the id of what was created goes into the target's request; empty when it does not."""
+    found: Schema = {}
+    path = [name for name in path_parameters(target) if PATH_PARAMETERS[name] == created]
+    asked = next(_fields_for(target.query, created), None)
+    sent = next(_fields_for(target.body, created), None)
+    if path:
+        further = {f"path.{name}": _FURTHER[name] for name in path_parameters(target) if name in _FURTHER}
+        found["parameters"] = {**{f"path.{name}": _CREATED for name in path}, **further}
+    elif asked is not None:
+        found["parameters"] = {f"query.{asked}": _CREATED}
+    elif sent is not None:
+        found["requestBody"] = {sent: _CREATED}
+        found["description"] = "The rest of the body is up to the caller."
+    return found
+
+
+def _fields_for(asked: type[Body] | None, created: Any) -> Iterator[str]:
+    """The properties of a body or query that take an id of this type."""
+    fields = () if asked is None else msgspec.structs.fields(asked)
+    (kind,) = created.__metadata__
+    return (field.encode_name for field in fields if _holds(field.type, kind))
+
+
+def _holds(annotation: Any, kind: Any) -> bool:
+    return kind in getattr(annotation, "__metadata__", ()) or any(_holds(one, kind) for one in get_args(annotation))
 
 
 def _type_of_id(answer: Any) -> Any:
