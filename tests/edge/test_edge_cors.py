@@ -78,8 +78,30 @@ async def test_what_is_no_page_sees_no_difference(browser: Client, client: Clien
     assert (await browser.send("OPTIONS", "/data")).status == (await client.send("OPTIONS", "/data")).status == 405
 
 
-async def test_a_preflight_of_a_method_that_is_never_used(browser: Client) -> None:
-    assert (await preflight(browser, SHOP, "PATCH")).status == 400
+@pytest.mark.parametrize(
+    ("method", "headers", "fields"),
+    [
+        ("PATCH", "authorization", ["Access-Control-Request-Method"]),
+        ("POST", "authorization,x-surprise", ["Access-Control-Request-Headers"]),
+        ("PATCH", "x-surprise", ["Access-Control-Request-Method", "Access-Control-Request-Headers"]),
+    ],
+)
+async def test_a_preflight_of_what_is_never_used_is_refused_in_json(
+    browser: Client, method: str, headers: str, fields: list[str]
+) -> None:
+    asked = await preflight(browser, SHOP, method, headers)
+    assert (asked.status, asked.code) == (400, "VALIDATION_ERROR")
+    assert [fault["field"] for fault in asked.details["fields"]] == fields
+    assert asked.details["requestId"] == asked.headers["x-request-id"]
+    assert asked.headers["content-type"] == "application/json"
+    # The page may read why.
+    assert asked.headers["access-control-allow-origin"] == SHOP
+
+
+async def test_a_granted_preflight_is_json_as_well(browser: Client) -> None:
+    asked = await preflight(browser, SHOP)
+    assert (asked.status, asked.json, asked.headers["content-type"]) == (200, {}, "application/json")
+    assert asked.headers["x-request-id"]
 
 
 async def test_a_star_opens_it_to_all_without_naming_anyone(stage: Stage) -> None:
