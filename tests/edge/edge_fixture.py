@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 from starlette.types import ASGIApp
@@ -39,6 +39,8 @@ class Search(Body):
     limit: Annotated[int, Meta(ge=1)] = 20
     status: list[str] | None = None
     deep: bool = False
+    after: int | None = None
+    color: Literal["RED", "BLUE"] | None = None
 
 
 @dataclass

@@ -70,6 +70,18 @@ async def test_an_escaped_backslash_is_no_nul(client: Client, stage: Stage) -> N
     assert stage.calls[0].body.name == "a\\u0000b"
 
 
+@pytest.mark.parametrize("number", [b"7", b"7.0", b"0.7e1"])
+async def test_an_integer_may_be_written_with_a_point(client: Client, stage: Stage, number: bytes) -> None:
+    assert (await client.post("/things", raw=b'{"name": "x", "count": ' + number + b"}")).status == 201
+    assert stage.calls[0].body.count == 7
+
+
+@pytest.mark.parametrize("number", [b"7.5", b"1e30", b"1e400", b"-1e400", b'"7"'])
+async def test_what_is_no_integer(client: Client, stage: Stage, number: bytes) -> None:
+    assert (await client.post("/things", raw=b'{"name": "x", "count": ' + number + b"}")).status == 400
+    assert stage.runs == 0
+
+
 @pytest.mark.parametrize("headers", [[], [("content-type", "application/json")]])
 async def test_no_body_is_an_empty_object_where_the_body_is_optional(
     client: Client, headers: list[tuple[str, str]]
@@ -114,7 +126,17 @@ async def test_query_text_becomes_what_is_declared(client: Client, stage: Stage)
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [("limit=0", "limit"), ("limit=x", "limit"), ("offset=1", "offset"), ("status=a%00b", ""), ("limit=%ff", "")],
+    [
+        ("limit=0", "limit"),
+        ("limit=x", "limit"),
+        ("offset=1", "offset"),
+        ("status=a%00b", ""),
+        ("limit=%ff", ""),
+        # A filter that is null would be no filter at all.
+        ("after=null", "after"),
+        ("color=null", "color"),
+        ("color=null&color=NULL", "color"),
+    ],
 )
 async def test_query_faults(client: Client, query: str, field: str) -> None:
     assert list(fields(await client.get(f"/list?{query}"))) == [field]

@@ -5,6 +5,7 @@ when it is not, its properties are converted one by one so that all faults are t
 """
 
 import functools
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
@@ -18,6 +19,8 @@ from offerhub.runtime.routes import Body
 B = TypeVar("B", bound=Body)
 
 JSON_DEPTH_MAX: Final = 32
+INTEGER_MAX: Final = 2**53
+"""Beyond it a double names no integer for sure."""
 QUERY_FIELDS_MAX: Final = 64
 FAULTS_MAX: Final = 50
 PLACE_CHARACTERS_MAX: Final = 100
@@ -46,7 +49,7 @@ def parse_json(raw: bytes) -> Any:
     if not raw:
         return {}
     try:
-        value = msgspec.json.decode(raw)
+        value = _json.decode(raw)
     except RecursionError:
         raise refuse([("", f"The body is nested deeper than {JSON_DEPTH_MAX} levels.")]) from None
     except UnicodeDecodeError:
@@ -57,6 +60,17 @@ def parse_json(raw: bytes) -> Any:
     if b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > JSON_DEPTH_MAX:
         _inspect(value)
     return value
+
+
+def _number(text: str) -> int | float:
+    """`60.0` is the integer 60, as JSON Schema has it, while a double holds it exactly."""
+    number = float(text)
+    if math.isinf(number):
+        raise msgspec.DecodeError("number out of range")
+    return int(number) if number.is_integer() and abs(number) <= INTEGER_MAX else number
+
+
+_json: Final = msgspec.json.Decoder(float_hook=_number)
 
 
 def _inspect(value: Any) -> None:
@@ -100,7 +114,13 @@ def to_query(query_string: bytes, wanted: type[B]) -> B:
             values.setdefault(name, []).append(text)
         else:
             values[name] = text
-    return _convert(values, wanted, strict=False)
+    found = _convert(values, wanted, strict=False)
+    # msgspec takes the text `null` for null, where a filter would be dropped in silence.
+    sent = [field for field in msgspec.structs.fields(wanted) if field.encode_name in values]
+    nulls = [field.encode_name for field in sent if getattr(found, field.name) is None]
+    if nulls:
+        raise refuse([(name, "must not be null") for name in nulls])
+    return found
 
 
 @functools.cache
