@@ -87,7 +87,7 @@ async def test_a_key_may_be_bound_to_a_user(office: Office) -> None:
 
 async def test_the_user_must_be_of_the_marketplace(office: Office) -> None:
     stranger = await office.user(await office.marketplace())
-    for user_id in (stranger, "usr_nobody"):
+    for user_id in (stranger, "usr_nobody", ""):
         heard = await office.master.post("/auth/api-keys", {"userId": user_id})
         assert (heard.status, heard.code) == (404, "USER_NOT_FOUND")
         again = await office.master.post("/auth/api-keys", {"userId": user_id}, key=secrets.token_hex(8))
@@ -135,6 +135,8 @@ async def test_the_master_acts_where_it_says(office: Office) -> None:
     assert me["scopes"] == ["read", "support", "write"]
     assert (await office.master.get("/me")).data["marketplaceId"] == DEFAULT_MARKETPLACE_ID
     assert (await office.master.get("/me", headers=[("x-marketplace-id", "mkt_x")])).status == 404
+    # Named by a variable that was not set: not the default marketplace.
+    assert (await office.master.get("/me", headers=[("x-marketplace-id", "")])).status == 404
 
 
 async def test_the_list_has_pages(office: Office) -> None:

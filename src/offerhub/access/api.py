@@ -29,7 +29,7 @@ from offerhub.errors import (
 from offerhub.kernel.clock import Clock, SystemClock, to_wire
 from offerhub.kernel.pages import Page
 from offerhub.runtime.actor import Actor
-from offerhub.runtime.routes import Answer, Call, Envelope, Route
+from offerhub.runtime.routes import Answer, Call, Envelope, Route, first
 
 TOKEN_SECONDS_DEFAULT: Final = 3600
 
@@ -82,7 +82,7 @@ class _Handlers:
             name=body.name or API_KEY_NAME_DEFAULT,
             scopes=body.scopes,
             user_id=body.userId,
-            marketplace_id=body.marketplaceId or body.marketplace_id,
+            marketplace_id=first(body.marketplaceId, body.marketplace_id),
             expires_at=self._end_of(body),
         )
         return made.key.created(made.credential)

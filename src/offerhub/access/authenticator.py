@@ -94,7 +94,7 @@ class Credentials:
         return False
 
     async def _master_actor(self, marketplace_id: str | None) -> Actor:
-        wanted = marketplace_id or DEFAULT_MARKETPLACE_ID
+        wanted = DEFAULT_MARKETPLACE_ID if marketplace_id is None else marketplace_id
         if wanted not in self._marketplaces:
             known = await self._database.run(lambda tx: store.marketplace_exists(tx, wanted), read_only=True)
             if not known:

@@ -92,7 +92,7 @@ async def create_key(
             required_scope="admin",
             current_scopes=sorted(actor.scopes),
         )
-    owner = user_id or actor.bound_user_id
+    owner = actor.bound_user_id if user_id is None else user_id
     if actor.bound_user_id not in (None, owner):
         raise InsufficientScope("A key that is bound to a user makes keys for that user only.")
     key_id = new_id("key")
