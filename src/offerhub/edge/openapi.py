@@ -189,7 +189,9 @@ class _Writing:
         parameters: list[Schema] = []
         for name, field in asked["properties"].items():
             schema, text = in_query(field)
-            parameter: Schema = {"name": name, "in": "query", "required": name in asked["required"]}
+            required = name in asked["required"]
+            # Without a value it counts as absent.
+            parameter: Schema = {"name": name, "in": "query", "required": required, "allowEmptyValue": not required}
             parameters.append({**parameter, **({"description": text} if text else {}), "schema": schema})
         return parameters
 

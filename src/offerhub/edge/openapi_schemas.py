@@ -153,8 +153,8 @@ def in_query(schema: Schema) -> tuple[Schema, str]:
     if made.get("type") == "array":
         # A parameter without a value counts as absent, so a list that is there is never empty.
         made["minItems"] = max(1, made.get("minItems", 1))
-    elif made.get("type") == "string" and "enum" not in made:
-        made["minLength"] = max(1, made.get("minLength", 1))
+    # A filter looks for what it is given: what no id can be finds nothing, and is not refused.
+    made.pop("pattern", None)
     return made, made.pop("description", "")
 
 

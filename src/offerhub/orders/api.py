@@ -27,6 +27,7 @@ from offerhub.errors import (
     invalid_field,
 )
 from offerhub.escrows.steps import REFUSALS
+from offerhub.kernel.money import format_amount
 from offerhub.kernel.pages import Page
 from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.orders import service, store
@@ -93,7 +94,7 @@ def _milestones(total: int, sent: list[MilestoneBody]) -> tuple[NewMilestone, ..
     remainder = total - given
     if open_parts > 1 or (open_parts == 1 and remainder <= 0) or (open_parts == 0 and named and remainder != 0):
         raise InvalidAmount(
-            "The milestones' amounts must add up to the order's amount.", field="milestones", sum=str(given)
+            "The milestones' amounts must add up to the order's amount.", field="milestones", sum=format_amount(given)
         )
     return tuple(NewMilestone(ref, title, remainder if amount is None else amount) for ref, title, amount in named)
 

@@ -16,6 +16,7 @@ from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
 from offerhub.runtime.vocabulary import (
     ALIAS,
+    SHOWN,
     Amount,
     Currency,
     DisputeId,
@@ -197,13 +198,12 @@ CLIENT_REF_CHARACTERS_MAX: Final = 255
 SDK_ONLY_STATUSES: Final = frozenset({"COMPLETED", "CANCELLED", "ESCROW_CREATED"})
 """Spellings of the SDK's type that no order ever has; they filter to nothing instead of failing (contract 1.7)."""
 
-_SHOWN: Final = r"\S"
-_Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARACTERS_MAX, pattern=_SHOWN)]
+_Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARACTERS_MAX, pattern=SHOWN)]
 _Description = Annotated[str, Meta(max_length=DESCRIPTION_CHARACTERS_MAX)]
-_Reason = Annotated[str, Meta(min_length=1, max_length=DESCRIPTION_CHARACTERS_MAX, pattern=_SHOWN)]
-_Ref = Annotated[str, Meta(min_length=1, max_length=REF_CHARACTERS_MAX, pattern=_SHOWN)]
+_Reason = Annotated[str, Meta(min_length=1, max_length=DESCRIPTION_CHARACTERS_MAX, pattern=SHOWN)]
+_Ref = Annotated[str, Meta(min_length=1, max_length=REF_CHARACTERS_MAX, pattern=SHOWN)]
 _PartyId = Annotated[UserId, Meta(min_length=1, max_length=REF_CHARACTERS_MAX)]
-_ClientRef = Annotated[str, Meta(min_length=1, max_length=CLIENT_REF_CHARACTERS_MAX, pattern=_SHOWN)]
+_ClientRef = Annotated[str, Meta(min_length=1, max_length=CLIENT_REF_CHARACTERS_MAX, pattern=SHOWN)]
 
 
 class MilestoneBody(Body, kw_only=True):

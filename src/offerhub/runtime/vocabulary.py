@@ -11,6 +11,12 @@ from msgspec import Meta
 ALIAS: Final = {"deprecated": True}
 """`extra_json_schema` of a property that is only another name of a property of the same body."""
 
+WHITE_SPACE: Final = r"\s\x1c-\x1f\x85\ufeff"
+"""What is white space in the regular expressions of Python or of ECMAScript, for a class of characters: the document
+and the edge must agree on it."""
+SHOWN: Final = f"[^{WHITE_SPACE}]"
+"""The pattern of text that is more than white space."""
+
 _RANDOM: Final = "[0-9A-Za-z]{32}"
 
 

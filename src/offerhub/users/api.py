@@ -30,7 +30,7 @@ from offerhub.users.model import (
 )
 from offerhub.users.service import Users
 
-_EMAIL = re.compile(EMAIL_PATTERN, re.ASCII)
+_EMAIL = re.compile(EMAIL_PATTERN)
 
 
 def _is_email(text: str) -> bool:

@@ -10,7 +10,7 @@ from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import ALIAS, Currency, StellarAddress, Sum, Timestamp, UserId
+from offerhub.runtime.vocabulary import ALIAS, SHOWN, WHITE_SPACE, Currency, StellarAddress, Sum, Timestamp, UserId
 from offerhub.wallets.model import WalletStatus
 
 UserType = Literal["BUYER", "SELLER", "BOTH"]
@@ -149,9 +149,10 @@ class AirtmLinkAnswer(Shape):
 EXTERNAL_ID_CHARACTERS_MAX: Final = 255
 EMAIL_CHARACTERS_MAX: Final = 254
 """The longest address that mail can carry; it also bounds how long the pattern below can take."""
-EMAIL_PATTERN: Final = r"^[^@\s]{1,64}@[^@\s]+\.[^@\s]{2,}$"
+_IN_EMAIL: Final = rf"[^@{WHITE_SPACE}\x00-\x1f\x7f-\x9f]"
+EMAIL_PATTERN: Final = rf"^{_IN_EMAIL}{{1,64}}@{_IN_EMAIL}+\.{_IN_EMAIL}{{2,}}$"
 
-_ExternalId = Annotated[str, Meta(min_length=1, max_length=EXTERNAL_ID_CHARACTERS_MAX, pattern=r"\S")]
+_ExternalId = Annotated[str, Meta(min_length=1, max_length=EXTERNAL_ID_CHARACTERS_MAX, pattern=SHOWN)]
 _Email = Annotated[
     str,
     Meta(
