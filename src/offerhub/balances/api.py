@@ -17,6 +17,7 @@ from offerhub.errors import (
     BalanceConcurrencyConflict,
     BalanceDiscrepancy,
     InsufficientFunds,
+    InvalidAmount,
     InvalidAmountFormat,
     InvalidCurrency,
     InvalidRequest,
@@ -120,7 +121,7 @@ def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
             unit="read",
             errors=(UserNotFound,),
         ),
-        _post("credit", "Credit a user by hand", _moving(service.credit), MoveBody, UserNotActive),
+        _post("credit", "Credit a user by hand", _moving(service.credit), MoveBody, UserNotActive, InvalidAmount),
         _post("debit", "Debit a user by hand", _moving(service.debit), MoveBody, UserNotActive, InsufficientFunds),
         _post(
             "reserve",
@@ -152,6 +153,7 @@ def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
             UserNotActive,
             ReserveNotFound,
             InvalidRequest,
+            InvalidAmount,
         ),
         Route(
             "POST",

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import asyncpg
 
-from offerhub.errors import InsufficientFunds, InternalError, ReserveNotFound
+from offerhub.errors import InsufficientFunds, InternalError, InvalidAmount, ReserveNotFound
 from offerhub.kernel.money import UNITS_MAX, format_amount
 from offerhub.ledger.chart import Kind
 from offerhub.runtime.actor import Actor
@@ -58,8 +58,9 @@ _POST = "SELECT owner, kind, balance_before, balance_after FROM ledger.post($1, 
 async def post(tx: Tx, actor: Actor, entry: Entry) -> Mapping[tuple[str, Kind], Around]:
     """Post a transaction; returns the balances around it for accounts with a floor.
 
-    Raises InsufficientFunds when an account would fall below zero, AlreadyPosted for a known business key. Either
-    leaves the database transaction unusable: the caller must let it propagate out of its use case.
+    Raises InsufficientFunds when an account would fall below zero, InvalidAmount when one would grow beyond a bigint,
+    AlreadyPosted for a known business key. Each leaves the database transaction unusable: the caller must let it
+    propagate out of its use case.
     """
     legs = [leg for leg in entry.legs if leg.amount != 0]
     assert sum(leg.amount for leg in legs) == 0, "legs must balance"
@@ -81,6 +82,8 @@ async def post(tx: Tx, actor: Actor, entry: Entry) -> Mapping[tuple[str, Kind], 
         if error.constraint_name == "one_effect_per_intent":
             raise AlreadyPosted(entry.business_key) from error
         raise
+    except asyncpg.NumericValueOutOfRangeError as error:
+        raise InvalidAmount("A balance would grow beyond what the books can hold.") from error
     except asyncpg.PostgresError as error:
         if error.sqlstate == FLOOR_BROKEN:
             raise _floor_broken(error) from error
