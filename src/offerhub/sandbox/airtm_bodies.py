@@ -14,7 +14,8 @@ from offerhub.sandbox.airtm_model import Deposit, Payin, Payout, Person
 
 DESCRIPTION_MAX: Final = 250
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_AMOUNT_MAX: Final = Decimal(1_000_000_000)
+_AMOUNT_MAX: Final = Decimal(10_000_000_000)
+"""Ten digits before the point, as many as the amounts of our own API may have."""
 
 
 class BadBody(ValueError):
