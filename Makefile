@@ -13,7 +13,7 @@ TEST_PROCESSES ?= -n auto --maxprocesses 4
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11
 
-.PHONY: help demo dev test test-compat bench check format docs lock clean install-embedded install-dev
+.PHONY: help demo dev test test-compat test-fuzz bench check format docs lock clean install-embedded install-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ test: install-dev ## Run all tests on embedded PostgreSQL and Valkey (ARGS="-k e
 
 test-compat: install-dev ## Run all tests on Debian's PostgreSQL 15 and Redis 7.0
 	@tools/test-compat $(TEST_PROCESSES) $(ARGS)
+
+test-fuzz: install-dev ## Hold the product against its own document (ARGS="--fuzz-examples 100 --fuzz-seed 7")
+	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest -n 0 tests/fuzz --fuzz-examples 30 $(ARGS)
 
 bench: install-dev ## Measure the product beside pgbench (ARGS="--flow credit_spread --seconds 5")
 	@$(BIN)/python bench/run.py $(ARGS)
