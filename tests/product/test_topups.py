@@ -162,6 +162,7 @@ async def test_what_is_not_a_top_up_is_refused(airtm_shop: Marketplace, payer: P
         (payer.body("-1.00"), 400, "INVALID_AMOUNT_FORMAT"),
         (payer.body(currency="EUR"), 400, "INVALID_CURRENCY"),
         (payer.body(surprise=1), 400, "VALIDATION_ERROR"),
+        (payer.body(description="x" * 251), 400, "VALIDATION_ERROR"),
         ({"userId": "usr_" + "0" * 32, "amount": "1.00"}, 404, "USER_NOT_FOUND"),
     ]
     for body, status, code in cases:
