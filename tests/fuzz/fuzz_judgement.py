@@ -19,8 +19,8 @@ FIELDS_BEYOND_A_SCHEMA: Final[Mapping[str, str]] = {
 }
 """Fields that a VALIDATION_ERROR may name although the schema allows the request, and what must hold of them."""
 PATIENCE: Final = frozenset({"PROVIDER_TIMEOUT", "MAINTENANCE_MODE"})
-"""What is above 500 and no fault: the product waits a fifth of a second only for Airtm (`conftest`), and the run with
-the master key switches maintenance on."""
+"""What is above 500 and no fault: the product waits a fifth of a second only for Airtm (`conftest`), and one run
+switches maintenance on."""
 CALLBACK: Final = "topups.callback"
 
 
