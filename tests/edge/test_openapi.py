@@ -194,10 +194,9 @@ def test_what_is_sent_is_described(operation: Any) -> None:
 
 
 def bodies_of(operation: Mapping[str, Any]) -> dict[str, Any]:
-    """The schemas of an operation's body: its own, and those of objects in it."""
-    waiting = (
-        [operation["requestBody"]["content"]["application/json"]["schema"]] if "requestBody" in operation else []
-    )
+    """The schemas of an operation's body: its own, and those of objects in it. What is taken as bytes has none."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    waiting = [content["schema"]] if content and "$ref" in content["schema"] else []
     found: dict[str, Any] = {}
     while waiting:
         name = waiting.pop()["$ref"].rpartition("/")[2]

@@ -7,7 +7,7 @@ import pytest
 
 from offerhub.cli.development import sandbox_process
 from support.outside import LEDGER_SECONDS, World
-from support.product import Running, environment, running
+from support.product import Running, environment, fill_treasury, running
 
 INLINE_WAIT_SECONDS = "0.2"
 """A request waits that long for its saga; what takes longer goes on by itself, while the next case is sent."""
@@ -18,6 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fuzz")
     group.addoption("--fuzz-examples", type=int, default=None, help="the long run, with this many examples")
     group.addoption("--fuzz-seed", type=int, default=None, help="the seed of the generated cases")
+
+
+TREASURY = "100000000"
 
 
 @pytest.fixture
@@ -41,8 +44,11 @@ def world(sandbox_environ: dict[str, str], http: aiohttp.ClientSession) -> World
 
 
 @pytest.fixture
-async def live(fresh_database_url: str, redis_url: str, sandbox_environ: dict[str, str]) -> AsyncIterator[Running]:
-    """The product."""
+async def live(
+    fresh_database_url: str, redis_url: str, sandbox_environ: dict[str, str], world: World
+) -> AsyncIterator[Running]:
+    """The product, with a treasury that can pay whatever is asked for."""
     more = {"PAYMENT_PROVIDER": "airtm", "SAGA_INLINE_WAIT_SECONDS": INLINE_WAIT_SECONDS}
     async with running(environment(fresh_database_url, redis_url, sandbox_environ, **more)) as found:
+        await fill_treasury(found, world, TREASURY)
         yield found

@@ -11,9 +11,16 @@ from fuzz_stage import furnish
 
 from support.outside import World
 from support.product import MASTER_KEY, Marketplace, Running
+from support.routes import all_routes
 
 MARKETPLACES = ("marketplaces.create", "marketplaces.list")
 """What only the master key may do."""
+OPERATORS = tuple(
+    route.name
+    for route in all_routes()
+    if route.path.startswith(("/admin/queues", "/admin/dlq", "/admin/reconciliation", "/admin/treasury"))
+)
+"""What concerns the whole installation."""
 MAINTENANCE = ("maintenance.enable", "maintenance.disable")
 """What would stop the fuzzing of everything else: it has a run of its own, the last."""
 SHORT_SEED = 20_261_126
@@ -51,11 +58,12 @@ async def test_every_generated_request_is_answered_as_the_document_says(
             seed,
             examples,
             step,
-            without=(*MARKETPLACES, *MAINTENANCE),
+            without=(*MARKETPLACES, *OPERATORS, *MAINTENANCE),
             headers=headers,
             address=furnished.address,
         ),
         "marketplaces": Plan(MASTER_KEY, seed, examples, step, only=MARKETPLACES),
+        "operators": Plan(MASTER_KEY, seed, examples, step, only=OPERATORS),
         "maintenance": Plan(MASTER_KEY, seed, examples, step, only=MAINTENANCE),
     }
     outcomes = {name: await asyncio.to_thread(run, live.url, plan, real) for name, plan in plans.items()}

@@ -9,20 +9,10 @@ import pytest
 from offerhub.runtime.routes import Redirect
 from support.outside import World
 from support.product import MASTER_KEY, Marketplace, Running, unique
-from support.routes import all_routes, body_for, path_with
+from support.routes import NOWHERE, all_routes, body_for, path_with
 
 ROUTES: Final = [route for route in all_routes() if route.answer is not Redirect]
 """A redirect leads to a page that is not here."""
-NOBODY: Final[Mapping[str, str]] = {
-    "user_id": "usr_" + "0" * 32,
-    "order_id": "ord_" + "0" * 32,
-    "dispute_id": "dsp_" + "0" * 32,
-    "withdrawal_id": "wd_" + "0" * 32,
-    "topup_id": "topup_" + "0" * 32,
-    "key_id": "key_" + "0" * 32,
-    "key": "nowhere",
-    "ref": "m1",
-}
 HEADERS: Final[Mapping[str, Mapping[str, str]]] = {
     "a credential outside ASCII": {"authorization": "Bearer ключ"},
     "a key outside ASCII": {"authorization": "", "x-api-key": "ohk_live_key_ключ"},
@@ -78,23 +68,23 @@ async def answered(client: Marketplace, method: str, path: str, body: Any = None
 async def test_odd_headers(master: Marketplace) -> None:
     for route in ROUTES:
         for headers in HEADERS.values():
-            await answered(master, route.method, path_with(route, NOBODY), body_for(route), headers=headers)
+            await answered(master, route.method, path_with(route, NOWHERE), body_for(route), headers=headers)
     await master.done("POST", "/admin/maintenance/disable")
 
 
 async def test_odd_paths_and_queries(master: Marketplace) -> None:
     for route in ROUTES:
         for odd in ("%ff", "%ED%A0%80", "%00", "%0a", "%F4%90%80%80", "é", "." * 300):
-            await answered(master, route.method, path_with(route, dict.fromkeys(NOBODY, odd)), body_for(route))
+            await answered(master, route.method, path_with(route, dict.fromkeys(NOWHERE, odd)), body_for(route))
         for query in QUERIES:
-            await answered(master, route.method, f"{path_with(route, NOBODY)}?{query}", body_for(route))
+            await answered(master, route.method, f"{path_with(route, NOWHERE)}?{query}", body_for(route))
     await master.done("POST", "/admin/maintenance/disable")
 
 
 async def test_odd_bodies(master: Marketplace) -> None:
     """Each property of each body is sent each of them, beside what is otherwise a good body about a real user."""
     user = await master.done("POST", "/users", {"externalUserId": unique("odd")}, status=201)
-    ids = {**NOBODY, "user_id": user["id"]}
+    ids = {**NOWHERE, "user_id": user["id"]}
     statuses: set[int] = set()
     for route in ROUTES:
         if route.body is None or route.name == "maintenance.enable":

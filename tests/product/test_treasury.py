@@ -7,8 +7,8 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from support.outside import World, eventually
-from support.product import MASTER_KEY, Marketplace, Person, Running, running, unique
+from support.outside import World
+from support.product import MASTER_KEY, Marketplace, Person, Running, fill_treasury, running, unique
 
 UNIT: Final = 10_000_000
 MILESTONE: Final = [{"ref": "m1", "title": "Logo"}]
@@ -32,13 +32,8 @@ class Office:
         return await self._client.send(method, path, body, **more)
 
     async def fill(self, amount: str) -> None:
-        """Send USDC to the treasury's address, as the operator does, and wait until it is booked."""
-        address = (await self.position())["treasury"]["address"]
-        ready = "SELECT status FROM wallets WHERE public_key = $1"
-        await eventually(lambda: self.live.value(ready, address), lambda status: status == "READY")
-        transaction = await self.world.mint(address, amount)
-        booked = "SELECT count(*) FROM treasury_deposits WHERE transaction_hash = $1"
-        await eventually(lambda: self.live.value(booked, transaction), lambda count: count == 1)
+        """Put capital in."""
+        await fill_treasury(self.live, self.world, amount)
 
     async def held(self) -> int:
         """What the chain says that the treasury holds, which the books must say as well."""

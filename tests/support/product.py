@@ -134,6 +134,15 @@ class Person:
     address: str
 
 
+async def fill_treasury(live: Running, world: World, amount: str) -> None:
+    """Send USDC to the treasury's address, as whoever runs the product does, and wait until it is booked."""
+    wallet = "SELECT public_key FROM wallets WHERE purpose = 'treasury' AND status = 'READY'"
+    address = await eventually(lambda: live.value(wallet), lambda found: found is not None)
+    transaction = await world.mint(str(address), amount)
+    booked = "SELECT count(*) FROM treasury_deposits WHERE transaction_hash = $1"
+    await eventually(lambda: live.value(booked, transaction), lambda count: count == 1)
+
+
 Stage = str
 _STAGES: Final[Sequence[tuple[Stage, str]]] = (
     ("ORDER_CREATED", ""),

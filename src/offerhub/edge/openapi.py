@@ -81,10 +81,10 @@ _SECURITY_SCHEMES: Final = {
 }
 _RAW_BODY: Final[Schema] = {
     "required": True,
-    "description": "Taken as bytes: the signature is over them.",
+    "description": "Taken as bytes, because the signature is over them; usually an object.",
     "content": {
         "application/json": {
-            "schema": {"type": "object"},
+            "schema": {},
             "example": {"type": "payin.confirmed", "data": {"code": "topup_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"}},
         }
     },
