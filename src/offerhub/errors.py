@@ -5,15 +5,39 @@ The docstring of a class is its message unless the raiser says something more pr
 integrator what to do. Nothing else in the product invents a code.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+_STATE: Final = {
+    "currentState": "the state that it is in",
+    "allowedStates": "the states in which this is possible",
+}
+_OF_PROVIDER: Final = {
+    "provider": "whom we asked",
+    "call": "what we asked for (Trustless Work)",
+    "status": "the HTTP status of its answer (Trustless Work)",
+    "method": "the HTTP method of our call (Airtm)",
+    "path": "its path, without ids (Airtm)",
+    "originalStatus": "the HTTP status of its answer, null if there was none (Airtm)",
+    "reasonCode": "Airtm's error code, null if there was none",
+    "providerMessage": "Airtm's own words, where it had any",
+}
+_OF_TRANSACTION: Final = {
+    "resultCode": "the network's verdict on the transaction",
+    "operationCodes": "its verdicts on the operations in it",
+}
 
 
 class Refusal(Exception):
-    """The request was refused."""
+    """The request was refused.
+
+    `facts` is what `details` may hold beside `requestId`, with its meaning: a property is there when it is known.
+    """
 
     code: ClassVar[str] = "INTERNAL_ERROR"
     status: ClassVar[int] = 500
     remedy: ClassVar[str] = ""
+    facts: ClassVar[Mapping[str, str]] = {}
     retry_after_seconds: ClassVar[int | None] = None
 
     def __init__(self, message: str | None = None, /, **details: Any) -> None:
@@ -45,6 +69,12 @@ class InternalError(Refusal):
     code = "INTERNAL_ERROR"
     status = 500
     remedy = "Retry with the same Idempotency-Key; report the request id if it persists."
+    facts = {
+        "hash": "the transaction on the chain that it is about",
+        "contract": "the contract that it is about",
+        "kind": "the kind of account in the books",
+        "accounts": "the accounts that there is no key for",
+    }
 
 
 # -- who is calling -------------------------------------------------------------------------------------------
@@ -72,6 +102,11 @@ class InsufficientScope(Refusal):
     code = "INSUFFICIENT_SCOPE"
     status = 403
     remedy = "Use a key that has the scope in `details.required_scope`."
+    facts = {
+        "required_scope": "the scope that is missing",
+        "current_scopes": "the scopes that the credential has",
+        "userId": "the user whom a key bound to another one named",
+    }
 
 
 # -- what was sent --------------------------------------------------------------------------------------------
@@ -83,6 +118,11 @@ class ValidationFailed(Refusal):
     code = "VALIDATION_ERROR"
     status = 400
     remedy = "Correct the fields named in `details.fields`."
+    facts = {
+        "fields": "each fault with its place: `{field, message}`",
+        "validationErrors": "each fault as a sentence",
+        "header": "the header that is not valid",
+    }
 
 
 def invalid_field(field: str, message: str) -> ValidationFailed:
@@ -96,6 +136,7 @@ class InvalidAmountFormat(Refusal):
     code = "INVALID_AMOUNT_FORMAT"
     status = 400
     remedy = 'Send a string such as "12.50": digits, a point, two decimals, no sign.'
+    facts = {"provided": "what was sent", "expectedFormat": "what is expected"}
 
 
 class InvalidAmount(Refusal):
@@ -104,12 +145,24 @@ class InvalidAmount(Refusal):
     code = "INVALID_AMOUNT"
     status = 400
     remedy = "Make the parts add up to the whole."
+    facts = {
+        "field": "the amount that is wrong",
+        "provided": "what was sent",
+        "expectedFormat": "what is expected",
+        "sum": "what the milestones that name an amount add up to",
+    }
 
 
 class InvalidSplit(InvalidAmount):
     """Release and refund amounts must add up to the order's amount."""
 
     status = 422
+    facts = {
+        "orderAmount": "what the parts must add up to",
+        "releaseAmount": "the seller's part",
+        "refundAmount": "the buyer's part",
+        "provided": "what was sent instead of an amount",
+    }
 
 
 class InvalidCurrency(Refusal):
@@ -118,6 +171,7 @@ class InvalidCurrency(Refusal):
     code = "INVALID_CURRENCY"
     status = 400
     remedy = "Use USD (USDC is accepted as another name for it)."
+    facts = {"provided": "what was sent", "supported": "what is known"}
 
 
 class InvalidRequest(Refusal):
@@ -126,6 +180,7 @@ class InvalidRequest(Refusal):
     code = "INVALID_REQUEST"
     status = 400
     remedy = "Buyer and seller must be two different users."
+    facts = {"userId": "the user who is named twice"}
 
 
 class PayloadTooLarge(Refusal):
@@ -134,6 +189,7 @@ class PayloadTooLarge(Refusal):
     code = "PAYLOAD_TOO_LARGE"
     status = 413
     remedy = "Send at most the number of bytes in `details.limit`."
+    facts = {"limit": "the most bytes that a body may have"}
 
 
 class NotFound(Refusal):
@@ -142,6 +198,7 @@ class NotFound(Refusal):
     code = "NOT_FOUND"
     status = 404
     remedy = "Check the path and the id; ids of another marketplace are not visible."
+    facts = {"idempotency_key": "the key that nothing is kept of"}
 
 
 class MethodNotAllowed(Refusal):
@@ -150,6 +207,7 @@ class MethodNotAllowed(Refusal):
     code = "METHOD_NOT_ALLOWED"
     status = 405
     remedy = "Use a method of the `Allow` header."
+    facts = {"allow": "the methods of this path"}
 
 
 class UnsupportedMediaType(Refusal):
@@ -158,6 +216,7 @@ class UnsupportedMediaType(Refusal):
     code = "UNSUPPORTED_MEDIA_TYPE"
     status = 415
     remedy = "Send `Content-Type: application/json`."
+    facts = {"contentType": "what was sent"}
 
 
 class IdempotencyKeyReused(Refusal):
@@ -166,6 +225,7 @@ class IdempotencyKeyReused(Refusal):
     code = "IDEMPOTENCY_KEY_REUSED"
     status = 409
     remedy = "Use a new key for a new request; repeat the same request to get its stored answer."
+    facts = {"idempotency_key": "the key"}
 
 
 class IdempotencyKeyInProgress(Refusal):
@@ -175,6 +235,7 @@ class IdempotencyKeyInProgress(Refusal):
     status = 409
     remedy = "Wait a second and repeat the same request."
     retry_after_seconds = 1
+    facts = {"idempotency_key": "the key"}
 
 
 class AnswerUnreadable(Refusal):
@@ -191,6 +252,13 @@ class RateLimited(Refusal):
     code = "RATE_LIMITED"
     status = 429
     remedy = "Wait for the seconds in `Retry-After`."
+    facts = {
+        "limit": "requests in a window",
+        "windowSeconds": "the length of the window",
+        "window": "the same as text",
+        "retryAfter": "seconds to wait",
+        "retry_after": "the same",
+    }
 
 
 class MaintenanceMode(Refusal):
@@ -200,6 +268,7 @@ class MaintenanceMode(Refusal):
     status = 503
     remedy = "Reads still work; repeat the request later."
     retry_after_seconds = 5
+    facts = {"message": "the operator's words", "enabledAt": "since when"}
 
 
 class ServiceUnavailable(Refusal):
@@ -218,6 +287,7 @@ class UserNotFound(NotFound):
     """There is no such user."""
 
     code = "USER_NOT_FOUND"
+    facts = {"userId": "the id"}
 
 
 class UserNotActive(Refusal):
@@ -226,24 +296,28 @@ class UserNotActive(Refusal):
     code = "USER_NOT_ACTIVE"
     status = 422
     remedy = "Reactivate the user first."
+    facts = {"userId": "the user", "status": "the user's state"}
 
 
 class MarketplaceNotFound(NotFound):
     """There is no such marketplace."""
 
     code = "MARKETPLACE_NOT_FOUND"
+    facts = {"marketplaceId": "the id"}
 
 
 class ApiKeyNotFound(NotFound):
     """There is no such API key."""
 
     code = "API_KEY_NOT_FOUND"
+    facts = {"apiKeyId": "the id"}
 
 
 class WalletNotFound(NotFound):
     """The user has no active wallet."""
 
     code = "WALLET_NOT_FOUND"
+    facts = {"userId": "the user"}
 
 
 class WalletNotReady(Refusal):
@@ -251,7 +325,8 @@ class WalletNotReady(Refusal):
 
     code = "WALLET_NOT_READY"
     status = 422
-    remedy = "Wait until the wallet's status is READY; the deposit address is valid already."
+    remedy = "Wait until the wallet's status is READY, then use a new Idempotency-Key."
+    facts = {"userId": "the user", "publicKey": "the address of the wallet"}
 
 
 class BalanceNotFound(NotFound):
@@ -266,12 +341,20 @@ class InsufficientFunds(Refusal):
     code = "INSUFFICIENT_FUNDS"
     status = 422
     remedy = "Deposit first, or use a smaller amount."
+    facts = {"requested": "the amount of the request", "available": "what there is", "currency": "of both"}
 
 
 class WalletShortfall(InsufficientFunds):
     """The wallet holds less on the chain than the books promise: part of the balance is a manual credit."""
 
     remedy = "Send USDC to the wallet's deposit address to back the manual credit, then repeat the request."
+    facts = {
+        "requested": "the amount of the request",
+        "available": "what the wallet holds on the chain",
+        "shortfall": "what is missing there",
+        "address": "where to send it",
+        "currency": "of the amounts",
+    }
 
 
 class TreasuryShort(InsufficientFunds):
@@ -286,6 +369,11 @@ class ReserveNotFound(Refusal):
     code = "RESERVE_NOT_FOUND"
     status = 422
     remedy = "Use the reference and at most the amount of the reservation."
+    facts = {
+        "requested": "the amount of the request",
+        "reserved": "what is held under the reference",
+        "currency": "of both",
+    }
 
 
 class ReserveMismatchAmount(Refusal):
@@ -294,6 +382,7 @@ class ReserveMismatchAmount(Refusal):
     code = "RESERVE_MISMATCH_AMOUNT"
     status = 422
     remedy = "Leave the amount out: the order knows it."
+    facts = {"provided": "what was sent", "expected": "the order's amount"}
 
 
 class BalanceDiscrepancy(Refusal):
@@ -302,6 +391,13 @@ class BalanceDiscrepancy(Refusal):
     code = "BALANCE_DISCREPANCY"
     status = 409
     remedy = "Reconcile before moving this user's money; a manual credit without a deposit is the usual cause."
+    facts = {
+        "userId": "the user",
+        "localBalance": "what the books say",
+        "providerBalance": "what the chain says",
+        "difference": "the first less the second",
+        "currency": "of the amounts",
+    }
 
 
 class BalanceConcurrencyConflict(Refusal):
@@ -320,6 +416,7 @@ class OrderNotFound(NotFound):
     """There is no such order."""
 
     code = "ORDER_NOT_FOUND"
+    facts = {"orderId": "the id"}
 
 
 class OrderRefReused(Refusal):
@@ -328,12 +425,14 @@ class OrderRefReused(Refusal):
     code = "ORDER_REF_REUSED"
     status = 409
     remedy = "Use a new client_order_ref for a new order."
+    facts = {"client_order_ref": "your reference", "orderId": "the order that has it"}
 
 
 class MilestoneNotFound(NotFound):
     """The order has no such milestone."""
 
     code = "MILESTONE_NOT_FOUND"
+    facts = {"orderId": "the order", "milestoneRef": "the reference that it does not have"}
 
 
 class InvalidState(Refusal):
@@ -342,12 +441,26 @@ class InvalidState(Refusal):
     code = "INVALID_STATE"
     status = 409
     remedy = "Read the resource; `details.allowedStates` names the states that allow this."
+    facts = {
+        **_STATE,
+        "currentStatus": "the same as `currentState` (top-ups, withdrawals)",
+        "allowedStatuses": "the same as `allowedStates` (top-ups)",
+        "orderId": "the order",
+        "disputeId": "the dispute",
+        "topupId": "the top-up",
+        "withdrawalId": "the withdrawal",
+        "milestoneRef": "the milestone",
+        "openMilestones": "the milestones that are not completed yet",
+        "provider": "who says so, if it is not us",
+        "status": "its own word for the state",
+    }
 
 
 class FundsAlreadyReserved(InvalidState):
     """The order's funds are reserved already."""
 
     code = "FUNDS_ALREADY_RESERVED"
+    facts = {**_STATE, "orderId": "the order"}
 
 
 class EscrowAlreadyExists(Refusal):
@@ -356,12 +469,14 @@ class EscrowAlreadyExists(Refusal):
     code = "ESCROW_ALREADY_EXISTS"
     status = 409
     remedy = "Read the order; its escrow is in the answer."
+    facts = {"orderId": "the order", "currentState": "the order's state"}
 
 
 class EscrowNotReady(InvalidState):
     """The escrow is not in a state that allows this."""
 
     code = "ESCROW_NOT_READY"
+    facts = {**_STATE, "orderId": "the order"}
 
 
 class EscrowNotFound(NotFound):
@@ -376,18 +491,21 @@ class EscrowFundingFailed(Refusal):
     code = "ESCROW_FUNDING_FAILED"
     status = 422
     remedy = "Read `details`; repeat the call once the cause is mended."
+    facts = {**_OF_PROVIDER, **_OF_TRANSACTION}
 
 
 class EscrowInvalidState(InvalidState):
     """The contract on the chain is not in a state that allows this."""
 
     code = "ESCROW_INVALID_STATE"
+    facts = {"escrowId": "the escrow", "allowedStates": _STATE["allowedStates"]}
 
 
 class DisputeNotFound(NotFound):
     """There is no such dispute."""
 
     code = "DISPUTE_NOT_FOUND"
+    facts = {"disputeId": "the id"}
 
 
 class DisputeAlreadyOpen(Refusal):
@@ -396,21 +514,24 @@ class DisputeAlreadyOpen(Refusal):
     code = "DISPUTE_ALREADY_OPEN"
     status = 409
     remedy = "Assign and resolve the dispute in `details.disputeId`."
+    facts = {"orderId": "the order", "disputeId": "the dispute that it has", "status": "its state"}
 
 
-# -- withdrawals -------------------------------------------------------------------------------------------------
+# -- top-ups, withdrawals, Airtm -----------------------------------------------------------------------------
 
 
 class TopUpNotFound(NotFound):
     """No top-up has this id."""
 
     code = "TOPUP_NOT_FOUND"
+    facts = {"topupId": "the id"}
 
 
 class WithdrawalNotFound(NotFound):
     """There is no such withdrawal."""
 
     code = "WITHDRAWAL_NOT_FOUND"
+    facts = {"withdrawalId": "the id"}
 
 
 class WithdrawalNotCommittable(Refusal):
@@ -419,6 +540,7 @@ class WithdrawalNotCommittable(Refusal):
     code = "WITHDRAWAL_NOT_COMMITTABLE"
     status = 409
     remedy = "Read the withdrawal; it has moved on."
+    facts = {"withdrawalId": "the withdrawal", "currentStatus": "the state that it is in"}
 
 
 class WithdrawalDestinationInvalid(Refusal):
@@ -427,6 +549,7 @@ class WithdrawalDestinationInvalid(Refusal):
     code = "WITHDRAWAL_DESTINATION_INVALID"
     status = 422
     remedy = "The destination must be an existing Stellar account that trusts USDC."
+    facts = {"destination": "the address", **_OF_TRANSACTION}
 
 
 class AirtmUserNotLinked(Refusal):
@@ -435,6 +558,7 @@ class AirtmUserNotLinked(Refusal):
     code = "AIRTM_USER_NOT_LINKED"
     status = 422
     remedy = "Link one with POST /users/{id}/airtm/link, then try again."
+    facts = {"userId": "the user"}
 
 
 class AirtmUserInvalid(Refusal):
@@ -443,6 +567,7 @@ class AirtmUserInvalid(Refusal):
     code = "AIRTM_USER_INVALID"
     status = 422
     remedy = "See `details.failureReason`: the account must exist, be active and be verified at Airtm."
+    facts = {"failureReason": "why, in one word such as `USER_NOT_VERIFIED`", **_OF_PROVIDER}
 
 
 class AirtmUserAlreadyLinked(Refusal):
@@ -459,6 +584,7 @@ class ProviderNotEnabled(Refusal):
     code = "PROVIDER_NOT_ENABLED"
     status = 422
     remedy = "Use a crypto destination, or run with PAYMENT_PROVIDER=airtm."
+    facts = {"provider": "what is not configured", "destinationType": "the kind of destination that needs it"}
 
 
 class WebhookSignatureInvalid(Refusal):
@@ -478,6 +604,14 @@ class ProviderError(Refusal):
     code = "PROVIDER_ERROR"
     status = 502
     remedy = "Read `details`; repeat later with the same Idempotency-Key."
+    facts = {
+        **_OF_PROVIDER,
+        **_OF_TRANSACTION,
+        "message": "Trustless Work's own words",
+        "contract_error": "the number of the contract's error",
+        "contract_error_name": "its name",
+        "reason": "what was not understood",
+    }
 
 
 class PayoutNotReady(ProviderError):
@@ -486,6 +620,7 @@ class PayoutNotReady(ProviderError):
     status = 422
     remedy = "Read the withdrawal; go on once it has an `airtmPayoutId`."
     retry_after_seconds = 5
+    facts = {"withdrawalId": "the withdrawal"}
 
 
 class ProviderTimeout(Refusal):
@@ -494,6 +629,7 @@ class ProviderTimeout(Refusal):
     code = "PROVIDER_TIMEOUT"
     status = 504
     remedy = "Repeat later with the same Idempotency-Key; nothing is done twice."
+    facts = {**_OF_PROVIDER, "topupId": "the top-up"}
 
 
 class ProviderRateLimited(Refusal):
@@ -502,6 +638,7 @@ class ProviderRateLimited(Refusal):
     code = "PROVIDER_RATE_LIMITED"
     status = 502
     remedy = "Repeat later with the same Idempotency-Key."
+    facts = {**_OF_PROVIDER, "retry_after": "seconds that the provider asks us to wait"}
 
 
 class ProviderUnavailable(Refusal):
@@ -511,6 +648,7 @@ class ProviderUnavailable(Refusal):
     status = 503
     remedy = "Repeat later with the same Idempotency-Key."
     retry_after_seconds = 5
+    facts = _OF_PROVIDER
 
 
 class StellarNetworkError(Refusal):
@@ -519,9 +657,18 @@ class StellarNetworkError(Refusal):
     code = "STELLAR_NETWORK_ERROR"
     status = 502
     remedy = "Read `details`; repeat later with the same Idempotency-Key."
+    facts = {
+        **_OF_TRANSACTION,
+        "call": "what we asked Horizon for",
+        "status": "the HTTP status of its answer",
+        "reason": "why it could not be read",
+        "answer": "its own words",
+        "account": "the account that it is about",
+    }
 
 
 class SigningRefused(ProviderError):
     """A provider handed us a transaction that is not the one we asked for; it was not signed."""
 
     remedy = "Nothing moved. Treat this as an incident: the provider or the path to it may be compromised."
+    facts = {"field": "what differs", "expected": "what we had asked for", "found": "what we were given"}

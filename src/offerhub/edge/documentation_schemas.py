@@ -67,28 +67,29 @@ def _kind(schema: Schema) -> Html:
     if schema.get("type") == "array":
         return joined("array of ", _kind(schema.get("items", {})))
     if "const" in schema:
-        return element("code", _literal(schema["const"]))
+        return element("code", literal(schema["const"]))
     if "enum" in schema:
-        parts = [element("code", _literal(value)) for value in schema["enum"]]
+        parts = [element("code", literal(value)) for value in schema["enum"]]
         return joined(parts[0], *(part for one in parts[1:] for part in (" | ", one)))
     kind = schema.get("type", "any")
     return joined(" or ".join(kind) if isinstance(kind, list) else kind)
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """A value as JSON writes it, without quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _meaning(schema: Schema, note: str) -> Html:
     described = [schema, *schema.get("anyOf", ())]
     text = next((one["description"] for one in described if one.get("description")), "")
-    limits = [part for one in described for part in _limits(one)]
+    notes = [note, *(part for one in described for part in limits(one))]
     default = schema.get("default")
     if default not in (None, [], {}):
-        limits.append(f"default {_literal(default)}")
+        notes.append(f"default {literal(default)}")
     if any(one.get("deprecated") for one in described):
-        limits.append("deprecated")
-    small = ", ".join(part for part in (note, *limits) if part)
+        notes.append("deprecated")
+    small = ", ".join(part for part in notes if part)
     return joined(
         markdown_line(text), " " if text and small else "", element("small", f"({small})") if small else None
     )
@@ -103,7 +104,8 @@ _LIMITS: Final = {
 }
 
 
-def _limits(schema: Schema) -> list[str]:
+def limits(schema: Schema) -> list[str]:
+    """The bounds of a value, each as a few words."""
     # That a text is not empty goes without saying.
     silent = {("minLength", 1)}
     return [

@@ -1,7 +1,19 @@
 """A state machine is one table: read by code, by the database's guard and by the documentation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Told(NamedTuple):
+    """What a state means for whoever calls the API, in Markdown.
+
+    `onward` says who, or which call, moves it on; an end has none. `events` tell that the state was entered.
+    """
+
+    meaning: str
+    onward: str = ""
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,18 +22,25 @@ class Machine:
 
     `moves` maps a state to the states that may follow it; a state that maps to nothing is terminal.
     `column` names the database column that the guard trigger watches, such as `orders.status`.
+    `told` explains the states of what clients see; machines inside of the product have none.
     """
 
     name: str
     column: str
     initial: str
     moves: Mapping[str, frozenset[str]]
+    told: Mapping[str, Told] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named = set(self.moves)
         reached = {state for targets in self.moves.values() for state in targets}
         if self.initial not in named or not reached <= named:
             raise ValueError(f"machine {self.name}: every state must have a row of its own")
+        if self.told and set(self.told) != named:
+            raise ValueError(f"machine {self.name}: every state must be explained")
+        for state, told in self.told.items():
+            if bool(told.onward) == (state in self.terminal):
+                raise ValueError(f"machine {self.name}: {state} must say how it is left, unless it is an end")
 
     @property
     def states(self) -> frozenset[str]:
@@ -46,6 +65,9 @@ class Machine:
         return sorted((self.column, source, target) for source, targets in self.moves.items() for target in targets)
 
 
-def machine(name: str, column: str, initial: str, moves: Mapping[str, set[str]]) -> Machine:
+def machine(
+    name: str, column: str, initial: str, moves: Mapping[str, set[str]], told: Mapping[str, Told] | None = None
+) -> Machine:
     """Write a Machine with plain sets."""
-    return Machine(name, column, initial, {state: frozenset(targets) for state, targets in moves.items()})
+    frozen = {state: frozenset(targets) for state, targets in moves.items()}
+    return Machine(name, column, initial, frozen, told or {})
