@@ -1,11 +1,14 @@
 """Every state machine is the same table in the code and in the database, and the database holds to it."""
 
+from pathlib import Path
+
 import asyncpg
 import pytest
 
+import offerhub
 from offerhub.disputes.states import DISPUTE
 from offerhub.escrows.states import ESCROW
-from offerhub.kernel.states import Machine, machine
+from offerhub.kernel.states import Machine, Told, machine
 from offerhub.orders.states import MILESTONE, ORDER
 from offerhub.reconciliation.states import RUN
 from offerhub.runtime.database import Database
@@ -15,6 +18,7 @@ from offerhub.users.states import USER
 from offerhub.wallets.states import WALLET
 from offerhub.webhooks.states import WEBHOOK_EVENT
 from offerhub.withdrawals.states import WITHDRAWAL
+from reference_pages.states import SECTIONS
 
 MACHINES = (
     USER,
@@ -79,6 +83,33 @@ async def test_the_guard_refuses_every_move_that_the_table_lacks(one: Machine, d
                 assert moved == one.allows(source, target), (source, target)
     finally:
         await connection.close()
+
+
+def test_every_state_that_a_client_sees_is_explained() -> None:
+    seen = {one.name: one for one in MACHINES if one not in (SAGA, STEP, ENVELOPE)}
+    assert {section.machine.name for section in SECTIONS} == seen.keys()
+    for one in seen.values():
+        assert set(one.told) == one.states
+        assert all(told.meaning.strip() for told in one.told.values())
+
+
+def test_every_event_that_tells_of_a_state_is_written_somewhere() -> None:
+    slices = Path(offerhub.__file__).parent
+    source = "".join(file.read_text(encoding="utf-8") for file in slices.rglob("*.py") if file.stem != "states")
+    for one in MACHINES:
+        for event in (event for told in one.told.values() for event in told.events):
+            group, _, name = event.partition(".")
+            # Some are put together: f"escrow.{end.lower()}".
+            assembled = f'f"{group}.{{' in source and (f'"{name}"' in source or f'"{name.upper()}"' in source)
+            assert f'"{event}"' in source or assembled, event
+
+
+def test_a_machine_that_explains_its_states_leaves_none_out() -> None:
+    moves = {"A": {"B"}, "B": set[str]()}
+    with pytest.raises(ValueError, match="explained"):
+        machine("silent", "x.status", "A", moves, {"A": Told("Begun.", "you")})
+    with pytest.raises(ValueError, match="A must say how it is left"):
+        machine("stuck", "x.status", "A", moves, {"A": Told("Begun."), "B": Told("Done.")})
 
 
 def test_a_machine_names_every_state_it_reaches() -> None:

@@ -1,4 +1,4 @@
-"""Find dead links in the documentation: files and headings of ours that are not there. The network is not asked."""  # noqa: INP001
+"""Find dead links in the documentation: files and headings of ours that are not there. The network is not asked."""
 
 import re
 import sys

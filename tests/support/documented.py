@@ -2,7 +2,8 @@
 
 A page's `sh` blocks are one session of bash, its `python` blocks one program, in page order. A `json` block
 right after one of them is what it must print: `"…"` stands for any value, an object with the key `"…"` may hold more
-than is shown, and a list that ends in `"…"` may be longer.
+than is shown, and a list that ends in `"…"` may be longer. A page whose examples need a product with other variables
+says so in a comment, such as `<!-- examples with PAYMENT_PROVIDER=airtm -->`.
 """
 
 import json
@@ -20,6 +21,9 @@ BOUNDARY: Final = "--- end of example {number} ---"
 SECONDS_MAX: Final = 120
 
 _BLOCK = re.compile(r"^```(?P<language>sh|python|json)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+_VARIABLES = re.compile(r"^<!-- examples with (?P<variables>.*) -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ def examples(page: Path) -> list[Example]:
         elif found and not text[end_of_code : block.start()].strip():
             found[-1] = replace(found[-1], expected=json.loads(block["text"]))
     return found
+
+
+def variables(page: Path) -> dict[str, str]:
+    """The variables that the product must be started with for the examples of a page; usually none."""
+    found = _VARIABLES.search(page.read_text(encoding="utf-8"))
+    named = found["variables"].split() if found else []
+    return dict(name.split("=", 1) for name in named)
 
 
 def differences(expected: Any, printed: Any, place: str = "$") -> list[str]:
