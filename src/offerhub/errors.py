@@ -395,7 +395,7 @@ class BalanceDiscrepancy(Refusal):
         "userId": "the user",
         "localBalance": "what the books say",
         "providerBalance": "what the chain says",
-        "difference": "the first less the second",
+        "difference": "what the chain has more",
         "currency": "of the amounts",
     }
 

@@ -1,9 +1,9 @@
 """The examples in the documentation, taken out of its pages and run as a reader would run them.
 
-A page's `sh` blocks are one session of bash, its `python` blocks one program, in page order. A `json` block
-right after one of them is what it must print: `"…"` stands for any value, an object with the key `"…"` may hold more
-than is shown, and a list that ends in `"…"` may be longer. A page whose examples need a product with other variables
-says so in a comment, such as `<!-- examples with PAYMENT_PROVIDER=airtm -->`.
+A page's `sh` blocks are one session of bash, its `python` blocks one program, in page order. A `text` block right
+after one of them is what it must print, line by line. A `json` block is that as JSON: `"…"` stands for any value, an
+object with the key `"…"` may hold more than is shown, and a list that ends in `"…"` may be longer. A page whose examples
+need a product with other variables says so in a comment, such as `<!-- examples with PAYMENT_PROVIDER=airtm -->`.
 """
 
 import json
@@ -20,10 +20,16 @@ ANYTHING: Final = "…"
 BOUNDARY: Final = "--- end of example {number} ---"
 SECONDS_MAX: Final = 120
 
-_BLOCK = re.compile(r"^```(?P<language>sh|python|json)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```(?P<language>sh|python|json|text)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 _VARIABLES = re.compile(r"^<!-- examples with (?P<variables>.*) -->$", re.MULTILINE)
+
+
+class Lines(str):
+    """What an example prints, where that is no JSON."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -37,17 +43,18 @@ class Example:
 
 
 def examples(page: Path) -> list[Example]:
-    """The examples of a page, in order. A `json` block that is not right after code is an illustration."""
+    """The examples of a page, in order. A `json` or `text` block that is not right after code is an illustration."""
     text = page.read_text(encoding="utf-8")
     found: list[Example] = []
     end_of_code = 0
     for block in _BLOCK.finditer(text):
-        if block["language"] != "json":
+        if block["language"] in ("sh", "python"):
             line = text.count("\n", 0, block.start()) + 1
             found.append(Example(line, block["language"], block["text"], None))
             end_of_code = block.end()
         elif found and not text[end_of_code : block.start()].strip():
-            found[-1] = replace(found[-1], expected=json.loads(block["text"]))
+            is_json = block["language"] == "json"
+            found[-1] = replace(found[-1], expected=json.loads(block["text"]) if is_json else Lines(block["text"]))
     return found
 
 
@@ -56,6 +63,18 @@ def variables(page: Path) -> dict[str, str]:
     found = _VARIABLES.search(page.read_text(encoding="utf-8"))
     named = found["variables"].split() if found else []
     return dict(name.split("=", 1) for name in named)
+
+
+def faults_of(expected: Any, printed: str) -> list[str]:
+    """How an example's output differs from what the page shows."""
+    if expected is None:
+        return []
+    if not isinstance(expected, Lines):
+        return differences(expected, json.loads(printed))
+    shown, found = expected.split("\n"), printed.split("\n")
+    # Between examples there is an empty line, which no page shows.
+    shown, found = [line for line in shown if line], [line for line in found if line]
+    return [] if shown == found else [f"it printed {found}, the page shows {shown}"]
 
 
 def differences(expected: Any, printed: Any, place: str = "$") -> list[str]:
@@ -97,7 +116,6 @@ def run(page: Path, language: str, environ: Mapping[str, str], folder: Path) -> 
         printed, found, rest = rest.partition(end)
         where = f"{page.name}:{block.line}"
         assert found, f"{where} failed\n{printed[-3000:]}\n{done.stderr[-3000:]}"
-        if block.expected is not None:
-            faults = differences(block.expected, json.loads(printed))
-            assert not faults, f"{where}: {faults}\n{printed[-3000:]}"
+        faults = faults_of(block.expected, printed)
+        assert not faults, f"{where}: {faults}\n{printed[-3000:]}"
     assert done.returncode == 0, done.stderr[-3000:]

@@ -51,10 +51,12 @@ ORDER = machine(
         "RELEASE_REQUESTED": Told(
             "The contract is paying the seller, or both parties after a split.",
             "the service; back to `IN_PROGRESS` or `DISPUTED` if the contract refuses",
+            ("order.release_requested",),
         ),
         "REFUND_REQUESTED": Told(
             "The contract is paying the buyer back.",
             "the service; back to `IN_PROGRESS` or `DISPUTED` if the contract refuses",
+            ("order.refund_requested",),
         ),
         "DISPUTED": Told(
             "Frozen until the dispute is resolved.", "`POST /disputes/{id}/resolve`", ("order.disputed",)
