@@ -2,8 +2,8 @@
 
 A page's `sh` blocks are one session of bash, its `python` blocks one program, in page order. A `text` block right
 after one of them is what it must print, line by line. A `json` block is that as JSON: `"…"` stands for any value, an
-object with the key `"…"` may hold more than is shown, and a list that ends in `"…"` may be longer. A page whose examples
-need a product with other variables says so in a comment, such as `<!-- examples with PAYMENT_PROVIDER=airtm -->`.
+object with the key `"…"` may hold more than is shown, and a list that ends in `"…"` may be longer. A page whose
+examples need a product with other variables says so in a comment: `<!-- examples with PAYMENT_PROVIDER=airtm -->`.
 """
 
 import json
