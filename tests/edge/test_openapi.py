@@ -232,6 +232,14 @@ def test_the_file_of_the_reference_is_this_document() -> None:
     assert written == json.loads(msgspec.json.encode(expected)), "run `make docs`"
 
 
+def test_states_say_what_they_mean() -> None:
+    status = DOCUMENT["components"]["schemas"]["OrderAnswer"]["properties"]["status"]
+    assert set(status["x-enumDescriptions"]) == set(status["enum"])
+    assert status["x-enumDescriptions"]["FUNDS_RESERVED"] == "The buyer's money is set aside."
+    party = DOCUMENT["components"]["schemas"]["DisputeAnswer"]["properties"]["openedBy"]
+    assert "x-enumDescriptions" not in party
+
+
 def test_shared_schemas_have_valid_examples() -> None:
     for name, schema in {**DOCUMENT["components"]["schemas"], **SHARED}.items():
         for value in schema.get("examples", ()):

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from reference_pages import states
+from offerhub.edge.openapi_states import MACHINES
 from support.documented import ROOT, Lines, differences, examples, faults_of, run, variables
 from support.product import MASTER_KEY, Marketplace, Running, running
 
@@ -75,7 +75,7 @@ async def test_the_examples_of_a_page_work(
 async def undocumented_events(live: Running, marketplace_id: str) -> set[str]:
     """What was told of in a marketplace and is not on the page of the states."""
     rows = await live.rows("SELECT DISTINCT type FROM events WHERE marketplace_id = $1", marketplace_id)
-    known = {event for one in states.SECTIONS for told in one.machine.told.values() for event in told.events}
+    known = {event for one in MACHINES for told in one.told.values() for event in told.events}
     return {row["type"] for row in rows if row["type"] not in known and not row["type"].startswith(STATELESS)}
 
 

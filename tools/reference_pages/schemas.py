@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from offerhub.edge.documentation_schemas import limits, literal
+from offerhub.edge.openapi_states import machine_of
 from reference_pages import states
 from reference_pages.markdown import table
 
@@ -49,9 +50,9 @@ def kind(schema: Schema, link: Link) -> str:
         return f"array of {kind(schema.get('items', {}), link)}"
     values = [schema["const"]] if "const" in schema else schema.get("enum", [])
     if values:
-        section = states.BY_STATES.get(frozenset(map(str, values)))
+        machine = machine_of(values)
         plain = " or ".join(f"`{literal(value)}`" for value in values)
-        return plain if section is None else f"[state](../states.md#{states.anchor(section)})"
+        return plain if machine is None else f"[state](../states.md#{states.anchor(machine)})"
     found = schema.get("type", "any")
     return " or ".join(found) if isinstance(found, list) else found
 

@@ -1,58 +1,33 @@
 """The states that a client meets: for each machine a diagram and a table, both from the machine itself."""
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
-from offerhub.disputes.states import DISPUTE
-from offerhub.escrows.states import ESCROW
+from offerhub.edge.openapi_states import MACHINES
 from offerhub.kernel.states import Machine, Told
-from offerhub.orders.states import MILESTONE, ORDER
-from offerhub.topups.states import TOPUP
-from offerhub.users.states import USER
-from offerhub.wallets.states import WALLET
-from offerhub.withdrawals.states import WITHDRAWAL
 from reference_pages.markdown import slug, table
 
 BLOCK: Final = "the `states.py` of each slice"
-
-
-class Section(NamedTuple):
-    """A machine under its heading."""
-
-    title: str
-    machine: Machine
-
-
-SECTIONS: Final = (
-    Section("User", USER),
-    Section("Wallet", WALLET),
-    Section("Order", ORDER),
-    Section("Milestone", MILESTONE),
-    Section("Escrow", ESCROW),
-    Section("Dispute", DISPUTE),
-    Section("Top-up", TOPUP),
-    Section("Withdrawal", WITHDRAWAL),
-)
-
-BY_STATES: Final[Mapping[frozenset[str], Section]] = {one.machine.states: one for one in SECTIONS}
-"""The section about exactly these states."""
+_TITLES: Final = {"topup": "Top-up"}
 
 
 def render() -> str:
     """The block of the page."""
-    return "\n\n".join(_section(one) for one in SECTIONS)
+    return "\n\n".join(_section(one) for one in MACHINES)
 
 
-def anchor(section: Section) -> str:
+def anchor(one: Machine) -> str:
     """Where a machine is described on the page."""
-    return slug(section.title)
+    return slug(_title(one))
 
 
-def _section(section: Section) -> str:
-    one = section.machine
+def _title(one: Machine) -> str:
+    return _TITLES.get(one.name, one.name.capitalize())
+
+
+def _section(one: Machine) -> str:
     head = ("state", "it means", "moved on by", "event")
     rows = (_row(state, one.told[state]) for state in one.moves)
-    return f"## {section.title}\n\n{_diagram(one)}\n\n{table(head, rows)}"
+    return f"## {_title(one)}\n\n{_diagram(one)}\n\n{table(head, rows)}"
 
 
 def _row(state: str, told: Told) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from offerhub.edge import openapi_errors, openapi_examples
+from offerhub.edge import openapi_errors, openapi_examples, openapi_states
 from offerhub.edge.openapi_schemas import (
     PATH_PARAMETERS,
     REF,
@@ -141,7 +141,7 @@ class _Writing:
             "tags": [{"name": name, "description": text} for name, text in TAGS.items() if name in domains],
             "paths": paths,
             "components": {
-                "schemas": dict(sorted(self._components.items())),
+                "schemas": openapi_states.explained(dict(sorted(self._components.items()))),
                 "responses": dict(sorted(self._responses.items())),
                 "parameters": dict(_PARAMETERS),
                 "headers": {
