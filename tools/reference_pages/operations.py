@@ -61,7 +61,7 @@ class Reference:
         return "\n\n".join(
             f"### [{self.title(domain)}]({domain}.md)\n\n{TAGS[domain]}\n\n"
             + table(
-                ("operation", "", "scope"),
+                ("operation", "does", "scope"),
                 ((self._link(route, domain), route.summary.removesuffix("."), _scope(route)) for route in routes),
             )
             for domain, routes in self._by_domain.items()
@@ -145,7 +145,7 @@ class Reference:
             for one in operation["parameters"]
             if "$ref" not in one
         ]
-        return table(("parameter", "", "type", "meaning"), rows)
+        return table(("parameter", "where", "type", "meaning"), rows)
 
     def _body(self, route: Route, domain: str) -> str:
         if route.body is None:
@@ -183,7 +183,7 @@ class Reference:
         codes = {code for _, code, _ in own}
         rest = [f"`{code}`" for code in dict.fromkeys(self._codes(operation)) if code not in codes]
         rows = [(str(status), f"[`{code}`](../errors.md#{errors.anchor(code)})", told) for status, code, told in own]
-        shared = f"{'Besides' if own else 'Refused with'} what [others](../errors.md) meet, too: {', '.join(rest)}."
+        shared = f"{'And' if own else 'Refused'} as [most operations](../errors.md) are: {', '.join(rest)}."
         return "\n\n".join(
             part for part in (table(("status", "refused with", "when"), rows), shared if rest else "") if part
         )
