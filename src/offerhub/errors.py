@@ -361,6 +361,14 @@ class TreasuryShort(InsufficientFunds):
     """The treasury, which pays while the money is at Airtm, holds too little."""
 
     remedy = "Whoever runs this service sends USDC to the treasury's address; then repeat the request."
+    facts = {
+        "requested": "the amount of the request",
+        "available": "what the treasury holds on the chain",
+        "shortfall": "what is missing there",
+        "address": "the treasury's address",
+        "currency": "of the amounts",
+        "capital": "what the operator has put in and not taken out",
+    }
 
 
 class ReserveNotFound(Refusal):
@@ -451,6 +459,7 @@ class InvalidState(Refusal):
         "withdrawalId": "the withdrawal",
         "milestoneRef": "the milestone",
         "openMilestones": "the milestones that are not completed yet",
+        "reference": "your reference, which is booked already",
         "provider": "who says so, if it is not us",
         "status": "its own word for the state",
     }
@@ -593,6 +602,7 @@ class WebhookSignatureInvalid(Refusal):
     code = "WEBHOOK_SIGNATURE_INVALID"
     status = 401
     remedy = "Sign the bytes of the body with the secret that this service knows, and send the time of this attempt."
+    facts = {"provider": "who seems to have sent it", "svixId": "the message's id (Airtm)"}
 
 
 # -- providers ---------------------------------------------------------------------------------------------------
