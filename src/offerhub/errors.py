@@ -243,6 +243,7 @@ class AnswerUnreadable(Refusal):
 
     code = "IDEMPOTENCY_ANSWER_UNREADABLE"
     status = 410
+    facts = {"idempotency_key": "the key", "version": "the version of the key that sealed the answer"}
     remedy = "Nothing was done again. Look at what the first request made; use a new key for a new request."
 
 
@@ -413,6 +414,7 @@ class BalanceConcurrencyConflict(Refusal):
 
     code = "BALANCE_CONCURRENCY_CONFLICT"
     status = 409
+    facts = {"userId": "whose balance", "operation": "what was asked for", "suggestion": "what to do"}
     remedy = "Repeat the request with the same Idempotency-Key: nothing was changed."
     retry_after_seconds = 1
 
