@@ -25,8 +25,9 @@ from offerhub.sandbox.airtm_bodies import (
     read_payout,
     when,
 )
-from offerhub.sandbox.airtm_book import PAYOUT_WAIT_DAYS, AirtmBook, AirtmRefused
-from offerhub.sandbox.airtm_model import Person
+from offerhub.sandbox.airtm_book import AirtmBook, AirtmRefused
+from offerhub.sandbox.airtm_model import Payin, Payout, Person
+from offerhub.sandbox.faulty_wire import fault_in
 from offerhub.sandbox.options import SandboxOptions
 
 REQUESTS_MAX: Final = 10
@@ -100,6 +101,16 @@ class AirtmFace:
             raise AirtmRefused("429", "Too Many Requests", 429)
         self._asked.append(moment)
 
+    def _read(self, thing: Payin | Payout) -> dict[str, Any]:
+        """What can be read of it now. Raises AirtmRefused when it was announced before it can be."""
+        body = self._book.body_of(thing)
+        if body is None:
+            raise AirtmRefused("415902", "Item not found", 404)
+        return body
+
+    def _readable(self, things: Sequence[Payin | Payout]) -> list[dict[str, Any]]:
+        return [body for body in map(self._book.body_of, things) if body is not None]
+
     # -- the enterprise and its users ----------------------------------------------------------------------------
 
     async def _me(self, request: Request) -> Response:
@@ -107,7 +118,7 @@ class AirtmFace:
             {
                 "id": ENTERPRISE_ID,
                 "name": "Sandbox Enterprise",
-                "cancelPendingPayoutsAfterDays": PAYOUT_WAIT_DAYS,
+                "cancelPendingPayoutsAfterDays": self._book.wait_days,
                 "status": "active",
             }
         )
@@ -124,16 +135,17 @@ class AirtmFace:
     # -- payins --------------------------------------------------------------------------------------------------
 
     async def _create_payin(self, request: Request) -> Response:
-        return _json(payin_json(self._book.create_payin(read_payin(await request.body()))))
+        body = read_payin(await request.body())
+        return _json(payin_json(self._book.create_payin(body, _tags(request))))
 
     async def _list_payins(self, request: Request) -> Response:
-        return _page(request, [payin_json(one) for one in self._book.payins()])
+        return _page(request, self._readable(self._book.payins()))
 
     async def _payin(self, request: Request) -> Response:
-        return _json(payin_json(self._book.payin(request.path_params["id"])))
+        return _json(self._read(self._book.payin(request.path_params["id"])))
 
     async def _payin_by_code(self, request: Request) -> Response:
-        return _json(payin_json(self._book.payin_by_code(request.path_params["code"])))
+        return _json(self._read(self._book.payin_by_code(request.path_params["code"])))
 
     async def _cancel_payin(self, request: Request) -> Response:
         payin = self._book.payin(request.path_params["id"])
@@ -142,18 +154,19 @@ class AirtmFace:
     # -- payouts -------------------------------------------------------------------------------------------------
 
     async def _create_payout(self, request: Request) -> Response:
-        return _json(payout_json(self._book.create_payout(read_payout(await request.body()))))
+        body = read_payout(await request.body())
+        return _json(payout_json(self._book.create_payout(body, _tags(request))))
 
     async def _list_payouts(self, request: Request) -> Response:
         wanted = request.query_params.get("status")
         found = [one for one in self._book.payouts() if wanted in (None, one.status)]
-        return _page(request, [payout_json(one) for one in found])
+        return _page(request, self._readable(found))
 
     async def _payout(self, request: Request) -> Response:
-        return _json(payout_json(self._book.payout(request.path_params["id"])))
+        return _json(self._read(self._book.payout(request.path_params["id"])))
 
     async def _payout_by_code(self, request: Request) -> Response:
-        return _json(payout_json(self._book.payout_by_code(request.path_params["code"])))
+        return _json(self._read(self._book.payout_by_code(request.path_params["code"])))
 
     async def _commit_payout(self, request: Request) -> Response:
         self._book.commit_payout(self._book.payout(request.path_params["id"]))
@@ -174,6 +187,12 @@ class AirtmFace:
 
     async def _deposit(self, request: Request) -> Response:
         return _json(deposit_json(self._book.deposit(request.path_params["id"])))
+
+
+def _tags(request: Request) -> tuple[str, ...]:
+    """How what is made now is to end, if a fault decides that."""
+    fault = fault_in(request, "outcome")
+    return () if fault is None else (str(fault.request.value),)
 
 
 def _json(body: Any, status: int = 200) -> Response:

@@ -1,19 +1,21 @@
 """The books of the Airtm face: what is there, how it moves, and the file that remembers it.
 
-Every change of a status passes `_set_payin` or `_set_payout`. What settles by itself does so when somebody looks:
-its time is the network's, so that putting the sandbox's clock forward settles it at once.
+Every change of a status passes `_set_payin` or `_set_payout`, which tell it to whoever sends webhooks. What settles
+by itself does so when its moment comes on the sandbox's clock, or when somebody looks after that moment.
 """
 
+import math
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from offerhub.sandbox.airtm_bodies import PayinBody, PayoutBody
+from offerhub.sandbox.airtm_bodies import PayinBody, PayoutBody, payin_json, payout_json
 from offerhub.sandbox.airtm_model import (
+    ODD_STATUS,
     PAYIN_MOVES,
     PAYOUT_MOVES,
+    PAYOUT_WAITING,
     REFUSED_AMOUNT,
     Deposit,
     Payin,
@@ -24,6 +26,8 @@ from offerhub.sandbox.airtm_model import (
     Person,
 )
 from offerhub.sandbox.append_log import AppendLog
+from offerhub.sandbox.options import SandboxOptions
+from offerhub.sandbox.schedule import Schedule
 from offerhub.sandbox.state import ConservationError
 
 Thing = TypeVar("Thing", Payin, Payout, Deposit)
@@ -32,7 +36,17 @@ Transfer = TypeVar("Transfer", Payin, Payout)
 FUNDING: Final = 1_000_000_00
 """What the enterprise has at the beginning, in cents."""
 PAYIN_LIFETIME_SECONDS: Final = 15 * 86_400
-PAYOUT_WAIT_DAYS: Final = 90
+_EVENTS: Final = {
+    ("payin", "CREATED"): "payin.created",
+    ("payin", "CONFIRMED"): "payin.confirmed",
+    ("payin", "FAILED"): "payin.failed",
+    ("payin", "CANCELED"): "payin.canceled",
+    ("payout", "CREATED"): "payout.created",
+    ("payout", "COMPLETED"): "payout.completed",
+    ("payout", "FAILED"): "payout.failed",
+    ("payout", "CANCELED"): "payout.canceled",
+}
+"""The eight events that Airtm declares; every other change of a status is found by asking only."""
 _LOG_FORMAT: Final = {"format": 1, "face": "airtm"}
 
 
@@ -49,24 +63,46 @@ class AirtmRefused(Exception):
 class AirtmBook:
     """Payins, payouts and the enterprise's balance."""
 
-    def __init__(self, now: Callable[[], int], settle_seconds: float, state_file: Path | None) -> None:
+    def __init__(
+        self, options: SandboxOptions, now: Callable[[], int], schedule: Schedule, digest: Callable[[str], bytes]
+    ) -> None:
         self._now = now
-        self._settle_seconds = settle_seconds
+        self._schedule = schedule
+        self._digest = digest
+        self._settle_seconds = math.ceil(options.airtm_settle_seconds)
+        self.wait_days = options.airtm_cancel_pending_days
+        """Days after which a payout that waits for its recipient is cancelled."""
+        self.announce: Callable[[str, dict[str, Any]], float] = lambda event, body: 0
+        """Told each declared event with the body; answers for how many seconds it is not to be readable yet."""
+        self._hidden: dict[str, tuple[float, dict[str, Any] | None]] = {}
         self._payins: dict[str, Payin] = {}
         self._payouts: dict[str, Payout] = {}
         self._deposits: dict[str, Deposit] = {}
         self._log: AppendLog | None = None
-        if state_file is not None:
-            self._log = AppendLog(state_file.with_name(f"{state_file.name}.airtm"), _LOG_FORMAT)
+        if options.state_file is not None:
+            path = options.state_file
+            self._log = AppendLog(path.with_name(f"{path.name}.airtm"), _LOG_FORMAT)
             for line in self._log.lines():
                 self._recall(line)
         if not self._deposits:
-            self._keep(Deposit(str(uuid.uuid4()), "funding", FUNDING, now()))
+            self._keep(Deposit(self._new_id(Deposit), "funding", FUNDING, now()))
+        for payin in self._payins.values():
+            self._watch(payin)
+        for payout in self._payouts.values():
+            self._watch(payout)
 
     def dispose(self) -> None:
         """Let go of the file."""
         if self._log is not None:
             self._log.close()
+
+    def body_of(self, thing: Payin | Payout) -> dict[str, Any] | None:
+        """A payin or payout as the API shows it now: what it was before while a change is not readable yet."""
+        until, before = self._hidden.get(thing.id, (0, None))
+        if self._schedule.clock.now() < until:
+            return before
+        self._hidden.pop(thing.id, None)
+        return payin_json(thing) if isinstance(thing, Payin) else payout_json(thing)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -130,24 +166,24 @@ class AirtmBook:
 
     # -- what the enterprise asks for ----------------------------------------------------------------------------
 
-    def create_payin(self, body: PayinBody) -> Payin:
-        """A new payin, which waits for its payer. Raises AirtmRefused."""
+    def create_payin(self, body: PayinBody, tags: Iterable[str] = ()) -> Payin:
+        """A new payin, which waits for its payer; `tags` decide how it ends. Raises AirtmRefused."""
         if _by_code(self._payins.values(), body.code) is not None:
             raise AirtmRefused("415029", "A payin with this code already exists", 409)
         now = self._now()
-        return self._keep(
-            Payin(
-                str(uuid.uuid4()),
-                body.code,
-                body.amount,
-                body.description,
-                body.items,
-                body.confirmation_uri,
-                body.cancel_uri,
-                now,
-                now,
-            )
+        payin = Payin(
+            self._new_id(Payin),
+            body.code,
+            body.amount,
+            body.description,
+            body.items,
+            body.confirmation_uri,
+            body.cancel_uri,
+            now,
+            now,
+            tags=list(tags),
         )
+        return self._tell(self._keep(payin), None)
 
     def withdraw_payin(self, payin: Payin) -> Payin:
         """Cancel a payin that nobody has confirmed. Raises AirtmRefused."""
@@ -157,8 +193,8 @@ class AirtmBook:
             raise AirtmRefused("415030", "The payin can not be confirmed or canceled", 409)
         return self._set_payin(payin, "CANCELED")
 
-    def create_payout(self, body: PayoutBody) -> Payout:
-        """A new payout; no money moves unless it is committed. Raises AirtmRefused."""
+    def create_payout(self, body: PayoutBody, tags: Iterable[str] = ()) -> Payout:
+        """A new payout; no money moves unless it is committed; `tags` decide how it ends. Raises AirtmRefused."""
         if body.code is not None and _by_code(self._payouts.values(), body.code) is not None:
             raise AirtmRefused("415056", "A payout with this code already exists", 409)
         person = Person(body.email)
@@ -169,21 +205,23 @@ class AirtmBook:
         if not person.is_active:
             raise AirtmRefused("415008", "The user is not active")
         now = self._now()
+        fate = person.tags | set(tags)
         payout = Payout(
-            str(uuid.uuid4()),
+            self._new_id(Payout),
             body.code,
             body.email,
             body.amount,
             body.enterprise_fee,
-            body.amount // 100 if "fee" in person.tags else 0,
+            body.amount // 100 if "fee" in fate else 0,
             body.notes,
             body.internal_note,
             body.require_id_verified,
             now,
             now,
             events=[["CREATED", now]],
+            tags=list(tags),
         )
-        self._keep(payout)
+        self._tell(self._keep(payout), None)
         return self.commit_payout(payout) if body.commit else payout
 
     def commit_payout(self, payout: Payout) -> Payout:
@@ -213,7 +251,7 @@ class AirtmBook:
         if "poor" in payer.tags:
             raise AirtmRefused("415034", "This account does not have enough balance")
         payin.payer = payer.email
-        payin.fee = payin.amount // 100 if "fee" in payer.tags else 0
+        payin.fee = payin.amount // 100 if "fee" in payin.fate else 0
         return self._set_payin(payin, "PROCESSING")
 
     def move_payin(self, payin: Payin, action: PayinAction, fee: int | None = None) -> Payin:
@@ -231,50 +269,91 @@ class AirtmBook:
         if payout.status not in sources or payout.refunded:
             raise AirtmRefused("415027", f"a payout that is {payout.status} cannot be told to {action}", 409)
         if action == "refund":
-            payout.refunded = True
-            self._keep(Deposit(str(uuid.uuid4()), "refunded", payout.amount, self._now(), payout.id))
-            return self._keep(payout)
+            return self._give_back(payout)
         return self._set_payout(payout, target)
 
     def _advanced_payin(self, payin: Payin) -> Payin:
         age = self._now() - payin.updated_at
         if payin.status == "CREATED" and age >= PAYIN_LIFETIME_SECONDS:
             return self._set_payin(payin, "CANCELED")
-        tags = Person(payin.payer or "").tags
-        if payin.status == "PROCESSING" and self._settles_after(age, tags):
-            return self._set_payin(payin, "FAILED" if "declined" in tags else "CONFIRMED")
+        if payin.status == "PROCESSING" and self._settles_after(age, payin.fate):
+            return self._set_payin(payin, "FAILED" if "declined" in payin.fate else "CONFIRMED")
         return payin
 
     def _advanced_payout(self, payout: Payout) -> Payout:
-        age = self._now() - payout.updated_at
-        tags = Person(payout.email).tags
-        if payout.status == "PENDING_USER_ACTION" and age >= PAYOUT_WAIT_DAYS * 86_400:
+        age, fate = self._now() - payout.updated_at, payout.fate
+        if payout.status in PAYOUT_WAITING and age >= self.wait_days * 86_400:
             return self._set_payout(payout, "CANCELED")
-        if payout.status not in {"COMMITTED", "PROCESSING"} or not self._settles_after(age, tags):
+        if not self._settles_after(age, fate):
             return payout
-        if "waiting" in tags:
-            return self._set_payout(payout, "PENDING_USER_ACTION")
-        return self._set_payout(payout, "FAILED" if "declined" in tags else "COMPLETED")
+        if payout.status == "COMPLETED" and "refunded" in fate and not payout.refunded:
+            return self._give_back(payout)
+        if payout.status not in {"COMMITTED", "PROCESSING"}:
+            return payout
+        if fate & {"waiting", "odd"}:
+            return self._set_payout(payout, "PENDING_USER_ACTION" if "waiting" in fate else ODD_STATUS)
+        return self._set_payout(payout, "FAILED" if "declined" in fate else "COMPLETED")
 
-    def _settles_after(self, age_seconds: int, tags: frozenset[str]) -> bool:
-        return self._settle_seconds > 0 and "stuck" not in tags and age_seconds >= self._settle_seconds
+    def _settles_after(self, age_seconds: int, fate: frozenset[str]) -> bool:
+        return self._settle_seconds > 0 and "stuck" not in fate and age_seconds >= self._settle_seconds
+
+    def _give_back(self, payout: Payout) -> Payout:
+        payout.refunded = True
+        self._keep(Deposit(self._new_id(Deposit), "refunded", payout.amount, self._now(), payout.id))
+        return self._keep(payout)
 
     def _set_payin(self, payin: Payin, status: PayinStatus) -> Payin:
+        before = self.body_of(payin)
         payin.status = status
         payin.updated_at = self._now()
         if status == "FAILED":
             payin.failure_reason = "The payment was declined"
-        return self._keep(payin)
+        return self._tell(self._keep(payin), before)
 
     def _set_payout(self, payout: Payout, status: str) -> Payout:
+        before = self.body_of(payout)
         payout.status = status
         payout.updated_at = self._now()
         payout.events.append([status, payout.updated_at])
         if status == "FAILED":
             payout.reason_code, payout.reason = "415073", "The payout could not be delivered"
-        return self._keep(payout)
+        return self._tell(self._keep(payout), before)
+
+    def _tell(self, thing: Transfer, before: dict[str, Any] | None) -> Transfer:
+        """Announce a change that is kept, and see to what will follow from it."""
+        self._watch(thing)
+        body = payin_json(thing) if isinstance(thing, Payin) else payout_json(thing)
+        event = _EVENTS.get((type(thing).__name__.lower(), thing.status))
+        hidden_seconds = self.announce(event, body) if event is not None else 0
+        if hidden_seconds:
+            self._hidden[thing.id] = (self._schedule.clock.now() + hidden_seconds, before)
+        return thing
+
+    def _watch(self, thing: Payin | Payout) -> None:
+        """Look again at the moment at which something may become of it."""
+        age = self._settle_seconds
+        if isinstance(thing, Payin) and thing.status == "CREATED":
+            age = PAYIN_LIFETIME_SECONDS
+        elif thing.status in PAYOUT_WAITING:
+            age = self.wait_days * 86_400
+        is_over = thing.status in {"CONFIRMED", "CANCELED", "FAILED"}
+        if age == 0 or is_over or (thing.status == "COMPLETED" and "refunded" not in thing.fate):
+            return
+
+        def due() -> None:
+            if isinstance(thing, Payin):
+                self._advanced_payin(thing)
+            else:
+                self._advanced_payout(thing)
+
+        self._schedule.at(thing.updated_at + age, due)
 
     # -- remembering ---------------------------------------------------------------------------------------------
+
+    def _new_id(self, kind: type) -> str:
+        """The next id of this kind: always the same for the same seed and history."""
+        number, name = len(self._tables(kind)), kind.__name__.lower()
+        return str(uuid.UUID(bytes=self._digest(f"airtm:{name}:{number}")[:16], version=4))
 
     def _keep(self, thing: Thing) -> Thing:
         self._tables(type(thing))[thing.id] = thing

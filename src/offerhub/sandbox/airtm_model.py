@@ -10,12 +10,16 @@ from typing import Any, Final, Literal
 
 PayinStatus = Literal["CREATED", "PROCESSING", "CONFIRMED", "CANCELED", "FAILED"]
 PayinAction = Literal["process", "confirm", "fail", "cancel"]
-PayoutAction = Literal["process", "complete", "fail", "cancel", "wait", "refund", "odd"]
+PayoutAction = Literal["process", "complete", "fail", "cancel", "wait", "pend", "refund", "odd"]
 
 REFUSED_AMOUNT: Final = 77_77
 """A payout of this many cents is refused when it is committed: our balance at Airtm is too low."""
 ODD_STATUS: Final = "TELEPORTED"
 """A status that Airtm never documented."""
+
+FATES: Final = frozenset({"fee", "declined", "waiting", "stuck", "refunded", "odd"})
+"""Tags of an e-mail address, or of a payin or payout itself, that decide how it ends: Airtm keeps a fee of 1 %, it
+fails, waits for its recipient, never settles, is given back after it was completed, gets a status nobody knows."""
 
 PAYIN_MOVES: Final[dict[PayinAction, tuple[PayinStatus, frozenset[str]]]] = {
     "process": ("PROCESSING", frozenset({"CREATED"})),
@@ -25,10 +29,13 @@ PAYIN_MOVES: Final[dict[PayinAction, tuple[PayinStatus, frozenset[str]]]] = {
 }
 """What a control does to a payin: where it goes, and from where."""
 
+PAYOUT_WAITING: Final = frozenset({"PENDING", "PENDING_USER_ACTION"})
+"""A payout that waits for its recipient, and is cancelled when that takes too long."""
 PAYOUT_UNDER_WAY: Final = frozenset({"COMMITTED", "PROCESSING", "PENDING", "PENDING_USER_ACTION", ODD_STATUS})
 PAYOUT_MOVES: Final[dict[PayoutAction, tuple[str, frozenset[str]]]] = {
     "process": ("PROCESSING", PAYOUT_UNDER_WAY),
     "wait": ("PENDING_USER_ACTION", PAYOUT_UNDER_WAY),
+    "pend": ("PENDING", PAYOUT_UNDER_WAY),
     "odd": (ODD_STATUS, PAYOUT_UNDER_WAY),
     "complete": ("COMPLETED", PAYOUT_UNDER_WAY),
     "fail": ("FAILED", PAYOUT_UNDER_WAY),
@@ -94,6 +101,12 @@ class Payin:
     fee: int = 0
     payer: str | None = None
     failure_reason: str | None = None
+    tags: list[str] = field(default_factory=list)
+
+    @property
+    def fate(self) -> frozenset[str]:
+        """What is to become of it: the tags of its payer and its own."""
+        return Person(self.payer or "").tags | frozenset(self.tags)
 
 
 @dataclass(slots=True)
@@ -116,6 +129,12 @@ class Payout:
     reason: str | None = None
     refunded: bool = False
     events: list[list[Any]] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+
+    @property
+    def fate(self) -> frozenset[str]:
+        """What is to become of it: the tags of its recipient and its own."""
+        return Person(self.email).tags | frozenset(self.tags)
 
     @property
     def amount(self) -> int:

@@ -11,10 +11,13 @@ from enum import IntEnum
 from typing import Any, Final
 
 from stellar_sdk import (
+    AccountMerge,
     Asset,
     BumpSequence,
     ChangeTrust,
+    ClaimClaimableBalance,
     CreateAccount,
+    CreateClaimableBalance,
     InvokeHostFunction,
     Keypair,
     ManageData,
@@ -29,12 +32,15 @@ from stellar_sdk.xdr import InvokeHostFunctionResultCode as InvokeCode
 from stellar_sdk.xdr import OperationType
 
 from offerhub.sandbox.contracts import Call, Host, Trap, read_call
+from offerhub.sandbox.envelope import Envelope
 from offerhub.sandbox.escrow import ContractError
 from offerhub.sandbox.options import Cast
 from offerhub.sandbox.results import OperationOutcome, invoke_success, operation_outcome
-from offerhub.sandbox.state import Account, RefusalReason, Refused, State, Trustline, asset_name, issuer_of
+from offerhub.sandbox.state import Account, Claimable, RefusalReason, Refused, State, Trustline, asset_name, issuer_of
 
 SUBENTRIES_MAX: Final = 1_000
+RESTORE_FEE: Final = 600_000
+"""The least resource fee of a call whose contract is archived, in units of 10^-7 XLM."""
 
 _CODES: Final[dict[RefusalReason, str]] = {
     "malformed": "MALFORMED",
@@ -73,18 +79,21 @@ class Effect:
 
 @dataclass(slots=True)
 class Applier:
-    """Applies operations to a state in the ledger with this number."""
+    """Applies the operations of one envelope to a state in the ledger with this number."""
 
     state: State
     cast: Cast
+    envelope: Envelope
     ledger: int
     host: Host = field(init=False)
 
     def __post_init__(self) -> None:
         self.host = Host(self.state, self.cast)
 
-    def apply(self, operation: Operation, source: str) -> Effect:
-        """Apply one operation. Raises OperationFailed."""
+    def apply(self, operation: Operation, source: str, index: int = 0) -> Effect:
+        """Apply one operation, `index` being its place in the envelope. Raises OperationFailed."""
+        if isinstance(operation, CreateClaimableBalance):
+            return self._create_claimable(operation, source, index)
         if source not in self.state.accounts:
             raise OperationFailed(xdr.OperationResultCode.opNO_ACCOUNT)
         handlers: dict[type[Operation], Callable[[Any, str], Effect]] = {
@@ -96,6 +105,8 @@ class Applier:
             ManageData: self._manage_data,
             SetOptions: self._set_options,
             BumpSequence: self._bump_sequence,
+            ClaimClaimableBalance: self._claim,
+            AccountMerge: self._merge,
             InvokeHostFunction: self._invoke,
         }
         return handlers[type(operation)](operation, source)
@@ -235,6 +246,7 @@ class Applier:
         assert body is not None
         try:
             call = read_call(operation.host_function)
+            self._restore(call.contract)
             needed = self.host.run(call)
             if needed is not None:
                 self.host.authorise(call, needed, body, source)
@@ -252,12 +264,80 @@ class Applier:
         effect.call = call
         return effect
 
+    def _restore(self, contract: str) -> None:
+        """An archived entry is restored by its first touch, if the declared resource fee pays for that."""
+        if contract not in self.state.archived:
+            return
+        data = self.envelope.transaction.soroban_data
+        if data is None or data.resource_fee.int64 < RESTORE_FEE:
+            raise OperationFailed(InvokeCode.INVOKE_HOST_FUNCTION_ENTRY_ARCHIVED)
+        self.state.put(self.state.archived, contract, None)
+
+    def _create_claimable(self, operation: CreateClaimableBalance, source: str, index: int) -> Effect:
+        """Predicates are not kept: every claimant may claim at once."""
+        codes, amount, asset = xdr.CreateClaimableBalanceResultCode, _units(operation.amount), operation.asset
+        if amount <= 0 or not operation.claimants:
+            raise OperationFailed(codes.CREATE_CLAIMABLE_BALANCE_MALFORMED)
+        identity = claimable_id(self.envelope, index)
+        name = asset_name(asset)
+        try:
+            self.state.set_aside(name, source, amount)
+        except Refused as refusal:
+            known = {"src_no_trust": "NO_TRUST", "src_not_authorized": "NOT_AUTHORIZED"}
+            word = known.get(refusal.reason, "UNDERFUNDED")
+            raise OperationFailed(codes[f"CREATE_CLAIMABLE_BALANCE_{word}"]) from refusal
+        claimants = tuple(claimant.destination for claimant in operation.claimants)
+        made = Claimable(identity, name, amount, claimants, source, self.ledger)
+        self.state.put(self.state.claimables, identity, made)
+        return _done(
+            OperationType.CREATE_CLAIMABLE_BALANCE,
+            codes.CREATE_CLAIMABLE_BALANCE_SUCCESS,
+            balance_id=xdr.ClaimableBalanceID.from_xdr_bytes(bytes.fromhex(identity)),
+        )
+
+    def _claim(self, operation: ClaimClaimableBalance, source: str) -> Effect:
+        codes = xdr.ClaimClaimableBalanceResultCode
+        found = self.state.claimables.get(operation.balance_id)
+        if found is None:
+            raise OperationFailed(codes.CLAIM_CLAIMABLE_BALANCE_DOES_NOT_EXIST)
+        if source not in found.claimants:
+            raise OperationFailed(codes.CLAIM_CLAIMABLE_BALANCE_CANNOT_CLAIM)
+        self.state.put(self.state.claimables, found.id, None)
+        try:
+            self.state.hand_out(found.asset, source, found.amount)
+        except Refused as refusal:
+            word = {"no_trust": "NO_TRUST", "not_authorized": "NOT_AUTHORIZED"}.get(refusal.reason, "LINE_FULL")
+            raise OperationFailed(codes[f"CLAIM_CLAIMABLE_BALANCE_{word}"]) from refusal
+        return _done(OperationType.CLAIM_CLAIMABLE_BALANCE, codes.CLAIM_CLAIMABLE_BALANCE_SUCCESS)
+
+    def _merge(self, operation: AccountMerge, source: str) -> Effect:
+        codes, state = xdr.AccountMergeResultCode, self.state
+        account, target = state.accounts[source], state.accounts.get(operation.destination.account_id)
+        if target is None:
+            raise OperationFailed(codes.ACCOUNT_MERGE_NO_ACCOUNT)
+        if target.id == source:
+            raise OperationFailed(codes.ACCOUNT_MERGE_MALFORMED)
+        if account.subentries:
+            raise OperationFailed(codes.ACCOUNT_MERGE_HAS_SUB_ENTRIES)
+        state.put(state.accounts, target.id, replace(target, balance=target.balance + account.balance))
+        state.put(state.accounts, source, None)
+        return _done(
+            OperationType.ACCOUNT_MERGE,
+            codes.ACCOUNT_MERGE_SUCCESS,
+            source_account_balance=xdr.Int64(account.balance),
+        )
+
     def _add_subentry(self, account: Account, low_reserve: IntEnum) -> Account:
         grown = replace(account, subentries=account.subentries + 1)
         if grown.balance < grown.reserve or grown.subentries > SUBENTRIES_MAX:
             raise OperationFailed(low_reserve)
         self.state.put(self.state.accounts, account.id, grown)
         return grown
+
+
+def claimable_id(envelope: Envelope, index: int) -> str:
+    """The id of the claimable balance that the operation at this place makes, in hexadecimal."""
+    return envelope.transaction.get_claimable_balance_id(index)
 
 
 def _done(kind: OperationType, code: IntEnum, **success: Any) -> Effect:

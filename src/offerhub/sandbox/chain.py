@@ -1,40 +1,28 @@
 """The ledger itself: takes envelopes, closes ledgers, keeps history, remembers on disk.
 
-Transactions of a ledger are applied in the order in which they arrived. Ledgers close in whole seconds of
-wall-clock time that never step back; with ledgers quicker than a second, several share one close time, so that
+Transactions of a ledger are applied in the order in which they arrived. Ledgers close in whole seconds of the
+sandbox's clock, which never step back; with ledgers quicker than a second, several share one close time, so that
 time bounds keep their meaning.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from stellar_sdk import Address
-from stellar_sdk.xdr import OperationResultCode
 from stellar_sdk.xdr import TransactionResultCode as Code
 
-from offerhub.kernel.clock import Clock
-from offerhub.sandbox.apply import Applier, Effect, OperationFailed
-from offerhub.sandbox.contracts import Call
-from offerhub.sandbox.envelope import Envelope, Malformed, check, decode, operation_type
+from offerhub.sandbox.changes import ChangeRefused, apply_change
+from offerhub.sandbox.clock import ClockMode, WorldClock
+from offerhub.sandbox.envelope import Envelope, Malformed, check, decode
 from offerhub.sandbox.genesis import genesis_envelopes
-from offerhub.sandbox.history import History, LedgerRecord, OperationRecord, TransactionRecord
-from offerhub.sandbox.journal import Journal
+from offerhub.sandbox.history import History, LedgerRecord, TransactionRecord
+from offerhub.sandbox.journal import RESET, ChangeLine, Journal
 from offerhub.sandbox.options import Cast, SandboxOptions
-from offerhub.sandbox.records import PAYMENT_TYPES, describe
-from offerhub.sandbox.results import (
-    OperationOutcome,
-    Outcome,
-    meta_xdr,
-    operation_outcome,
-    outer_outcome,
-    result_xdr,
-    success_placeholder,
-)
-from offerhub.sandbox.state import TOTAL_XLM, Account, ConservationError, State
+from offerhub.sandbox.results import Outcome
+from offerhub.sandbox.state import TOTAL_XLM, Account, ConservationError, State, asset_name
+from offerhub.sandbox.transact import apply_transaction
 
 GENESIS_CLOSED_AT: Final = 1_500_000_000
 
@@ -59,7 +47,7 @@ class SubmissionTimeout(Exception):
 class Chain:
     """One network with one node."""
 
-    def __init__(self, options: SandboxOptions, clock: Clock) -> None:
+    def __init__(self, options: SandboxOptions, clock: WorldClock) -> None:
         self.options = options
         self.cast = Cast(options.seed, options.network_passphrase)
         self.state = State()
@@ -70,8 +58,9 @@ class Chain:
         self.stopped = False
         self.broken = asyncio.Event()
         """Set for good once the books did not add up: nothing may go on from there."""
-        self._clock = clock
-        self._offset_seconds = 0
+        self.clock = clock
+        self.epoch = 0
+        """How often the network has begun anew."""
         self._pending: dict[str, Envelope] = {}
         self._waiting: dict[str, list[asyncio.Future[TransactionRecord]]] = {}
         self._journal: Journal | None = None
@@ -86,13 +75,37 @@ class Chain:
         """True when a transaction of this source waits for the next ledger."""
         return account in self._pending
 
+    def pending_of(self, account: str) -> Envelope | None:
+        """The transaction of this source that waits for the next ledger."""
+        return self._pending.get(account)
+
     def now(self) -> int:
         """The time at which a ledger would close at this moment, in Unix seconds."""
-        return max(self.latest.closed_at, int(self._clock.now().timestamp()) + self._offset_seconds)
+        return max(self.latest.closed_at, int(self.clock.now()))
 
-    def advance(self, seconds: int) -> None:
-        """Put the network's clock forward."""
-        self._offset_seconds += seconds
+    def set_clock(self, mode: ClockMode, factor: float = 1.0) -> None:
+        """Let time run differently, and remember it."""
+        self.clock.set(mode, factor)
+        self.keep_clock()
+
+    def keep_clock(self) -> None:
+        """Remember what time it is, so that a restart goes on from there."""
+        if self._journal is not None:
+            self._journal.note("clock", self.clock.kept())
+
+    def change(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Do to the ledger what a control asks for (sandbox.changes), and remember it. Raises ChangeRefused."""
+        self._change(kind, body)
+        if self._journal is not None:
+            self._journal.note(kind, dict(body))
+
+    def reset(self) -> None:
+        """Begin anew, as a testnet does: no accounts, and ledgers count from the start again."""
+        self._reset()
+        if self._journal is not None:
+            self._journal.note(RESET, {})
+        self._apply_ledger(self.latest.sequence + 1, self.now(), [])
+        self._tell_closed()
 
     def decode(self, text: str) -> Envelope:
         """Read a base64 envelope for this network. Raises Malformed."""
@@ -146,12 +159,15 @@ class Chain:
         if not (outcome.code == Code.txBAD_SEQ and too_high):
             raise Rejected(envelope, outcome)
 
-    def close(self) -> LedgerRecord:
-        """Close a ledger now. Raises ConservationError when money appeared or vanished."""
+    def close(self, skipped: int = 0) -> LedgerRecord:
+        """Close a ledger now; `skipped` numbers before it are those of empty ledgers that nobody saw.
+
+        Raises ConservationError when money appeared or vanished.
+        """
         if self.broken.is_set():
             raise ConservationError("the books did not add up before")
         pending, self._pending = list(self._pending.values()), {}
-        envelopes, sequence, closed_at = [], self.latest.sequence + 1, self.now()
+        envelopes, sequence, closed_at = [], self.latest.sequence + 1 + skipped, self.now()
         for envelope in pending:
             outcome = check(envelope, self.state, closed_at, sequence)
             if outcome is None:
@@ -164,9 +180,12 @@ class Chain:
             self._journal.append(sequence, closed_at, [envelope.xdr for envelope in envelopes])
         for record in records:
             self._settle(record.envelope.hash, record)
+        self._tell_closed()
+        return self.latest
+
+    def _tell_closed(self) -> None:
         self.closed.set()
         self.closed = asyncio.Event()
-        return self.latest
 
     def stop(self) -> None:
         """Send home everybody who waits for a ledger."""
@@ -193,28 +212,66 @@ class Chain:
 
     def _begin(self) -> None:
         """Genesis, then whatever the state file remembers."""
-        root = Account(self.cast.root.public_key, TOTAL_XLM, 0)
-        self.state.accounts[root.id] = root
-        self.history.add(LedgerRecord(1, _hash("genesis"), "0" * 64, GENESIS_CLOSED_AT, 0, 0, 0), [])
-        for sequence, texts in enumerate(genesis_envelopes(self.cast), start=2):
-            self._apply_ledger(sequence, GENESIS_CLOSED_AT, [self.decode(text) for text in texts])
+        self._genesis()
         reserved = 0
         if self.options.state_file is not None:
             identity = {"seed": self.options.seed, "network_passphrase": self.options.network_passphrase}
             self._journal = Journal(self.options.state_file, identity)
             for line in self._journal.lines():
-                envelopes = [self.decode(text) for text in line.envelopes]
-                self._apply_ledger(line.ledger, line.closed_at, envelopes)
+                if isinstance(line, ChangeLine):
+                    self._redo(line)
+                else:
+                    envelopes = [self.decode(text) for text in line.envelopes]
+                    self._apply_ledger(line.ledger, line.closed_at, envelopes)
             reserved = self._journal.reserved
         self._apply_ledger(max(self.latest.sequence + 1, reserved), self.now(), [])
+        if self.options.clock is not None:
+            self.set_clock(self.options.clock, self.options.clock_factor)
+        if self.options.fee_mode != self.state.rules.fee_mode:
+            self.change("rules", {"fee_mode": self.options.fee_mode})
+
+    def _redo(self, line: ChangeLine) -> None:
+        if line.kind == "clock":
+            self.clock.restore(line.body)
+        elif line.kind == RESET:
+            self._reset()
+        else:
+            self._change(line.kind, line.body)
+
+    def _change(self, kind: str, body: Mapping[str, Any]) -> None:
+        mark = self.state.savepoint()
+        try:
+            apply_change(self.state, kind, body, asset_name(self.cast.usdc))
+        except ChangeRefused:
+            self.state.rollback(mark)
+            raise
+        self.state.commit()
+        self._check_books()
+
+    def _reset(self) -> None:
+        self._pending.clear()
+        rules = self.state.rules
+        self.state.begin()
+        self.state.rules = rules
+        self.history.begin()
+        self.epoch += 1
+        self._genesis()
+
+    def _genesis(self) -> None:
+        root = Account(self.cast.root.public_key, TOTAL_XLM, 0)
+        self.state.accounts[root.id] = root
+        self.history.add(LedgerRecord(1, _hash("genesis"), "0" * 64, GENESIS_CLOSED_AT, 0, 0, 0), [])
+        for sequence, texts in enumerate(genesis_envelopes(self.cast), start=2):
+            self._apply_ledger(sequence, GENESIS_CLOSED_AT, [self.decode(text) for text in texts])
 
     def _apply_ledger(self, sequence: int, closed_at: int, envelopes: Sequence[Envelope]) -> list[TransactionRecord]:
         """Fees first, for all; then each transaction, alone."""
         self.state.ledger = sequence
         for envelope in envelopes:
-            self.state.charge(self.state.accounts[envelope.fee_source], envelope.fee_charged)
+            fee = envelope.fee_at(self.state.rules.base_fee)
+            self.state.charge(self.state.accounts[envelope.fee_source], fee)
         records = [
-            self._apply_transaction(envelope, sequence, index, closed_at)
+            apply_transaction(self.state, self.cast, envelope, sequence, index, closed_at)
             for index, envelope in enumerate(envelopes, start=1)
         ]
         self.state.commit()
@@ -240,69 +297,6 @@ class Chain:
         except ConservationError:
             self.broken.set()
             raise
-
-    def _apply_transaction(self, envelope: Envelope, sequence: int, index: int, closed_at: int) -> TransactionRecord:
-        source = self.state.accounts[envelope.source]
-        self.state.put(self.state.accounts, source.id, replace(source, sequence=envelope.transaction.sequence))
-        mark = self.state.savepoint()
-        effects, failure = self._apply_operations(envelope, sequence)
-        outcomes: list[OperationOutcome] = [effect.outcome for effect in effects]
-        call = next((effect.call for effect in effects if effect.call is not None), None)
-        if failure is not None:
-            self.state.rollback(mark)
-            call = None
-            kinds = [operation_type(operation) for operation in envelope.operations]
-            outcomes.append(
-                outer_outcome(failure.code)
-                if isinstance(failure.code, OperationResultCode)
-                else operation_outcome(kinds[len(outcomes)], failure.code)
-            )
-            # The real network tries the operations behind the failed one too; their codes are not worth it.
-            outcomes += [success_placeholder(kind) for kind in kinds[len(outcomes) :]]
-        code = Code.txSUCCESS if failure is None else Code.txFAILED
-        outcome = Outcome(code, tuple(outcomes))
-        complaint = failure.complaint if failure else None
-        record = TransactionRecord(
-            id=(sequence << 32) | (index << 12),
-            envelope=envelope,
-            ledger=sequence,
-            closed_at=closed_at,
-            outcome=outcome,
-            fee_charged=envelope.fee_charged,
-            result_xdr=result_xdr(outcome, envelope.fee_charged, envelope.inner_hash),
-            meta_xdr=meta_xdr(len(envelope.operations), call, complaint),
-            complaint=complaint,
-            returned_contract=_returned_contract(call),
-            contracts=frozenset({call.contract}) if call else frozenset(),
-        )
-        record.operations += [
-            self._record_operation(record, number, call) for number in range(len(envelope.operations))
-        ]
-        return record
-
-    def _apply_operations(self, envelope: Envelope, sequence: int) -> tuple[list[Effect], OperationFailed | None]:
-        applier = Applier(self.state, self.cast, sequence)
-        effects: list[Effect] = []
-        for operation in envelope.operations:
-            try:
-                effects.append(applier.apply(operation, envelope.source_of(operation)))
-            except OperationFailed as failure:
-                return effects, failure
-        return effects, None
-
-    def _record_operation(self, record: TransactionRecord, number: int, call: Call | None) -> OperationRecord:
-        operation = record.envelope.operations[number]
-        source = record.envelope.source_of(operation)
-        body, participants = describe(operation, source, call)
-        is_payment = body["type"] in PAYMENT_TYPES or bool(body.get("asset_balance_changes"))
-        toid = record.id | (number + 1)
-        return OperationRecord(toid, record, source, body, frozenset(participants), is_payment)
-
-
-def _returned_contract(call: Call | None) -> str | None:
-    if call is None or call.function != "deploy" or call.returned.address is None:
-        return None
-    return Address.from_xdr_sc_address(call.returned.address).address
 
 
 def _hash(*parts: str) -> str:

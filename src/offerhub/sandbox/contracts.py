@@ -90,6 +90,8 @@ class Host:
         try:
             if call.contract == self._cast.factory:
                 return self._deploy(call)
+            if call.contract == self._cast.payer_contract:
+                return self._pay_many(call)
             if call.contract in self._assets:
                 return self._token(call)
             if call.contract in self._state.escrows:
@@ -120,6 +122,19 @@ class Host:
         call.returned = scval.to_address(created)
         call.events.append(_event(created, "tw_init", encoding.escrow_to_scval(new)))
         return Authorisation(encoding.address_from(signer))
+
+    def _pay_many(self, call: Call) -> Authorisation:
+        """The same amount of USDC from one account to several, which may be the same."""
+        if call.function != "pay_many":
+            raise Trap(f"HostError: Error(WasmVm, MissingValue): no function {call.function}")
+        payer, targets, amount = _exactly(call, 3)
+        source, units = encoding.address_from(payer), scval.from_int128(amount)
+        asset, transfers = self._assets[self._cast.usdc_contract], []
+        tokens = Tokens(self._state, asset, self._cast.trustless_fee.public_key)
+        for target in scval.from_vec(targets):
+            self._record(call, [tokens.pay(source, encoding.address_from(target), units)])
+            transfers.append(encoding.invocation(self._cast.usdc_contract, "transfer", [payer, target, amount]))
+        return Authorisation(source, tuple(transfers))
 
     def _token(self, call: Call) -> Authorisation | None:
         asset = self._assets[call.contract]

@@ -1,70 +1,47 @@
 """The control face under `/_sim`: what a test or a demo may do to the world behind the wires (providers.md 8.2)."""
 
-import json
-import re
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from stellar_sdk import Keypair, StrKey
 
-from offerhub.kernel.money import AmountError, format_chain_amount, parse_chain_amount
+from offerhub.kernel.money import format_chain_amount
 from offerhub.sandbox.chain import Chain
+from offerhub.sandbox.chain_faults import ChainFaults
+from offerhub.sandbox.control_bodies import (
+    AdvanceBody,
+    ClockBody,
+    CreditBody,
+    Endpoint,
+    MintBody,
+    PayBody,
+    Refusal,
+    address_of,
+    guarded,
+    memo_of,
+    read,
+    units_of,
+)
+from offerhub.sandbox.fault_kinds import KINDS
 from offerhub.sandbox.faults import FaultRequest, Faults
 from offerhub.sandbox.history import TransactionRecord
-from offerhub.sandbox.house import House, HouseRefused
+from offerhub.sandbox.house import House
+from offerhub.sandbox.ledger_timer import LedgerTimer
 from offerhub.sandbox.state import NATIVE
-
-T = TypeVar("T")
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
-Memo = Annotated[str, msgspec.Meta(min_length=1, max_length=28)]
-
-
-class MintBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`amount` is chain text, such as `25.5`."""
-
-    address: str
-    amount: str
-    memo: Memo | None = None
-
-
-class PayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A payment of USDC from a wallet whose secret is given."""
-
-    secret: str
-    destination: str
-    amount: str
-    memo: Memo | None = None
-
-
-class ClockBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`ledger_seconds` 0 stops the clock; `advance_seconds` puts the network's time forward."""
-
-    ledger_seconds: Seconds | None = None
-    advance_seconds: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 0
-
-
-class Refusal(Exception):
-    """What was asked of the sandbox cannot be done; the text says why."""
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class ControlFace:
     """The sandbox's own controls."""
 
-    def __init__(
-        self, chain: Chain, house: House, faults: Faults, base_url: str, clock_set: Callable[[], None]
-    ) -> None:
+    def __init__(self, chain: Chain, house: House, faults: Faults, timer: LedgerTimer, base_url: str) -> None:
         self._chain = chain
         self._house = house
         self._faults = faults
+        self._timer = timer
+        self._chain_faults = ChainFaults(chain, timer)
         self._base_url = base_url
-        self._clock_set = clock_set
 
     def routes(self) -> list[Route]:
         """Every route of this face, without its prefix."""
@@ -74,13 +51,17 @@ class ControlFace:
             ("POST", "/mint", self._mint),
             ("POST", "/account", self._account),
             ("POST", "/pay", self._pay),
+            ("POST", "/credit", self._credit),
             ("POST", "/close", self._close),
+            ("POST", "/advance", self._advance),
             ("POST", "/clock", self._clock),
             ("GET", "/faults", self._list_faults),
             ("POST", "/faults", self._add_fault),
             ("DELETE", "/faults", self._clear_faults),
+            ("GET", "/faults/kinds", self._fault_kinds),
+            ("DELETE", "/faults/{id:int}", self._remove_fault),
         ]
-        return [Route(path, _guarded(endpoint), methods=[method]) for method, path, endpoint in table]
+        return [Route(path, guarded(endpoint), methods=[method]) for method, path, endpoint in table]
 
     async def _info(self, request: Request) -> Response:
         cast, options = self._chain.cast, self._chain.options
@@ -103,8 +84,9 @@ class ControlFace:
                     "issuer": cast.usdc.issuer,
                     "contract": cast.usdc_contract,
                 },
-                "ledger_seconds": self._chain.ledger_seconds,
                 "latest_ledger": self._chain.latest.sequence,
+                "seed": options.seed,
+                **self._clock_shown(),
             }
         )
 
@@ -117,6 +99,8 @@ class ControlFace:
                 "usdc": format_chain_amount(state.trustlines[account.id, usdc].balance)
                 if (account.id, usdc) in state.trustlines
                 else None,
+                "usdc_authorized": (account.id, usdc) in state.trustlines
+                and state.trustlines[account.id, usdc].authorized,
                 "sequence": str(account.sequence),
             }
             for account in state.accounts.values()
@@ -127,6 +111,7 @@ class ControlFace:
                 "engagement_id": escrow.engagement_id,
                 "amount": format_chain_amount(escrow.amount),
                 "usdc": format_chain_amount(state.balance_of(usdc, contract)),
+                "archived": contract in state.archived,
                 "approved": [milestone.approved for milestone in escrow.milestones],
                 "disputed": escrow.disputed,
                 "released": escrow.released,
@@ -137,6 +122,7 @@ class ControlFace:
         return JSONResponse(
             {
                 "latest_ledger": self._chain.latest.sequence,
+                "now": self._chain.now(),
                 "accounts": accounts,
                 "contracts": contracts,
                 "usdc_issued": format_chain_amount(state.issued.get(usdc, 0)),
@@ -148,8 +134,8 @@ class ControlFace:
         )
 
     async def _mint(self, request: Request) -> Response:
-        body = await _read(request, MintBody)
-        record = await self._house.mint(_address(body.address), _units(body.amount), body.memo)
+        body = await read(request, MintBody)
+        record = await self._house.mint(address_of(body.address), units_of(body.amount), memo_of(body))
         return JSONResponse(_included(record))
 
     async def _account(self, request: Request) -> Response:
@@ -157,11 +143,17 @@ class ControlFace:
         return JSONResponse({"public_key": keypair.public_key, "secret": keypair.secret})
 
     async def _pay(self, request: Request) -> Response:
-        body = await _read(request, PayBody)
+        body = await read(request, PayBody)
         if not StrKey.is_valid_ed25519_secret_seed(body.secret):
             raise Refusal("secret is not a secret key")
-        payer = Keypair.from_secret(body.secret)
-        record = await self._house.pay(payer, _address(body.destination), _units(body.amount), body.memo)
+        payer, target = Keypair.from_secret(body.secret), address_of(body.destination, contract=True)
+        record = await self._house.pay(payer, target, units_of(body.amount), memo_of(body))
+        return JSONResponse(_included(record))
+
+    async def _credit(self, request: Request) -> Response:
+        body = await read(request, CreditBody)
+        targets = [address_of(target) for target in body.to]
+        record = await self._house.credit(body.shape, targets, units_of(body.amount), memo_of(body), body.muxed_id)
         return JSONResponse(_included(record))
 
     async def _close(self, request: Request) -> Response:
@@ -169,59 +161,58 @@ class ControlFace:
         return JSONResponse({"ledger": ledger.sequence, "closed_at": ledger.closed_at})
 
     async def _clock(self, request: Request) -> Response:
-        body = await _read(request, ClockBody)
-        self._chain.advance(body.advance_seconds)
+        body = await read(request, ClockBody)
+        if body.mode is not None:
+            self._chain.set_clock(body.mode, body.factor)
+        if body.advance_seconds:
+            self._chain.clock.advance(body.advance_seconds)
+            self._chain.keep_clock()
         if body.ledger_seconds is not None:
-            self._chain.ledger_seconds = body.ledger_seconds
-            self._clock_set()
-        return JSONResponse({"ledger_seconds": self._chain.ledger_seconds, "now": self._chain.now()})
+            self._timer.set_interval(body.ledger_seconds)
+        return JSONResponse(self._clock_shown())
+
+    async def _advance(self, request: Request) -> Response:
+        body = await read(request, AdvanceBody)
+        done = await self._timer.advance(body.seconds)
+        return JSONResponse({**self._clock_shown(), "done": done, "latest_ledger": self._chain.latest.sequence})
+
+    def _clock_shown(self) -> dict[str, Any]:
+        clock = self._chain.clock
+        return {
+            "mode": clock.mode,
+            "factor": clock.factor,
+            "now": self._chain.now(),
+            "ledger_seconds": self._chain.ledger_seconds,
+        }
 
     async def _list_faults(self, request: Request) -> Response:
         return JSONResponse({"faults": self._faults.shown()})
 
+    async def _fault_kinds(self, request: Request) -> Response:
+        kinds = [{"kind": name, "faces": kind.faces, "words": kind.words} for name, kind in KINDS.items()]
+        return JSONResponse({"kinds": kinds})
+
     async def _add_fault(self, request: Request) -> Response:
-        body = await _read(request, FaultRequest)
-        try:
-            return JSONResponse(self._faults.add(body).shown())
-        except re.error as error:
-            raise Refusal(f"route is not a regular expression: {error}") from error
+        fault = self._faults.add(await read(request, FaultRequest))
+        if fault.sort.stage == "chain":
+            try:
+                self._chain_faults.strike(fault)
+            except Exception:
+                self._faults.remove(fault.id)
+                raise
+        return JSONResponse(fault.shown())
+
+    async def _remove_fault(self, request: Request) -> Response:
+        removed = self._faults.remove(request.path_params["id"])
+        if removed is None:
+            raise Refusal("there is no such fault")
+        self._chain_faults.end(removed)
+        return JSONResponse(removed.shown())
 
     async def _clear_faults(self, request: Request) -> Response:
-        self._faults.clear()
+        for fault in self._faults.clear():
+            self._chain_faults.end(fault)
         return JSONResponse({"faults": []})
-
-
-def _guarded(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except (Refusal, HouseRefused) as error:
-            return JSONResponse({"error": str(error)}, 400)
-
-    return answer
-
-
-async def _read(request: Request, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(json.loads(await request.body() or b"{}"), kind)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(str(error)) from error
-
-
-def _address(text: str) -> str:
-    if not (StrKey.is_valid_ed25519_public_key(text) or StrKey.is_valid_med25519_public_key(text)):
-        raise Refusal(f"not an address: {text[:80]}")
-    return text
-
-
-def _units(text: str) -> int:
-    try:
-        units = parse_chain_amount(text)
-    except AmountError as error:
-        raise Refusal(f"not an amount: {error}") from error
-    if units == 0:
-        raise Refusal("the amount is zero")
-    return units
 
 
 def _included(record: TransactionRecord) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from stellar_sdk.xdr import TransactionResultCode as Code
 from offerhub.sandbox.results import SUPPORTED, OperationOutcome, Outcome, outer_outcome, success_placeholder
 from offerhub.sandbox.state import Account, State
 
-BASE_FEE: Final = 100
 OPERATIONS_MAX: Final = 100
 ENVELOPE_CHARACTERS_MAX: Final = 200_000
 
@@ -64,12 +63,11 @@ class Envelope:
         """True for a smart-contract transaction."""
         return any(type(op).__name__ == "InvokeHostFunction" for op in self.operations)
 
-    @property
-    def fee_charged(self) -> int:
+    def fee_at(self, base_fee: int) -> int:
         """What inclusion costs: the base fee per operation, and a contract call's whole resource fee."""
         operations = len(self.operations) + (1 if self.inner_hash else 0)
         data = self.transaction.soroban_data
-        return BASE_FEE * operations + (data.resource_fee.int64 if data else 0)
+        return base_fee * operations + (data.resource_fee.int64 if data else 0)
 
     def source_of(self, operation: Operation) -> str:
         """The account that an operation acts for."""
@@ -157,7 +155,7 @@ def check(envelope: Envelope, state: State, close_time: int, ledger: int) -> Out
     refusal = (
         _check_bounds(envelope.transaction.preconditions, close_time, ledger)
         or _check_form(envelope)
-        or _check_fee(envelope)
+        or _check_fee(envelope, state)
         or _check_fee_source(envelope, state)
         or _check_sequence(envelope, state)
     )
@@ -179,7 +177,8 @@ def _check_consent(envelope: Envelope, state: State) -> Outcome | None:
     signatures = _Signatures(envelope.digest, envelope.signatures)
     if not signatures.reach(account.id, account, account.low):
         return Outcome(Code.txBAD_AUTH)
-    if envelope.inner_hash is None and account.balance - account.reserve < envelope.fee_charged:
+    fee = envelope.fee_at(state.rules.base_fee)
+    if envelope.inner_hash is None and account.balance - account.reserve < fee:
         return Outcome(Code.txINSUFFICIENT_BALANCE)
     operations = _check_operations(envelope, state, signatures)
     if operations is not None:
@@ -221,8 +220,8 @@ def _check_form(envelope: Envelope) -> Code | None:
     return None
 
 
-def _check_fee(envelope: Envelope) -> Code | None:
-    return Code.txINSUFFICIENT_FEE if envelope.max_fee < envelope.fee_charged else None
+def _check_fee(envelope: Envelope, state: State) -> Code | None:
+    return Code.txINSUFFICIENT_FEE if envelope.max_fee < envelope.fee_at(state.rules.base_fee) else None
 
 
 def _check_fee_source(envelope: Envelope, state: State) -> Code | None:
@@ -237,7 +236,7 @@ def _check_fee_source(envelope: Envelope, state: State) -> Code | None:
         return Code.txBAD_AUTH
     if not signatures.all_used:
         return Code.txBAD_AUTH_EXTRA
-    if payer.balance - payer.reserve < envelope.fee_charged:
+    if payer.balance - payer.reserve < envelope.fee_at(state.rules.base_fee):
         return Code.txINSUFFICIENT_BALANCE
     return None
 

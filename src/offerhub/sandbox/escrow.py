@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from offerhub.sandbox.encoding import Escrow, Milestone
+from offerhub.sandbox.rules import FeeMode
 from offerhub.sandbox.state import Movement, Refused, State
 
 MILESTONES_MAX: Final = 50
@@ -180,10 +181,10 @@ def dispute(state: State, contract: str, signer: str) -> Escrow:
 def resolve(
     tokens: Tokens, contract: str, resolver: str, parts: Sequence[tuple[str, int]]
 ) -> tuple[Escrow, list[Movement]]:
-    """Share out the whole balance, fees of the total first, then each part less its floored share of them.
+    """Share out the whole balance, fees first, then each part less its share of them.
 
-    With amounts finer than 0.001 the parts can be owed more than remains; then the last transfer fails, and so
-    does the call (providers.md 5.6).
+    Under the rule `floor_total` amounts finer than 0.001 can owe the parts more than remains; then the last transfer
+    fails, and so does the call (providers.md 5.6).
     """
     state, escrow = tokens.state, _stored(tokens.state, contract)
     _require(resolver == escrow.roles.dispute_resolver, 12)
@@ -195,17 +196,37 @@ def resolve(
     _require(total > 0, 41)
     _require(total <= balance, 15)
     _require(total == balance, 39)
-    trustless, platform = fees_of(total, escrow.platform_fee)
     resolved = replace(escrow, resolved=True, disputed=False)
     state.put(state.escrows, contract, resolved)
+    trustless, platform, nets = shares_of([amount for _, amount in parts], escrow.platform_fee, state.rules.fee_mode)
     movements = [
         tokens.pay(contract, tokens.fee_account, trustless),
         tokens.pay(contract, escrow.roles.platform_address, platform),
     ]
-    for address, amount in parts:
-        share = amount * (trustless + platform) // total
-        movements.append(tokens.pay(contract, address, amount - share))
+    movements += [tokens.pay(contract, address, net) for (address, _), net in zip(parts, nets, strict=True)]
     return resolved, movements
+
+
+def shares_of(amounts: Sequence[int], platform_bps: int, fee_mode: FeeMode) -> tuple[int, int, list[int]]:
+    """Trustless Work's fee, the platform's, and what each part gets of a resolution.
+
+    >>> shares_of([333_333_333, 666_666_667], 500, "floor_total")
+    (3000000, 50000000, [315666667, 631333334])
+    >>> shares_of([333_333_333, 666_666_667], 500, "remainder_to_last")
+    (3000000, 50000000, [315666667, 631333333])
+    >>> shares_of([333_333_333, 666_666_667], 500, "floor_each")
+    (2999999, 49999999, [315666668, 631333334])
+    """
+    if fee_mode == "floor_each":
+        each = [fees_of(amount, platform_bps) for amount in amounts]
+        nets = [amount - sum(fees) for amount, fees in zip(amounts, each, strict=True)]
+        return sum(fees[0] for fees in each), sum(fees[1] for fees in each), nets
+    total = sum(amounts)
+    trustless, platform = fees_of(total, platform_bps)
+    nets = [amount - amount * (trustless + platform) // total for amount in amounts]
+    if fee_mode == "remainder_to_last":
+        nets[-1] = total - trustless - platform - sum(nets[:-1])
+    return trustless, platform, nets
 
 
 def _stored(state: State, contract: str) -> Escrow:

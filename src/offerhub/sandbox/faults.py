@@ -1,144 +1,218 @@
-"""Faults on demand, in front of every face: a pure ASGI wrapper, so that what is broken is the wire only.
+"""Faults in force: what matches which call, and how often it has fired.
 
-Each fault counts how often it fired, so that a test can tell a fault that was survived from one that never was.
+The count is there so that a test can tell a fault that was survived from one that never was.
 """
 
-import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-FaultKind = Literal["lose_response", "error_before", "error_after", "delay", "rate_limit"]
-Face = Literal["horizon", "trustless_work", "airtm"]
+from offerhub.sandbox.airtm_model import FATES
+from offerhub.sandbox.fault_kinds import KINDS, WIRES, Face, FaultKind
+from offerhub.sandbox.results import CODES_BY_NAME
 
 PREFIXES: Final[dict[Face, str]] = {
     "horizon": "/horizon",
     "trustless_work": "/trustless-work",
     "airtm": "/airtm/v2",
 }
-TRANSPORT_KEY: Final = "offerhub.sandbox.transport"
-"""Where the server leaves the connection in the scope, so that it can be cut."""
+HEADER: Final = b"x-sandbox-fault"
+MALICE: Final = ("destination", "operation", "contract", "fee", "network")
 
-_ERROR_PAGE: Final = b"<html><body><h1>Bad gateway</h1></body></html>"
+
+class BadFault(ValueError):
+    """There is no such fault; the text says why."""
 
 
 class FaultRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to go wrong. `route` is a regular expression matched from the start of the path in the face.
+    """What is to go wrong, and when.
 
-    `lose_response` does the work and cuts the connection; `error_before` answers `status` (502) and an HTML page
-    without doing it; `error_after` does it and answers `status` (500); `delay` waits `seconds` before doing it;
-    `rate_limit` answers 429. `times` bounds how often; `method` narrows it to one HTTP method.
+    `route` is a regular expression matched from the start of the path in the face, or of the type of a webhook;
+    `method` narrows it to one HTTP method. It fires from the `nth` matching call on, at most `times` times, each
+    time with `probability`. The rest tells the kind how (fault_kinds).
     """
 
     face: Face
-    route: str
-    kind: FaultKind
-    status: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
-    seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 1.0
-    times: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    kind: str
+    route: str = "."
     method: str | None = None
+    times: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    nth: Annotated[int, msgspec.Meta(ge=1)] = 1
+    probability: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] | None = None
+    retry_after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    field: str | None = None
+    value: str | int | None = None
+    code: str | None = None
+    then: Literal["success", "never"] | None = None
+    target: str | None = None
 
 
 @dataclass(slots=True)
 class Fault:
-    """A fault and how often it has fired."""
+    """A fault, how often it has matched and how often it has fired. `by` is `control` or `header`."""
 
     id: int
     request: FaultRequest
+    sort: FaultKind
     pattern: re.Pattern[str]
+    by: str = "control"
+    seen: int = 0
     fired: int = 0
 
-    def matches(self, method: str, path: str) -> bool:
-        """True when this fault is due for a request of this method and whole path."""
-        if self.request.times is not None and self.fired >= self.request.times:
-            return False
-        if self.request.method is not None and self.request.method.upper() != method:
-            return False
-        prefix = PREFIXES[self.request.face]
-        return path.startswith(prefix + "/") and self.pattern.match(path.removeprefix(prefix)) is not None
+    @property
+    def kind(self) -> str:
+        """Its name."""
+        return self.request.kind
+
+    @property
+    def seconds(self) -> float:
+        """What it waits or shifts."""
+        return self.sort.seconds if self.request.seconds is None else self.request.seconds
 
     def shown(self) -> dict[str, Any]:
-        """As `GET /_sim/faults` lists it."""
-        return {"id": self.id, **msgspec.to_builtins(self.request), "fired": self.fired}
+        """As `GET /_sim/faults` lists it, without what it was not told."""
+        told = {name: value for name, value in msgspec.to_builtins(self.request).items() if value is not None}
+        return {"id": self.id, **told, "by": self.by, "seen": self.seen, "fired": self.fired}
 
 
 class Faults:
     """The faults in force, in the order in which they were asked for; the first match fires."""
 
-    def __init__(self) -> None:
+    def __init__(self, digest: Callable[[str], bytes]) -> None:
+        self._digest = digest
         self._faults: list[Fault] = []
         self._next_id = 1
 
     def add(self, request: FaultRequest) -> Fault:
-        """Put a fault in force. Raises re.error for a route that is no regular expression."""
-        fault = Fault(self._next_id, request, re.compile(request.route))
-        self._next_id += 1
+        """Put a fault in force. Raises BadFault."""
+        fault = self._made(request)
         self._faults.append(fault)
         return fault
 
-    def clear(self) -> None:
-        """Forget all of them, and their counts."""
-        self._faults.clear()
+    def remove(self, fault_id: int) -> Fault | None:
+        """Forget one, and return it; None when there is none."""
+        found = next((fault for fault in self._faults if fault.id == fault_id), None)
+        if found is not None:
+            self._faults.remove(found)
+        return found
+
+    def clear(self) -> list[Fault]:
+        """Forget all of them, and their counts, and return them."""
+        cleared, self._faults = self._faults, []
+        return cleared
 
     def shown(self) -> list[dict[str, Any]]:
         """Every fault with its count."""
         return [fault.shown() for fault in self._faults]
 
-    def take(self, method: str, path: str) -> FaultRequest | None:
-        """The fault that is due for this request, counted as fired."""
+    def take(self, method: str, path: str, *, streams: bool = False) -> Fault | None:
+        """The fault that is due for a request, counted as fired. `streams`: it asks for server-sent events."""
+        face, inner = face_of(path)
+        if face is None:
+            return None
+        call = f"{'STREAM' if streams else method} {inner}"
         for fault in self._faults:
-            if fault.matches(method, path):
-                fault.fired += 1
-                return fault.request
+            wanted = fault.request.method
+            if (
+                fault.request.face == face
+                and fault.by == "control"
+                and (wanted is None or wanted.upper() == method)
+                and fault.sort.calls.match(call)
+                and fault.pattern.match(inner)
+                and self._is_due(fault)
+            ):
+                return fault
         return None
 
-
-class FaultyWire:
-    """Wraps an application with the faults in force."""
-
-    def __init__(self, app: ASGIApp, faults: Faults) -> None:
-        self._app = app
-        self._faults = faults
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, with at most one fault."""
-        fault = self._faults.take(scope["method"], scope["path"]) if scope["type"] == "http" else None
+    def take_header(self, text: str, method: str, path: str, *, streams: bool = False) -> Fault:
+        """The fault that a request asks for itself: `kind;name=value;…`. Raises BadFault."""
+        face, inner = face_of(path)
+        if face is None:
+            raise BadFault("there are no faults by header here")
+        kind, *pairs = (part.strip() for part in text.split(";"))
+        told = dict(pair.partition("=")[::2] for pair in pairs if pair)
+        try:
+            request = msgspec.convert({**told, "face": face, "kind": kind}, FaultRequest, strict=False)
+        except msgspec.ValidationError as error:
+            raise BadFault(str(error)) from error
+        fault = next((one for one in self._faults if one.by == "header" and one.request == request), None)
         if fault is None:
-            await self._app(scope, receive, send)
-            return
-        match fault.kind:
-            case "delay":
-                await asyncio.sleep(fault.seconds)
-                await self._app(scope, receive, send)
-            case "error_before":
-                await _answer(send, fault.status or 502, b"text/html", _ERROR_PAGE)
-            case "rate_limit":
-                body = b'{"statusCode":429,"status":429,"message":"Too Many Requests"}'
-                await _answer(send, fault.status or 429, b"application/json", body)
-            case "error_after":
-                await self._app(scope, receive, _swallow)
-                await _answer(send, fault.status or 500, b"text/html", _ERROR_PAGE)
-            case "lose_response":
-                await self._app(scope, receive, _swallow)
-                await _cut(scope, receive)
+            fault = self._made(request)
+            fault.by = "header"
+        if not fault.sort.calls.match(f"{'STREAM' if streams else method} {inner}"):
+            raise BadFault(f"{kind} does not apply to this call")
+        if fault not in self._faults:
+            self._faults.append(fault)
+        fault.seen += 1
+        fault.fired += 1
+        return fault
+
+    def take_event(self, event: str, stage: Literal["send", "attempt"]) -> Fault | None:
+        """The fault that is due for a webhook of this type when it is made, or at an attempt; counted as fired."""
+        for fault in self._faults:
+            # "delay" is the one kind that wires and webhooks share.
+            acts = "send" if fault.sort.stage == "wire" else fault.sort.stage
+            if (
+                fault.request.face == "webhooks"
+                and acts == stage
+                and fault.pattern.match(event)
+                and self._is_due(fault)
+            ):
+                return fault
+        return None
+
+    def _made(self, request: FaultRequest) -> Fault:
+        sort = KINDS.get(request.kind)
+        if sort is None or request.face not in sort.faces:
+            known = ", ".join(name for name, one in KINDS.items() if request.face in one.faces)
+            raise BadFault(f"{request.face} has no fault {request.kind[:40]}; it has {known}")
+        _check(request)
+        try:
+            pattern = re.compile(request.route)
+        except re.error as error:
+            raise BadFault(f"route is not a regular expression: {error}") from error
+        fault = Fault(self._next_id, request, sort, pattern)
+        self._next_id += 1
+        return fault
+
+    def _is_due(self, fault: Fault) -> bool:
+        request = fault.request
+        if request.times is not None and fault.fired >= request.times:
+            return False
+        fault.seen += 1
+        if fault.seen < request.nth:
+            return False
+        draw = int.from_bytes(self._digest(f"fault:{fault.id}:{fault.seen}")[:8]) / 2**64
+        if draw >= request.probability:
+            return False
+        fault.fired += 1
+        return True
 
 
-async def _swallow(message: Message) -> None:
-    """Where lost answers go."""
+def face_of(path: str) -> tuple[Face | None, str]:
+    """The face that a whole path leads to, and the path within it."""
+    for face in WIRES:
+        prefix = PREFIXES[face]
+        if path.startswith(prefix + "/"):
+            return face, path.removeprefix(prefix)
+    return None, path
 
 
-async def _answer(send: Send, status: int, kind: bytes, body: bytes) -> None:
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _cut(scope: Scope, receive: Receive) -> None:
-    """Abort the connection, and wait until the server has noticed: only then is silence no error to it."""
-    transport: asyncio.Transport = scope[TRANSPORT_KEY]
-    transport.abort()
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _check(request: FaultRequest) -> None:
+    """What some kinds must be told."""
+    match request.kind:
+        case "tx_error" if request.code not in CODES_BY_NAME:
+            raise BadFault("code must be a transaction's result code, such as tx_bad_seq")
+        case "submit_timeout" if request.then is None:
+            raise BadFault("then must be success or never")
+        case "malicious_build" if request.value not in MALICE:
+            raise BadFault(f"value must be one of {', '.join(MALICE)}")
+        case "outcome" if request.value not in FATES:
+            raise BadFault(f"value must be one of {', '.join(sorted(FATES))}")
+        case "set_field" | "drop_field" if not request.field:
+            raise BadFault("field must name a field of the answer")

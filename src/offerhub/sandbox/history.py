@@ -105,6 +105,10 @@ class History:
     """Every ledger, transaction and operation since genesis."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Remember nothing, as before genesis."""
         self.ledgers: list[LedgerRecord] = []
         self.transactions: list[TransactionRecord] = []
         self.operations: list[OperationRecord] = []

@@ -3,55 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from stellar_sdk import StrKey
 
+from offerhub.kernel.money import format_chain_amount
 from offerhub.sandbox import horizon_json as shapes
-from offerhub.sandbox.chain import Chain, Malformed, Rejected, SubmissionTimeout
-from offerhub.sandbox.envelope import BASE_FEE
+from offerhub.sandbox.chain import Chain
+from offerhub.sandbox.faulty_wire import cut_of, fault_in
 from offerhub.sandbox.history import OperationRecord, Ordered, TransactionRecord, page
+from offerhub.sandbox.horizon_submit import Submissions
 from offerhub.sandbox.house import AccountExists, House
-from offerhub.sandbox.results import result_codes, result_xdr
-from offerhub.sandbox.stream import event_stream
+from offerhub.sandbox.problem import Problem, bad, missing
+from offerhub.sandbox.state import Claimable
+from offerhub.sandbox.stream import EventStream, StreamFault
 
 PAGE_DEFAULT: Final = 10
 PAGE_MAX: Final = 200
 CURSOR_NOW: Final = "now"
-
-
-class Problem(Exception):
-    """An answer of type application/problem+json."""
-
-    def __init__(self, status: int, kind: str, title: str, detail: str, extras: Any = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.body: dict[str, Any] = {
-            "type": f"https://stellar.org/horizon-errors/{kind}",
-            "title": title,
-            "status": status,
-            "detail": detail,
-        }
-        if extras is not None:
-            self.body["extras"] = extras
-
-
-def problem_response(request: Request, error: Exception) -> Response:
-    """The exception handler for Problem."""
-    assert isinstance(error, Problem)
-    return JSONResponse(error.body, error.status, media_type="application/problem+json")
-
-
-def _missing() -> Problem:
-    return Problem(404, "not_found", "Resource Missing", "The resource at the url requested was not found.")
-
-
-def _bad(field: str, reason: str) -> Problem:
-    detail = "The request you sent was invalid in some way."
-    return Problem(400, "bad_request", "Bad Request", detail, {"invalid_field": field, "reason": reason})
+STREAM_FAULTS: Final = ("stream_cut", "stream_duplicate", "stream_byebye", "stream_error", "stream_silence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +61,15 @@ class HorizonFace:
             "/transactions/{hash}/operations": self._operations,
             "/ledgers": self._ledgers,
             "/ledgers/{sequence:int}": self._ledger,
+            "/claimable_balances": self._claimable_balances,
+            "/claimable_balances/{id}": self._claimable_balance,
             "/fee_stats": self._fee_stats,
             "/friendbot": self._friendbot,
         }
         routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()]
-        routes.insert(0, Route("/transactions", self._submit, methods=["POST"]))
+        submissions = Submissions(self._chain)
+        routes.insert(0, Route("/transactions", submissions.wait, methods=["POST"]))
+        routes.append(Route("/transactions_async", submissions.at_once, methods=["POST"]))
         return routes
 
     async def _root(self, request: Request) -> Response:
@@ -117,7 +93,7 @@ class HorizonFace:
     async def _account(self, request: Request) -> Response:
         account = self._chain.state.accounts.get(_address(request))
         if account is None:
-            raise _missing()
+            raise missing()
         return self._answer(shapes.account(account, self._chain.state))
 
     async def _payments(self, request: Request) -> Response:
@@ -153,7 +129,10 @@ class HorizonFace:
             return failed_too or record.success
 
         if _wants_stream(request):
-            return event_stream(self._chain, records, query.cursor, query.limit, visible, shape)
+            fault = fault_in(request, *STREAM_FAULTS)
+            broken = None if fault is None else StreamFault(fault.kind, cut_of(request))
+            stream = EventStream(self._chain, records, query.cursor, query.limit, visible, shape, broken)
+            return stream.response()
         shown = page(records, query.cursor, query.order, query.limit, visible)
         return self._collection(request, query, shown, [shape(record) for record in shown])
 
@@ -174,45 +153,25 @@ class HorizonFace:
         text = request.path_params["id"]
         record = self._chain.history.operation(int(text)) if text.isdecimal() else None
         if record is None:
-            raise _missing()
+            raise missing()
         join = request.query_params.get("join") == "transactions"
         return self._answer(shapes.operation(record, _base_url(request), join=join))
 
     async def _transaction(self, request: Request) -> Response:
         return self._answer(shapes.transaction(self._by_hash(request), _base_url(request)))
 
-    async def _submit(self, request: Request) -> Response:
-        text = parse_qs((await request.body()).decode("latin-1")).get("tx", [""])[0]
-        if not text:
-            raise _bad("tx", "the form field tx is required")
-        try:
-            envelope = self._chain.decode(text)
-        except Malformed as error:
-            raise Problem(
-                400,
-                "transaction_malformed",
-                "Transaction Malformed",
-                "Horizon could not decode the transaction envelope in this request.",
-                {"envelope_xdr": text},
-            ) from error
-        try:
-            record = await self._chain.submit(envelope)
-        except Rejected as rejected:
-            outcome = rejected.outcome
-            raise _failed(
-                text, result_codes(outcome, envelope.inner_hash), result_xdr(outcome, 0, envelope.inner_hash)
-            ) from rejected
-        except SubmissionTimeout as timeout:
-            raise Problem(
-                504,
-                "transaction_submission_timeout",
-                "Transaction Submission Timeout",
-                "Your transaction submission request has timed out. This does not mean that it has failed.",
-                {"hash": envelope.hash, "envelope_xdr": text},
-            ) from timeout
-        if not record.success:
-            raise _failed(text, result_codes(record.outcome, envelope.inner_hash), record.result_xdr)
-        return self._answer(shapes.transaction(record, _base_url(request)))
+    async def _claimable_balances(self, request: Request) -> Response:
+        claimant = request.query_params.get("claimant")
+        found = [
+            one for one in self._chain.state.claimables.values() if claimant is None or claimant in one.claimants
+        ]
+        return self._answer({"_embedded": {"records": [_claimable(one) for one in found]}})
+
+    async def _claimable_balance(self, request: Request) -> Response:
+        found = self._chain.state.claimables.get(request.path_params["id"])
+        if found is None:
+            raise missing()
+        return self._answer(_claimable(found))
 
     async def _ledgers(self, request: Request) -> Response:
         query = self._query(request)
@@ -222,17 +181,18 @@ class HorizonFace:
     async def _ledger(self, request: Request) -> Response:
         record = self._chain.history.ledger(request.path_params["sequence"])
         if record is None:
-            raise _missing()
+            raise missing()
         return self._answer(shapes.ledger(record))
 
     async def _fee_stats(self, request: Request) -> Response:
         names = ("max", "min", "mode", "p10", "p20", "p30", "p40", "p50", "p60", "p70", "p80", "p90", "p95")
-        fees = {name: str(BASE_FEE) for name in (*names, "p99")}
+        base = str(self._chain.state.rules.base_fee)
+        fees = dict.fromkeys((*names, "p99"), base)
         latest = str(self._chain.latest.sequence)
         return self._answer(
             {
                 "last_ledger": latest,
-                "last_ledger_base_fee": str(BASE_FEE),
+                "last_ledger_base_fee": base,
                 "ledger_capacity_usage": "0.03",
                 "fee_charged": fees,
                 "max_fee": fees,
@@ -242,7 +202,7 @@ class HorizonFace:
     async def _friendbot(self, request: Request) -> Response:
         address = request.query_params.get("addr")
         if address is None or not StrKey.is_valid_ed25519_public_key(address):
-            raise _bad("addr", "not a public key")
+            raise bad("addr", "not a public key")
         try:
             record = await self._house.fund(address)
         except AccountExists as error:
@@ -252,28 +212,32 @@ class HorizonFace:
     def _by_hash(self, request: Request) -> TransactionRecord:
         record = self._chain.history.by_hash.get(request.path_params["hash"].lower())
         if record is None:
-            raise _missing()
+            raise missing()
         return record
 
     def _known_account(self, request: Request) -> str:
         address = _address(request)
         if address not in self._chain.state.accounts:
-            raise _missing()
+            raise missing()
         return address
 
     def _query(self, request: Request) -> Query:
         given = request.query_params
+        if fault_in(request, "history_gone"):
+            raise Problem(
+                410, "before_history", "Data Requested Is Before Recorded History", "The cursor is too old."
+            )
         order, limit, cursor = given.get("order", "asc"), given.get("limit", ""), given.get("cursor", "")
         if order not in {"asc", "desc"}:
-            raise _bad("order", "order must be asc or desc")
+            raise bad("order", "order must be asc or desc")
         if limit and not (limit.isdecimal() and 1 <= int(limit) <= PAGE_MAX):
-            raise _bad("limit", f"limit must be 1 to {PAGE_MAX}")
+            raise bad("limit", f"limit must be 1 to {PAGE_MAX}")
         position: int | None = None
         if cursor == CURSOR_NOW:
             position = (self._chain.latest.sequence + 1) << 32
         elif cursor:
             if not cursor.isdecimal():
-                raise _bad("cursor", "cursor must be a paging token or now")
+                raise bad("cursor", "cursor must be a paging token or now")
             position = int(cursor)
         return Query(
             position,
@@ -304,20 +268,22 @@ class HorizonFace:
         return JSONResponse(body, headers=headers, media_type="application/hal+json; charset=utf-8")
 
 
-def _failed(envelope_xdr: str, codes: dict[str, Any], result: str) -> Problem:
-    return Problem(
-        400,
-        "transaction_failed",
-        "Transaction Failed",
-        "The transaction failed when submitted to the stellar network.",
-        {"envelope_xdr": envelope_xdr, "result_codes": codes, "result_xdr": result},
-    )
+def _claimable(one: Claimable) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "asset": one.asset,
+        "amount": format_chain_amount(one.amount),
+        "sponsor": one.sponsor,
+        "last_modified_ledger": one.ledger,
+        "claimants": [{"destination": claimant, "predicate": {"unconditional": True}} for claimant in one.claimants],
+        "paging_token": f"{one.ledger}-{one.id}",
+    }
 
 
 def _address(request: Request) -> str:
     address: str = request.path_params["account"]
     if not StrKey.is_valid_ed25519_public_key(address):
-        raise _bad("account_id", "Account ID must start with `G` and contain 56 alphanum characters")
+        raise bad("account_id", "Account ID must start with `G` and contain 56 alphanum characters")
     return address
 
 

@@ -7,6 +7,7 @@ from stellar_sdk import (
     ChangeTrust,
     CreateAccount,
     Keypair,
+    Memo,
     Payment,
     TransactionBuilder,
     TransactionEnvelope,
@@ -15,11 +16,13 @@ from stellar_sdk.operation import Operation
 
 from offerhub.kernel.money import format_chain_amount
 from offerhub.sandbox.chain import Chain, Rejected, SubmissionTimeout
+from offerhub.sandbox.credit_shapes import Shape, operations_of, soroban_data, transfer
 from offerhub.sandbox.history import TransactionRecord
 from offerhub.sandbox.results import transaction_code_name
 
 FRIENDBOT_XLM = "10000"
-_FEE_BID = 1_000
+_FEE_BIDS = 10
+"""How much more than the minimum the house bids for each operation."""
 _LIFETIME_SECONDS = 600
 
 
@@ -50,11 +53,19 @@ class House:
         except HouseRefused as error:
             raise AccountExists(address) from error
 
-    async def mint(self, address: str, units: int, memo: str | None) -> TransactionRecord:
+    async def mint(self, address: str, units: int, memo: Memo | None) -> TransactionRecord:
         """Pay newly issued USDC. Raises HouseRefused, such as when the account has no trustline."""
         issuer = self._cast.issuer
         payment = Payment(address, self._cast.usdc, format_chain_amount(units), source=issuer.public_key)
         return await self._through_minion([payment], [issuer], memo)
+
+    async def credit(
+        self, shape: Shape, targets: Sequence[str], units: int, memo: Memo | None, muxed_id: int
+    ) -> TransactionRecord:
+        """Pay in one of the shapes of credit_shapes, with one transaction for all targets. Raises HouseRefused."""
+        operations = operations_of(self._cast, shape, targets, units, muxed_id)
+        signers = {"native": self._cast.friendbot, "impostor": self._cast.trustless_fee}
+        return await self._through_minion(operations, [signers.get(shape, self._cast.issuer)], memo)
 
     async def open_outside_wallet(self) -> Keypair:
         """A funded account with a USDC trustline that nobody else knows."""
@@ -69,15 +80,20 @@ class House:
         await self._through_minion(operations, [friendbot, keypair])
         return keypair
 
-    async def pay(self, payer: Keypair, target: str, units: int, memo: str | None) -> TransactionRecord:
-        """Pay USDC from a wallet whose secret is known. Raises HouseRefused."""
-        payment = Payment(target, self._cast.usdc, format_chain_amount(units))
+    async def pay(self, payer: Keypair, target: str, units: int, memo: Memo | None) -> TransactionRecord:
+        """Pay USDC from a wallet whose secret is known, to an account or a contract. Raises HouseRefused."""
+        payment: Operation
+        if target.startswith("C"):
+            # A contract is paid by a call of the token's contract, and such a call carries no memo.
+            payment, memo = transfer(self._cast, payer.public_key, target, units), None
+        else:
+            payment = Payment(target, self._cast.usdc, format_chain_amount(units))
         while self._chain.is_busy(payer.public_key):
             await self._next_ledger()
         return await self._submit(payer, [payment], [], memo)
 
     async def _through_minion(
-        self, operations: Sequence[Operation], signers: Sequence[Keypair], memo: str | None = None
+        self, operations: Sequence[Operation], signers: Sequence[Keypair], memo: Memo | None = None
     ) -> TransactionRecord:
         """One transaction per source account per ledger: so the house has many sources."""
         while True:
@@ -87,19 +103,25 @@ class House:
             await self._next_ledger()
 
     async def _submit(
-        self, source: Keypair, operations: Sequence[Operation], signers: Sequence[Keypair], memo: str | None
+        self, source: Keypair, operations: Sequence[Operation], signers: Sequence[Keypair], memo: Memo | None
     ) -> TransactionRecord:
         account = self._chain.state.accounts.get(source.public_key)
         if account is None:
             raise HouseRefused("tx_no_source_account")
+        bid = self._chain.state.rules.base_fee * _FEE_BIDS
         builder = TransactionBuilder(
-            Account(account.id, account.sequence), self._cast.network_passphrase, base_fee=_FEE_BID
+            Account(account.id, account.sequence),
+            self._cast.network_passphrase,
+            base_fee=bid,
         )
         builder.add_time_bounds(0, self._chain.now() + _LIFETIME_SECONDS)
         for operation in operations:
             builder.append_operation(operation)
         if memo is not None:
-            builder.add_text_memo(memo)
+            builder.add_memo(memo)
+        data = soroban_data(operations)
+        if data is not None:
+            builder.set_soroban_data(data)
         envelope = builder.build()
         for signer in (source, *signers):
             envelope.sign(signer)
@@ -109,8 +131,7 @@ class House:
         decoded = self._chain.decode(envelope.to_xdr())
         try:
             offered = self._chain.offer(decoded)
-            if self._chain.ledger_seconds == 0:
-                # Without a clock nobody else would close the ledger that this waits for.
+            if self._nobody_closes:
                 self._chain.close()
             record = await self._chain.inclusion(decoded, offered)
         except Rejected as rejected:
@@ -126,4 +147,12 @@ class House:
         return self._cast.keypair(f"outside:{self._outside}")
 
     async def _next_ledger(self) -> None:
-        await self._chain.closed.wait()
+        if self._nobody_closes:
+            self._chain.close()
+        else:
+            await self._chain.closed.wait()
+
+    @property
+    def _nobody_closes(self) -> bool:
+        """True when no clock runs that would close the ledger that this waits for."""
+        return self._chain.ledger_seconds == 0 or self._chain.clock.mode == "stepped"

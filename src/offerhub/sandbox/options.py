@@ -9,6 +9,9 @@ from typing import Final
 
 from stellar_sdk import Asset, Keypair, StrKey
 
+from offerhub.sandbox.clock import ClockMode
+from offerhub.sandbox.rules import FeeMode
+
 STANDALONE_PASSPHRASE: Final = "Standalone Network ; February 2017"
 USDC_CODE: Final = "USDC"
 MINIONS: Final = 32
@@ -25,6 +28,12 @@ class SandboxOptions:
     `trustless_rate_limited` switches the real limit of 50 requests in 60 s on, `airtm_rate_limited` 10 in 1 s.
     `airtm_settle_seconds` is how long Airtm takes for what a user confirmed or the enterprise committed; 0 means that
     only the controls under `/_sim/airtm` settle anything.
+    `airtm_cancel_pending_days` is how long a payout may wait for its recipient.
+    `clock` None goes on as the state file says, or in real time; `clock_factor` is how much faster a scaled one is;
+    `start_at` is the moment at which a new sandbox begins, in Unix seconds (None: now).
+    `fee_mode` is the arithmetic of dispute resolutions (sandbox.rules).
+    `index_lag_seconds` is how far the lists of the Trustless Work face are behind the chain.
+    `webhook_urls` get the webhooks of the Airtm face.
     """
 
     host: str = "127.0.0.1"
@@ -39,8 +48,15 @@ class SandboxOptions:
     airtm_api_secret: str = "sandbox-airtm-secret"
     airtm_rate_limited: bool = False
     airtm_settle_seconds: float = 2.0
+    airtm_cancel_pending_days: int = 90
     build_lifetime_seconds: int | None = 180
     submission_timeout_seconds: float = 30.0
+    clock: ClockMode | None = None
+    clock_factor: float = 1.0
+    start_at: float | None = None
+    fee_mode: FeeMode = "floor_total"
+    index_lag_seconds: float = 0.0
+    webhook_urls: tuple[str, ...] = ()
 
 
 class Cast:
@@ -103,6 +119,11 @@ class Cast:
     def native_contract(self) -> str:
         """The token contract of XLM (C…)."""
         return Asset.native().contract_id(self.network_passphrase)
+
+    @cached_property
+    def payer_contract(self) -> str:
+        """The contract whose `pay_many` makes several transfers in one call (C…)."""
+        return StrKey.encode_contract(self.digest("payer-contract"))
 
     @cached_property
     def factory(self) -> str:

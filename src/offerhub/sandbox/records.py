@@ -3,11 +3,14 @@
 from typing import Any, Final
 
 from stellar_sdk import (
+    AccountMerge,
     Address,
     Asset,
     BumpSequence,
     ChangeTrust,
+    ClaimClaimableBalance,
     CreateAccount,
+    CreateClaimableBalance,
     InvokeHostFunction,
     ManageData,
     MuxedAccount,
@@ -24,7 +27,7 @@ from offerhub.sandbox.contracts import Call
 from offerhub.sandbox.state import Movement
 
 PAYMENT_TYPES: Final = frozenset(
-    {"create_account", "payment", "path_payment_strict_send", "path_payment_strict_receive"}
+    {"create_account", "payment", "path_payment_strict_send", "path_payment_strict_receive", "account_merge"}
 )
 _CREDIT_ALPHANUM4_MAX: Final = 4
 
@@ -69,6 +72,24 @@ def describe(operation: Operation, source: str, call: Call | None) -> tuple[dict
             return fields, {source}
         case InvokeHostFunction():
             return _describe_call(operation, source, call)
+    return _describe_rare(operation, source)
+
+
+def _describe_rare(operation: Operation, source: str) -> tuple[dict[str, Any], set[str]]:
+    match operation:
+        case AccountMerge():
+            fields: dict[str, Any] = _typed("account_merge", 8)
+            fields |= {"account": source} | _muxed("into", operation.destination)
+            return fields, {source, operation.destination.account_id}
+        case CreateClaimableBalance():
+            asset, claimants = operation.asset, [claimant.destination for claimant in operation.claimants]
+            fields = _typed("create_claimable_balance", 14) | {"amount": _amount(operation.amount)}
+            fields["asset"] = "native" if asset.is_native() else f"{asset.code}:{asset.issuer}"
+            fields["claimants"] = [{"destination": one, "predicate": {"unconditional": True}} for one in claimants]
+            return fields, {source, *claimants}
+        case ClaimClaimableBalance():
+            fields = _typed("claim_claimable_balance", 15) | {"balance_id": operation.balance_id, "claimant": source}
+            return fields, {source}
     return _describe_setting(operation), {source}
 
 

@@ -16,6 +16,7 @@ _NAMES: Final = {
     "INVOKE_HOST_FUNCTION_TRAPPED": "function_trapped",
     "INVOKE_HOST_FUNCTION_MALFORMED": "function_malformed",
     "opNO_ACCOUNT": "op_no_source_account",
+    "INVOKE_HOST_FUNCTION_ENTRY_ARCHIVED": "entry_archived",
     "txNO_ACCOUNT": "tx_no_source_account",
 }
 
@@ -34,6 +35,15 @@ _ARMS: Final[dict[xdr.OperationType, tuple[str, type[Any]]]] = {
     xdr.OperationType.SET_OPTIONS: ("set_options_result", xdr.SetOptionsResult),
     xdr.OperationType.MANAGE_DATA: ("manage_data_result", xdr.ManageDataResult),
     xdr.OperationType.BUMP_SEQUENCE: ("bump_seq_result", xdr.BumpSequenceResult),
+    xdr.OperationType.ACCOUNT_MERGE: ("account_merge_result", xdr.AccountMergeResult),
+    xdr.OperationType.CREATE_CLAIMABLE_BALANCE: (
+        "create_claimable_balance_result",
+        xdr.CreateClaimableBalanceResult,
+    ),
+    xdr.OperationType.CLAIM_CLAIMABLE_BALANCE: (
+        "claim_claimable_balance_result",
+        xdr.ClaimClaimableBalanceResult,
+    ),
     xdr.OperationType.INVOKE_HOST_FUNCTION: ("invoke_host_function_result", xdr.InvokeHostFunctionResult),
 }
 SUPPORTED: Final = frozenset(_ARMS)
@@ -42,6 +52,8 @@ _WITH_BODY: Final = frozenset(
         xdr.OperationType.PATH_PAYMENT_STRICT_RECEIVE,
         xdr.OperationType.PATH_PAYMENT_STRICT_SEND,
         xdr.OperationType.INVOKE_HOST_FUNCTION,
+        xdr.OperationType.ACCOUNT_MERGE,
+        xdr.OperationType.CREATE_CLAIMABLE_BALANCE,
     }
 )
 
@@ -178,3 +190,7 @@ def _diagnostic(number: int, text: str) -> xdr.DiagnosticEvent:
     )
     event = xdr.ContractEvent(xdr.ExtensionPoint(0), None, xdr.ContractEventType.DIAGNOSTIC, body)
     return xdr.DiagnosticEvent(in_successful_contract_call=False, event=event)
+
+
+CODES_BY_NAME: Final = {transaction_code_name(code): code for code in xdr.TransactionResultCode}
+"""Transaction result codes by the names that Horizon gives them."""

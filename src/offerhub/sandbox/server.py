@@ -1,7 +1,9 @@
-"""The sandbox as a server: one process, one port, three prefixes, and the clock that closes ledgers.
+"""The sandbox as a server: one process, one port, a prefix for each face, and one clock for all of them.
 
 /horizon         Horizon, with /horizon/friendbot
 /trustless-work  the Trustless Work v1 API
+/airtm/v2        the Airtm Enterprise API
+/airtm-web       Airtm's checkout page
 /_sim            the controls
 """
 
@@ -23,13 +25,20 @@ from offerhub.sandbox.airtm_book import AirtmBook
 from offerhub.sandbox.airtm_checkout import CheckoutPage
 from offerhub.sandbox.airtm_control import AirtmControls
 from offerhub.sandbox.chain import Chain
+from offerhub.sandbox.clock import WorldClock
 from offerhub.sandbox.control import ControlFace
-from offerhub.sandbox.faults import TRANSPORT_KEY, Faults, FaultyWire
-from offerhub.sandbox.horizon import HorizonFace, Problem, problem_response
+from offerhub.sandbox.faults import Faults
+from offerhub.sandbox.faulty_wire import TRANSPORT_KEY, FaultyWire
+from offerhub.sandbox.horizon import HorizonFace
 from offerhub.sandbox.house import House
+from offerhub.sandbox.ledger_timer import LedgerTimer
 from offerhub.sandbox.options import SandboxOptions
+from offerhub.sandbox.problem import Problem, problem_response
+from offerhub.sandbox.schedule import Schedule
 from offerhub.sandbox.state import ConservationError
 from offerhub.sandbox.trustless_work import TrustlessWorkFace
+from offerhub.sandbox.webhook_control import WebhookControls, endpoints_for
+from offerhub.sandbox.webhooks import Webhooks
 
 GRACE_SECONDS: Final = 1
 """Submissions that wait for a ledger at shutdown are cut off after this."""
@@ -59,48 +68,50 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Ticker:
-    """Closes ledgers on the chain's clock, which can be changed and stopped while it runs."""
+class World:
+    """Everything behind the faces, on one clock."""
 
-    def __init__(self, chain: Chain, clock: Clock) -> None:
-        self._chain = chain
-        self._clock = clock
-        self._changed = asyncio.Event()
+    def __init__(self, options: SandboxOptions, machine: Clock) -> None:
+        self.machine = machine
+        self.clock = WorldClock(machine, start_at=options.start_at)
+        self.schedule = Schedule(self.clock)
+        self.chain = Chain(options, self.clock)
+        self.timer = LedgerTimer(self.chain, self.schedule)
+        digest = self.chain.cast.digest
+        self.faults = Faults(digest)
+        self.house = House(self.chain)
+        self.airtm = AirtmBook(options, self.chain.now, self.schedule, digest)
+        self.webhooks = Webhooks(self.schedule, machine, self.faults, digest, options.state_file)
+        if options.webhook_urls:
+            secret = self.chain.cast.airtm_webhook_secret
+            self.webhooks.set_endpoints(endpoints_for(options.webhook_urls, secret))
+        self.airtm.announce = self.webhooks.announce
+        self.timer.start()
 
-    def clock_set(self) -> None:
-        """Notice a new interval at once instead of after the old one."""
-        self._changed.set()
+    def application(self, base_url: str) -> FaultyWire:
+        """The faces, behind the faults."""
+        chain = self.chain
+        controls = ControlFace(chain, self.house, self.faults, self.timer, base_url)
+        webhooks = WebhookControls(self.webhooks, chain.cast.airtm_webhook_secret)
+        app = Starlette(
+            routes=[
+                Mount("/horizon", routes=HorizonFace(chain, self.house).routes()),
+                Mount("/trustless-work", routes=TrustlessWorkFace(chain, self.machine).routes()),
+                Mount("/airtm/v2", routes=AirtmFace(self.airtm, chain.options, self.machine).routes()),
+                Mount("/airtm-web", routes=CheckoutPage(self.airtm).routes()),
+                Mount("/_sim/airtm/webhooks", routes=webhooks.routes()),
+                Mount("/_sim/airtm", routes=AirtmControls(self.airtm).routes()),
+                Mount("/_sim", routes=controls.routes()),
+            ],
+            exception_handlers={Problem: problem_response},
+        )
+        return FaultyWire(app, self.faults)
 
-    async def run(self) -> None:
-        """Until cancelled. Raises ConservationError when the books do not add up."""
-        while True:
-            seconds = self._chain.ledger_seconds
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), seconds or None)
-            if self._changed.is_set():
-                self._changed.clear()
-            else:
-                self._chain.close()
-
-
-def application(
-    chain: Chain, airtm: AirtmBook, clock: Clock, base_url: str, clock_set: Callable[[], None]
-) -> FaultyWire:
-    """The faces on one chain and one book of Airtm, behind the faults."""
-    faults, house = Faults(), House(chain)
-    control = ControlFace(chain, house, faults, base_url, clock_set)
-    app = Starlette(
-        routes=[
-            Mount("/horizon", routes=HorizonFace(chain, house).routes()),
-            Mount("/trustless-work", routes=TrustlessWorkFace(chain, clock).routes()),
-            Mount("/airtm/v2", routes=AirtmFace(airtm, chain.options, clock).routes()),
-            Mount("/airtm-web", routes=CheckoutPage(airtm).routes()),
-            Mount("/_sim/airtm", routes=AirtmControls(airtm).routes()),
-            Mount("/_sim", routes=control.routes()),
-        ],
-        exception_handlers={Problem: problem_response},
-    )
-    return FaultyWire(app, faults)
+    async def close(self) -> None:
+        """Let go of files and connections."""
+        await self.webhooks.close()
+        self.airtm.dispose()
+        self.chain.dispose()
 
 
 async def serve(
@@ -110,29 +121,21 @@ async def serve(
 
     Raises ConservationError, ForeignLog or OSError (the port is taken).
     """
-    clock = SystemClock()
     with socket.create_server((options.host, options.port)) as listener:
-        chain = Chain(options, clock)
-        airtm = AirtmBook(chain.now, options.airtm_settle_seconds, options.state_file)
+        world = World(options, SystemClock())
         try:
-            await _serve_on(listener, chain, airtm, clock, started, stop or asyncio.Event())
+            await _serve_on(listener, world, started, stop or asyncio.Event())
         finally:
-            airtm.dispose()
-            chain.dispose()
+            await world.close()
 
 
 async def _serve_on(
-    listener: socket.socket,
-    chain: Chain,
-    airtm: AirtmBook,
-    clock: Clock,
-    started: Callable[[str], None],
-    stop: asyncio.Event,
+    listener: socket.socket, world: World, started: Callable[[str], None], stop: asyncio.Event
 ) -> None:
+    chain = world.chain
     base_url = f"http://{chain.options.host}:{listener.getsockname()[1]}"
-    ticker = Ticker(chain, clock)
     config = uvicorn.Config(
-        application(chain, airtm, clock, base_url, ticker.clock_set),
+        world.application(base_url),
         http=_Protocol,
         ws="none",
         lifespan="off",
@@ -142,7 +145,7 @@ async def _serve_on(
     )
     server = _Server(config, lambda: started(base_url))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    ticking = asyncio.create_task(ticker.run())
+    ticking = asyncio.create_task(world.schedule.run())
     stopping = asyncio.create_task(stop.wait())
     breaking = asyncio.create_task(chain.broken.wait())
     try:

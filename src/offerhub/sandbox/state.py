@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from stellar_sdk import Asset, xdr
 
 from offerhub.sandbox.encoding import Escrow
+from offerhub.sandbox.rules import Rules
 
 NATIVE: Final = "native"
 BASE_RESERVE: Final = 5_000_000
@@ -74,6 +75,18 @@ class Trustline:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimable:
+    """A claimable balance: paid already, and nobody's until one of the claimants takes it."""
+
+    id: str
+    asset: str
+    amount: int
+    claimants: tuple[str, ...]
+    sponsor: str
+    ledger: int
+
+
+@dataclass(frozen=True, slots=True)
 class Movement:
     """A token transfer as a contract event tells it."""
 
@@ -99,10 +112,18 @@ class State:
     """The tables of the ledger, and the undo log of the transaction being applied."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Hold nothing, as before genesis."""
+        self.rules = Rules()
         self.accounts: dict[str, Account] = {}
         self.trustlines: dict[tuple[str, str], Trustline] = {}
         self.contract_balances: dict[tuple[str, str], int] = {}
         self.escrows: dict[str, Escrow] = {}
+        self.claimables: dict[str, Claimable] = {}
+        self.archived: dict[str, bool] = {}
+        """Contracts whose entries must be restored before they can be called."""
         self.issued: dict[str, int] = {}
         """By asset: everything ever issued minus everything returned to its issuer."""
         self.fee_pool = 0
@@ -171,6 +192,18 @@ class State:
             self.put(self.issued, asset, self.issued.get(asset, 0) - amount)
         return Movement(kind, asset, source, target, amount)
 
+    def set_aside(self, asset: str, source: str, amount: int) -> None:
+        """Take from an account what nobody holds until `hand_out`. Raises Refused."""
+        self._take(asset, source, amount, issuer_of(asset))
+        if source == issuer_of(asset):
+            self.put(self.issued, asset, self.issued.get(asset, 0) + amount)
+
+    def hand_out(self, asset: str, target: str, amount: int) -> None:
+        """Give an account what was set aside. Raises Refused."""
+        self._give(asset, target, amount, issuer_of(asset))
+        if target == issuer_of(asset):
+            self.put(self.issued, asset, self.issued.get(asset, 0) - amount)
+
     def check_conservation(self) -> None:
         """Raises ConservationError unless XLM and every issued asset add up."""
         held: dict[str, int] = {NATIVE: self.fee_pool + sum(a.balance for a in self.accounts.values())}
@@ -178,6 +211,8 @@ class State:
             held[asset] = held.get(asset, 0) + line.balance
         for (_, asset), balance in self.contract_balances.items():
             held[asset] = held.get(asset, 0) + balance
+        for claimable in self.claimables.values():
+            held[claimable.asset] = held.get(claimable.asset, 0) + claimable.amount
         expected = {NATIVE: TOTAL_XLM, **self.issued}
         wrong = {a: (held.get(a, 0), expected.get(a, 0)) for a in held | expected}
         wrong = {asset: pair for asset, pair in wrong.items() if pair[0] != pair[1]}

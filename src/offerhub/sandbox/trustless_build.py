@@ -10,17 +10,22 @@ from typing import Final
 from stellar_sdk import (
     Account,
     Address,
+    Asset,
     InvokeHostFunction,
+    StrKey,
     TransactionBuilder,
     scval,
     xdr,
 )
 
+from offerhub.kernel.money import UNITS_PER_ONE
 from offerhub.sandbox import encoding
+from offerhub.sandbox.apply import RESTORE_FEE
 from offerhub.sandbox.chain import Chain
 from offerhub.sandbox.contracts import Authorisation, Call, Host, Trap, source_entry
 from offerhub.sandbox.encoding import Escrow, Milestone, Roles
 from offerhub.sandbox.escrow import ContractError
+from offerhub.sandbox.soroban import resources
 from offerhub.sandbox.trustless_bodies import (
     ApproveBody,
     BadBody,
@@ -37,8 +42,7 @@ from offerhub.sandbox.trustless_bodies import (
 
 RESOURCE_FEE: Final = 120_000
 INCLUSION_FEE: Final = 100
-_INSTRUCTIONS: Final = 2_500_000
-_BYTES: Final = 5_000
+HUGE_FEE: Final = 100_000_000
 
 CallBody = DeployBody | FundBody | StatusBody | ApproveBody | ReleaseBody | DisputeBody | ResolveBody
 
@@ -54,8 +58,8 @@ class Builder:
         self._chain = chain
         self._host = Host(chain.state, chain.cast)
 
-    def build(self, body: CallBody) -> str:
-        """The unsigned envelope in base64. Raises BadBody or BuildRefused."""
+    def build(self, body: CallBody, malice: str | None = None) -> str:
+        """The unsigned envelope in base64, of something else if `malice` says so. Raises BadBody or BuildRefused."""
         signer, call = self._call(body)
         account = self._chain.state.accounts.get(check_address(signer, "signer"))
         if account is None:
@@ -63,10 +67,12 @@ class Builder:
         authorisation = self._simulate(call)
         if authorisation is None or authorisation.address != signer:
             raise BuildRefused(f"{signer} cannot authorise {call.function}")
+        if malice is not None:
+            call, authorisation = self._twisted(call, signer, malice)
         builder = TransactionBuilder(
             Account(account.id, account.sequence),
             self._chain.options.network_passphrase,
-            base_fee=INCLUSION_FEE,
+            base_fee=HUGE_FEE if malice == "fee" else INCLUSION_FEE,
         )
         lifetime = self._chain.options.build_lifetime_seconds
         if lifetime is None:
@@ -79,9 +85,27 @@ class Builder:
         )
         entry = source_entry(call, authorisation)
         builder.append_operation(InvokeHostFunction(host_function, [entry]))
-        builder.set_soroban_data(_resources(call))
+        if malice == "operation":
+            builder.append_payment_op(self._chain.cast.trustless_fee.public_key, Asset.native(), "1")
+        is_archived = call.contract in self._chain.state.archived
+        called = Address(call.contract).to_xdr_sc_address()
+        builder.set_soroban_data(resources(called, RESTORE_FEE if is_archived else RESOURCE_FEE))
         # The SDK adds the declared resource fee to the bid for inclusion.
         return builder.build().to_xdr()
+
+    def _twisted(self, call: Call, signer: str, malice: str) -> tuple[Call, Authorisation]:
+        """Another call than the one that was asked for; its thief is the account that gets the protocol's fee."""
+        cast = self._chain.cast
+        match malice:
+            case "contract":
+                call = Call(StrKey.encode_contract(cast.digest("a stranger")), call.function, call.arguments)
+            case "network":
+                elsewhere = cast.usdc.contract_id(f"{cast.network_passphrase}, but another one")
+                call = Call(elsewhere, call.function, call.arguments)
+            case "destination":
+                ends = [scval.to_address(signer), scval.to_address(cast.trustless_fee.public_key)]
+                call = Call(cast.usdc_contract, "transfer", [*ends, scval.to_int128(UNITS_PER_ONE)])
+        return call, Authorisation(signer)
 
     def _simulate(self, call: Call) -> Authorisation | None:
         """Run the call and undo it; what it leaves in `call` is thrown away."""
@@ -182,22 +206,3 @@ def _distributions(body: ResolveBody) -> xdr.SCVal:
     if len({address for address, _ in parts}) != len(parts):
         raise BadBody("distributions must name each address once")
     return encoding.distributions_to_scval(parts)
-
-
-def _resources(call: Call) -> xdr.SorobanTransactionData:
-    """A plausible footprint: the contract that is called, read and written."""
-    key = xdr.LedgerKey(
-        xdr.LedgerEntryType.CONTRACT_DATA,
-        contract_data=xdr.LedgerKeyContractData(
-            contract=Address(call.contract).to_xdr_sc_address(),
-            key=xdr.SCVal(xdr.SCValType.SCV_LEDGER_KEY_CONTRACT_INSTANCE),
-            durability=xdr.ContractDataDurability.PERSISTENT,
-        ),
-    )
-    resources = xdr.SorobanResources(
-        footprint=xdr.LedgerFootprint(read_only=[], read_write=[key]),
-        instructions=xdr.Uint32(_INSTRUCTIONS),
-        disk_read_bytes=xdr.Uint32(_BYTES),
-        write_bytes=xdr.Uint32(_BYTES),
-    )
-    return xdr.SorobanTransactionData(xdr.SorobanTransactionDataExt(0), resources, xdr.Int64(RESOURCE_FEE))

@@ -1,9 +1,11 @@
 """What the Trustless Work API's own database knows of escrows: a projection beside the chain.
 
-It learns of a contract from transactions that went through the API, or that it was told of by hash. Rows show
-what was known then, unless they are to be validated on chain. After a restart it knows everything replayed.
+It learns of a contract from transactions that went through the API, or that it was told of by hash, and shows that
+some seconds later. Rows show what was known then, unless they are to be validated on chain. After a restart it knows
+everything replayed.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +30,7 @@ class EscrowIndex:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._known: dict[str, _Known] = {}
+        self._coming: deque[tuple[float, str, _Known]] = deque()
         for record in chain.history.transactions:
             if record.success:
                 self.learn(record)
@@ -40,14 +43,28 @@ class EscrowIndex:
             contracts.add(record.returned_contract)
         for contract in contracts & self._chain.state.escrows.keys():
             learned = True
-            known = self._known.get(contract)
+            known = self._newest(contract)
             escrow, balance = self._chain.state.escrows[contract], self.balance(contract)
             if known is None:
                 signer = record.envelope.source
-                self._known[contract] = _Known(signer, record.closed_at, record.closed_at, escrow, balance)
+                known = _Known(signer, record.closed_at, record.closed_at, escrow, balance)
             else:
-                self._known[contract] = replace(known, updated_at=record.closed_at, escrow=escrow, balance=balance)
+                known = replace(known, updated_at=record.closed_at, escrow=escrow, balance=balance)
+            visible_at = record.closed_at + self._chain.options.index_lag_seconds
+            self._coming.append((visible_at, contract, known))
         return learned
+
+    def _newest(self, contract: str) -> _Known | None:
+        """What was learned last, shown or not."""
+        found = (known for _, one, known in reversed(self._coming) if one == contract)
+        return next(found, self._known.get(contract))
+
+    def _catch_up(self) -> None:
+        """Show what is old enough."""
+        now = self._chain.clock.now()
+        while self._coming and self._coming[0][0] <= now:
+            _, contract, known = self._coming.popleft()
+            self._known[contract] = known
 
     def balance(self, contract: str) -> int:
         """Units of its token that an escrow holds now."""
@@ -56,15 +73,17 @@ class EscrowIndex:
 
     def row(self, contract: str, *, fresh: bool) -> dict[str, Any] | None:
         """An escrow as lists show it; None when the API never heard of it."""
-        known = self._known.get(contract)
+        self._catch_up()
+        known = self._newest(contract) if fresh else self._known.get(contract)
         if known is None:
             return None
-        if fresh:
+        if fresh and contract in self._chain.state.escrows:
             known = replace(known, escrow=self._chain.state.escrows[contract], balance=self.balance(contract))
         return _row(contract, known, self._chain)
 
     def rows_of(self, signer: str, engagement_id: str | None, *, fresh: bool) -> list[dict[str, Any]]:
         """The escrows that an account deployed, newest first."""
+        self._catch_up()
         found = [
             self.row(contract, fresh=fresh)
             for contract, known in self._known.items()

@@ -11,7 +11,9 @@ from starlette.routing import Route
 
 from offerhub.kernel.clock import Clock
 from offerhub.sandbox.chain import Chain, Malformed, Rejected, SubmissionTimeout
+from offerhub.sandbox.faulty_wire import fault_in
 from offerhub.sandbox.history import TransactionRecord
+from offerhub.sandbox.horizon_submit import submit
 from offerhub.sandbox.results import result_codes
 from offerhub.sandbox.trustless_bodies import (
     ApproveBody,
@@ -113,7 +115,9 @@ class TrustlessWorkFace:
 
     def _build_with(self, kind: type[CallBody]) -> Endpoint:
         async def build(request: Request) -> Response:
-            unsigned = self._builder.build(read_body(await request.body(), kind))
+            fault = fault_in(request, "malicious_build")
+            malice = None if fault is None else str(fault.request.value)
+            unsigned = self._builder.build(read_body(await request.body(), kind), malice)
             return JSONResponse({"status": "SUCCESS", "unsignedTransaction": unsigned})
 
         return build
@@ -122,7 +126,7 @@ class TrustlessWorkFace:
         body = read_body(await request.body(), SendBody)
         try:
             envelope = self._chain.decode(body.signed_xdr)
-            record = await self._chain.submit(envelope)
+            record = await submit(self._chain, envelope, fault_in(request, "tx_error", "submit_timeout"))
         except Malformed as error:
             raise NestError(400, f"Bad Request: invalid XDR: {error}") from error
         except Rejected as rejected:
@@ -137,7 +141,7 @@ class TrustlessWorkFace:
             "status": "SUCCESS",
             "message": "The transaction has been successfully sent to the Stellar network",
         }
-        if record.returned_contract is not None:
+        if record.returned_contract is not None and fault_in(request, "no_contract_id") is None:
             answer["contractId"] = record.returned_contract
             answer["escrow"] = self._index.row(record.returned_contract, fresh=True)
         return JSONResponse(answer)
@@ -156,6 +160,8 @@ class TrustlessWorkFace:
             raise NestError(400, "contractIds must contain at least 1 elements")
         fresh = given.get("validateOnChain") == "true"
         rows = [self._index.row(contract, fresh=fresh) for contract in contracts]
+        if fault_in(request, "index_blind"):
+            rows = []
         if not any(rows):
             raise NestError(400, "Escrow not found")
         return JSONResponse([row for row in rows if row])
@@ -167,7 +173,7 @@ class TrustlessWorkFace:
             raise NestError(400, "signer should not be empty")
         fresh = given.get("validateOnChain") == "true"
         rows = self._index.rows_of(signer, given.get("engagementId"), fresh=fresh)
-        return JSONResponse(rows)
+        return JSONResponse([] if fault_in(request, "index_blind") else rows)
 
     async def _balances(self, request: Request) -> Response:
         given = request.query_params.getlist("addresses") + request.query_params.getlist("addresses[]")
