@@ -75,6 +75,10 @@ class Chain:
         """True when a transaction of this source waits for the next ledger."""
         return account in self._pending
 
+    def waiting(self) -> list[str]:
+        """The hashes of the transactions that wait for the next ledger."""
+        return [envelope.hash for envelope in self._pending.values()]
+
     def pending_of(self, account: str) -> Envelope | None:
         """The transaction of this source that waits for the next ledger."""
         return self._pending.get(account)

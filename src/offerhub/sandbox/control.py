@@ -52,6 +52,7 @@ class ControlFace:
             ("POST", "/account", self._account),
             ("POST", "/pay", self._pay),
             ("POST", "/credit", self._credit),
+            ("GET", "/waiting", self._waiting),
             ("POST", "/close", self._close),
             ("POST", "/advance", self._advance),
             ("POST", "/clock", self._clock),
@@ -155,6 +156,9 @@ class ControlFace:
         targets = [address_of(target) for target in body.to]
         record = await self._house.credit(body.shape, targets, units_of(body.amount), memo_of(body), body.muxed_id)
         return JSONResponse(_included(record))
+
+    async def _waiting(self, request: Request) -> Response:
+        return JSONResponse({"transactions": self._chain.waiting()})
 
     async def _close(self, request: Request) -> Response:
         ledger = self._chain.close()

@@ -18,6 +18,7 @@ class LedgerTimer:
         self._schedule = schedule
         self._round = 0
         self._stride = 1
+        self._last = schedule.clock.now()
         self.stalled_until: float | None = None
         """No ledger closes before this moment (infinity: until somebody ends it)."""
 
@@ -40,12 +41,21 @@ class LedgerTimer:
         try:
             done = await self._schedule.advance(seconds)
         finally:
-            self._stride = 1
+            stride, self._stride = self._stride, 1
+        if stride > 1:
+            self._count_the_rest(interval)
         self._chain.keep_clock()
         return done
 
+    def _count_the_rest(self, interval: float) -> None:
+        """The ledgers since the last stride, which the next one would have counted."""
+        missing = int((self._schedule.clock.now() - self._last) / interval)
+        if missing > 0 and self.stalled_until is None:
+            self._chain.close(skipped=missing - 1)
+        self.start()
+
     def _plan(self, number: int) -> None:
-        stride = self._stride
+        stride, self._last = self._stride, self._schedule.clock.now()
 
         def due() -> None:
             if number != self._round:

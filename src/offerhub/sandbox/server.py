@@ -73,7 +73,7 @@ class World:
 
     def __init__(self, options: SandboxOptions, machine: Clock) -> None:
         self.machine = machine
-        self.clock = WorldClock(machine, start_at=options.start_at)
+        self.clock = WorldClock(machine, options.clock or "real", options.clock_factor, options.start_at)
         self.schedule = Schedule(self.clock)
         self.chain = Chain(options, self.clock)
         self.timer = LedgerTimer(self.chain, self.schedule)
