@@ -51,8 +51,8 @@ class WebhookControls:
     def routes(self) -> list[Route]:
         """Every route, without its prefix."""
         table: list[tuple[str, str, Answering]] = [
-            ("GET", "/", self._show),
-            ("POST", "/", self._set),
+            ("GET", "", self._show),
+            ("POST", "", self._set),
             ("GET", "/messages", self._messages),
             ("GET", "/attempts", self._attempts),
             ("POST", "/messages/{id}/replay", self._replay),
@@ -61,7 +61,7 @@ class WebhookControls:
             ("POST", "/endpoints/{id}/retire", self._retire),
             ("POST", "/endpoints/{id}/enable", self._enable),
         ]
-        return [Route(path, guarded(endpoint), methods=[method]) for method, path, endpoint in table]
+        return [Route(f"/webhooks{path}", guarded(endpoint), methods=[method]) for method, path, endpoint in table]
 
     async def _show(self, request: Request) -> Response:
         return JSONResponse({"endpoints": [asdict(one) for one in self._webhooks.endpoints.values()]})
