@@ -1,11 +1,11 @@
-"""`offerhub sandbox` and `offerhub dev`: the providers' stand-ins, alone or together with the service."""
+"""`offerhub dev`: the service together with the stand-ins for its providers, and how those are started."""
 
 import contextlib
 import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ def sandbox_process(
     state_file: Path | None = None,
     port: int = 0,
     log_file: Path | None = None,
+    webhook_urls: Sequence[str] = (),
 ) -> Iterator[dict[str, str]]:
     """Run the sandbox as a child process; yields the environment that points a service at it.
 
@@ -34,6 +35,8 @@ def sandbox_process(
     command = [sys.executable, "-m", "offerhub.sandbox", "--port", str(port)]
     command += ["--ledger-seconds", str(ledger_seconds), "--network-passphrase", TESTNET_PASSPHRASE]
     command += ["--airtm-settle-seconds", str(airtm_settle_seconds)]
+    for url in webhook_urls:
+        command += ["--webhook-url", url]
     if state_file is not None:
         state_file.parent.mkdir(parents=True, exist_ok=True)
         command += ["--state-file", str(state_file)]
@@ -89,24 +92,6 @@ def sandbox_environment(base_url: str) -> dict[str, str]:
         "AIRTM_WEBHOOK_SECRET": info["airtm_webhook_secret"],
         "AIRTM_REQUESTS_PER_SECOND": "0",
     }
-
-
-def sandbox(*, port: int = 4010, ledger_seconds: float = 1.0, state_file: Path | None = None) -> None:
-    """Run the stand-ins for Stellar, Trustless Work and Airtm on their own, over real HTTP.
-
-    Parameters
-    ----------
-    port
-        Where to listen; 0 picks a free port.
-    ledger_seconds
-        Seconds between two ledgers; 0 closes one on demand only.
-    state_file
-        Keep the ledger in this file, so that it survives a restart.
-    """
-    from offerhub.sandbox.options import SandboxOptions
-    from offerhub.sandbox.server import main
-
-    main(SandboxOptions(port=port, ledger_seconds=ledger_seconds, state_file=state_file))
 
 
 def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1.0) -> None:

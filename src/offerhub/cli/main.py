@@ -25,7 +25,7 @@ for _name, _where, _help in (
     ("worker", "serve:worker", "Run background jobs without the HTTP API."),
     ("bootstrap", "serve:bootstrap", "Make the wallets that the service itself needs, and print them."),
     ("dev", "development:dev", "Run the service together with a sandbox of its providers."),
-    ("sandbox", "development:sandbox", "Run the stand-ins for Stellar and Trustless Work on their own."),
+    ("sandbox", "sandbox.app:sandbox", "Run the stand-ins for Stellar, Trustless Work and Airtm, or control them."),
     ("demo", "demo:demo", "Show a marketplace's money from deposit to withdrawal, with a crash in the middle."),
     ("prove", "database:prove_command", "Derive every balance again and hold every state against the books."),
 ):
@@ -39,7 +39,7 @@ wallets.command("offerhub.cli.wallets:rotate", name="rotate", help="Seal all wal
 def main() -> None:
     """Run the command line; a fault of the configuration or of a server is told in its own words."""
     try:
-        app()
+        app(sys.argv[1:])
     except (CommandError, SettingsError, EmbeddedServicesError, MigrationError, WrongWalletKey) as error:
         _fail(str(error))
     except UNREACHABLE as error:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from offerhub.sandbox.clock import MODES
 from offerhub.sandbox.options import SandboxOptions
 from offerhub.sandbox.server import main
 
@@ -24,7 +25,11 @@ def _options() -> SandboxOptions:
     parser.add_argument(
         "--airtm-settle-seconds", type=float, default=defaults.airtm_settle_seconds, help="0 settles on demand only"
     )
-    return SandboxOptions(**vars(parser.parse_args()))
+    parser.add_argument("--webhook-url", dest="webhook_urls", action="append", default=[])
+    parser.add_argument("--clock", choices=MODES, default=None)
+    parser.add_argument("--clock-factor", type=float, default=defaults.clock_factor)
+    given = vars(parser.parse_args())
+    return SandboxOptions(**given | {"webhook_urls": tuple(given["webhook_urls"])})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""`offerhub sandbox`: the process itself."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from offerhub.cli.environment import CommandError
+
+
+def sandbox(
+    *,
+    port: int = 4010,
+    ledger_seconds: float = 1.0,
+    state_file: Path | None = None,
+    seed: int = 1,
+    clock: Literal["real", "scaled", "stepped"] | None = None,
+    clock_factor: float = 1.0,
+    start_at: datetime | None = None,
+    webhook_url: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    airtm_settle_seconds: float = 2.0,
+    airtm_cancel_pending_days: int = 90,
+    index_lag_seconds: float = 0.0,
+    fee_mode: Literal["floor_total", "floor_each", "remainder_to_last"] = "floor_total",
+    rate_limits: Annotated[bool, Parameter(negative="")] = False,
+    network_passphrase: str | None = None,
+) -> None:
+    """Run the stand-ins for Stellar, Trustless Work and Airtm on their own, over real HTTP.
+
+    Prints `sandbox ready <address>` once it listens; `GET /_sim/info` there names the addresses and keys to point a
+    service at. The other commands control a sandbox that runs.
+
+    Parameters
+    ----------
+    port
+        Where to listen; 0 picks a free port.
+    ledger_seconds
+        Seconds of the sandbox's clock between two ledgers; 0 closes one on demand only.
+    state_file
+        Keep everything in this file and its neighbours, so that it survives a restart.
+    seed
+        Accounts, contracts and ids follow from it.
+    clock
+        How time runs: with the machine, so many times faster, or only when it is put forward. Left out: as the
+        state file says, or with the machine.
+    clock_factor
+        How much faster a scaled clock runs.
+    start_at
+        When a new sandbox begins, such as 2026-01-01T00:00:00 (UTC). Left out: now.
+    webhook_url
+        Where Airtm's webhooks go, on this machine; may be given several times.
+    airtm_settle_seconds
+        How long Airtm takes for what was confirmed or committed; 0 settles on demand only.
+    airtm_cancel_pending_days
+        After how many days Airtm cancels a payout whose recipient does nothing.
+    index_lag_seconds
+        How far the lists of Trustless Work are behind the chain.
+    fee_mode
+        The arithmetic of dispute resolutions, as different lines of the contract have it.
+    rate_limits
+        Limit requests as the real ones do: Trustless Work 50 in a minute, Airtm 10 in a second.
+    network_passphrase
+        The network's passphrase. Left out: that of a standalone network.
+    """
+    from offerhub.sandbox.options import STANDALONE_PASSPHRASE, SandboxOptions
+    from offerhub.sandbox.server import main
+    from offerhub.sandbox.webhook_model import BadEndpoint
+
+    options = SandboxOptions(
+        port=port,
+        ledger_seconds=ledger_seconds,
+        state_file=state_file,
+        seed=seed,
+        clock=clock,
+        clock_factor=clock_factor,
+        start_at=None if start_at is None else start_at.replace(tzinfo=start_at.tzinfo or UTC).timestamp(),
+        webhook_urls=webhook_url,
+        airtm_settle_seconds=airtm_settle_seconds,
+        airtm_cancel_pending_days=airtm_cancel_pending_days,
+        index_lag_seconds=index_lag_seconds,
+        fee_mode=fee_mode,
+        trustless_rate_limited=rate_limits,
+        airtm_rate_limited=rate_limits,
+        network_passphrase=network_passphrase or STANDALONE_PASSPHRASE,
+    )
+    try:
+        main(options)
+    except BadEndpoint as error:
+        raise CommandError(str(error)) from error
