@@ -1,9 +1,14 @@
 """A marketplace's server that gets webhooks: it answers as it is told and keeps what came."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
@@ -16,6 +21,18 @@ class Received:
     @property
     def id(self) -> str:
         return self.headers["svix-id"]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.body)
+        return body
+
+    def is_signed_by(self, secret: str) -> bool:
+        """What a receiver that knows one secret finds: any signature may match."""
+        content = f"{self.id}.{self.headers['svix-timestamp']}.".encode() + self.body
+        key = base64.b64decode(secret.removeprefix("whsec_"))
+        expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+        return f"v1,{expected}" in self.headers["svix-signature"].split(" ")
 
 
 @dataclass
