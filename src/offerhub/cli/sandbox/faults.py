@@ -71,24 +71,10 @@ def add(
         The account or contract that is meant.
     """
     number = int(value) if kind == "fee_surge" and value is not None and value.isdecimal() else value
-    body = given(
-        face=face,
-        kind=kind,
-        route=route,
-        method=method,
-        times=times,
-        nth=nth,
-        probability=probability,
-        status=status,
-        seconds=seconds,
-        retry_after=retry_after,
-        field=field,
-        value=number,
-        code=code,
-        then=then,
-        target=target,
-    )
-    facts(ask(url, "POST", "/faults", body), as_json=as_json)
+    when = given(route=route, method=method, times=times, nth=nth, probability=probability)
+    how = given(status=status, seconds=seconds, retry_after=retry_after, field=field, value=number)
+    more = given(code=code, then=then, target=target)
+    facts(ask(url, "POST", "/faults", {"face": face, "kind": kind, **when, **how, **more}), as_json=as_json)
 
 
 @fault.command(name="list")

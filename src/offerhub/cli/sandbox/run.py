@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -42,8 +42,7 @@ def sandbox(
     seed
         Accounts, contracts and ids follow from it.
     clock
-        How time runs: with the machine, so many times faster, or only when it is put forward. Left out: as the
-        state file says, or with the machine.
+        With the machine, so many times faster, or stepped. Left out: as the state file says, or with the machine.
     clock_factor
         How much faster a scaled clock runs.
     start_at
@@ -63,11 +62,7 @@ def sandbox(
     network_passphrase
         The network's passphrase. Left out: that of a standalone network.
     """
-    from offerhub.sandbox.options import STANDALONE_PASSPHRASE, SandboxOptions
-    from offerhub.sandbox.server import main
-    from offerhub.sandbox.webhook_model import BadEndpoint
-
-    options = SandboxOptions(
+    _serve(
         port=port,
         ledger_seconds=ledger_seconds,
         state_file=state_file,
@@ -82,9 +77,16 @@ def sandbox(
         fee_mode=fee_mode,
         trustless_rate_limited=rate_limits,
         airtm_rate_limited=rate_limits,
-        network_passphrase=network_passphrase or STANDALONE_PASSPHRASE,
+        **({} if network_passphrase is None else {"network_passphrase": network_passphrase}),
     )
+
+
+def _serve(**told: Any) -> None:
+    from offerhub.sandbox.options import SandboxOptions
+    from offerhub.sandbox.server import main
+    from offerhub.sandbox.webhook_model import BadEndpoint
+
     try:
-        main(options)
+        main(SandboxOptions(**told))
     except BadEndpoint as error:
         raise CommandError(str(error)) from error
