@@ -35,8 +35,10 @@ def apply_transaction(
     When the sandbox itself is at fault, it says so in the log, and that one transaction fails with
     tx_internal_error: everybody else's go on.
     """
-    source = state.accounts[envelope.source]
-    state.put(state.accounts, source.id, replace(source, sequence=envelope.transaction.sequence))
+    source = state.accounts.get(envelope.source)
+    # One that was merged away earlier in this ledger has no sequence number left; its operations fail.
+    if source is not None:
+        state.put(state.accounts, source.id, replace(source, sequence=envelope.transaction.sequence))
     mark = state.savepoint()
     record = TransactionRecord(
         id=(sequence << 32) | (index << 12),
