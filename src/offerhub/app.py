@@ -7,7 +7,7 @@ anything about money.
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 from typing import Final
 
@@ -31,6 +31,7 @@ from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.escrows.steps import Contracts
 from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.lines import lines
 from offerhub.operations import api as operations_api
 from offerhub.operations.maintenance import MaintenanceGate
 from offerhub.operations.model import Impaired, Probe, PublicConfig
@@ -39,7 +40,6 @@ from offerhub.orders import steps as order_steps
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
 from offerhub.providers.airtm.client import Airtm
-from offerhub.providers.budget import RequestBudget
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
 from offerhub.providers.trustless_work.client import TrustlessWork
@@ -51,8 +51,10 @@ from offerhub.reconciliation.service import Reconciliation
 from offerhub.runtime.database import Database
 from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.http import HttpClient
+from offerhub.runtime.line import Line
 from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Route
+from offerhub.runtime.urgency import Urgency, working
 from offerhub.runtime.vault import Vault
 from offerhub.sagas.chain import Chain
 from offerhub.sagas.engine import QUEUE as SAGA_QUEUE
@@ -89,7 +91,13 @@ QUEUES: Final = (SAGA_QUEUE, RECONCILIATION_QUEUE)
 class Product:
     """Everything one process is made of. Open it with `product(settings)`."""
 
-    def __init__(self, settings: Settings, database: Database, http: HttpClient) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        http: HttpClient,
+        client: "redis.asyncio.Redis | None" = None,
+    ) -> None:
         self.settings = settings
         self.database = database
         self.clock = SystemClock()
@@ -100,17 +108,21 @@ class Product:
             usdc_code=settings.stellar.usdc_asset_code,
             friendbot_url=settings.stellar.friendbot_url,
         )
-        self.horizon = Horizon(http, self.network)
+        self.lines = lines(settings, http, self.clock, client)
+        self.horizon = Horizon(
+            self.lines.stellar,
+            self.network,
+            friendbot=self.lines.friendbot,
+            timeout_seconds=settings.stellar.timeout_ms / 1000,
+        )
         trustless = settings.trustless_work
-        per_minute = trustless.requests_per_minute
         self.trustless_work = TrustlessWork(
-            http,
+            self.lines.trustless_work,
             trustless.api_url,
             trustless.api_key.reveal(),
             timeout_seconds=trustless.timeout_ms / 1000,
-            budget=RequestBudget(self.clock, requests_max=per_minute, window_seconds=60) if per_minute else None,
         )
-        self.airtm = None if settings.airtm is None else _airtm(http, settings.airtm, self.clock)
+        self.airtm = _airtm(self.lines.airtm, settings.airtm)
         keys = settings.keys
         self.vault = Vault(keys.wallet_keys, keys.wallet_key_version)
         self.engine = Engine(database, self.clock)
@@ -214,16 +226,26 @@ def _inbox(settings: Settings, database: Database, clock: Clock) -> Inbox:
     )
 
 
-def _airtm(http: HttpClient, settings: AirtmSettings, clock: Clock) -> Airtm:
-    per_second = settings.requests_per_second
+def _airtm(line: Line | None, settings: AirtmSettings | None) -> Airtm | None:
+    if line is None or settings is None:
+        return None
     return Airtm(
-        http,
+        line,
         settings.api_url,
         settings.checkout_url,
         settings.api_key.reveal(),
         settings.api_secret.reveal(),
         timeout_seconds=settings.timeout_ms / 1000,
-        budget=RequestBudget(clock, requests_max=per_second, window_seconds=1) if per_second else None,
+    )
+
+
+def _redis(settings: Settings) -> "redis.asyncio.Redis":
+    """Redis for what is asked on the way of a request: it fails fast and never retries."""
+    return redis.asyncio.Redis.from_url(
+        settings.storage.redis_url.reveal(),
+        socket_timeout=REDIS_SECONDS_MAX,
+        socket_connect_timeout=REDIS_SECONDS_MAX,
+        retry=Retry(NoBackoff(), 0),
     )
 
 
@@ -249,7 +271,8 @@ async def product(settings: Settings) -> AsyncIterator[Product]:
         settings.storage.database_url.reveal(), pool_size=settings.storage.database_pool_size
     )
     http = HttpClient()
-    made = Product(settings, database, http)
+    client = _redis(settings) if settings.storage.redis_url else None
+    made = Product(settings, database, http, client)
     loading = asyncio.create_task(load_signing())
     try:
         yield made
@@ -257,6 +280,8 @@ async def product(settings: Settings) -> AsyncIterator[Product]:
         await loading
         await made.engine.stop()
         await http.close()
+        if client is not None:
+            await client.aclose()
         await database.close()
 
 
@@ -271,13 +296,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
         signer=made.tokens,
         clock=made.clock,
     )
-    # It fails fast and never retries: nothing of value depends on Redis.
-    client = redis.asyncio.Redis.from_url(
-        settings.storage.redis_url.reveal(),
-        socket_timeout=REDIS_SECONDS_MAX,
-        socket_connect_timeout=REDIS_SECONDS_MAX,
-        retry=Retry(NoBackoff(), 0),
-    )
+    client = _redis(settings)
     server = settings.server
     queues = Queues(settings.storage.redis_url.reveal())
     limiter = None
@@ -324,11 +343,21 @@ def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
         except TreasuryLow as error:
             raise Impaired(str(error)) from error
 
+    def provider(line: Line, reach: Callable[[], Awaitable[None]]) -> Probe:
+        async def check() -> None:
+            with working(Urgency.PROBE):
+                await reach()
+
+        return Probe(check, breaker=lambda: line.breaker)
+
+    airtm = Probe(None)
+    if made.airtm is not None and made.lines.airtm is not None:
+        airtm = provider(made.lines.airtm, made.airtm.reach)
     probes = {
         "database": Probe(database, essential=True),
         "redis": Probe(queue, essential=True),
-        "trustlessWork": Probe(made.trustless_work.reach),
-        "airtm": Probe(None if made.airtm is None else made.airtm.reach),
-        "stellar": Probe(stellar),
+        "trustlessWork": provider(made.lines.trustless_work, made.trustless_work.reach),
+        "airtm": airtm,
+        "stellar": provider(made.lines.stellar, stellar),
     }
     return probes if made.airtm is None else {**probes, "treasury": Probe(treasury)}

@@ -86,6 +86,8 @@ def environment(database_url: str, redis_url: str, sandbox: Mapping[str, str], *
         "PAYMENT_PROVIDER": "crypto",
         "RATE_LIMIT_MAX": "0",
         "DEPOSIT_POLL_SECONDS": "0.05",
+        # A test that breaks a provider for long shall not be felt by the next one.
+        "PROVIDER_BREAKER_SECONDS": "0.3",
         **{name: value for name, value in sandbox.items() if not name.startswith("OFFERHUB_")},
         **extra,
     }

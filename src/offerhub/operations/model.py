@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from offerhub.kernel.clock import to_wire
+from offerhub.runtime.breaker import BreakerState
 from offerhub.runtime.routes import Body, Shape
 from offerhub.runtime.vocabulary import Amount, Timestamp
 
@@ -24,12 +25,13 @@ class Probe:
     """How to ask a dependency whether it answers.
 
     `check` returns when it does and raises when it does not, or Impaired; None says that this installation does not
-    use it.
-    `essential` tells whether the service is unhealthy without it, or only degraded.
+    use it. `essential` tells whether the service is unhealthy without it, or only degraded. `breaker` tells the state of
+    the circuit breaker on the line to it, which the check itself neither heeds nor moves.
     """
 
     check: Callable[[], Awaitable[None]] | None
     essential: bool = False
+    breaker: Callable[[], BreakerState] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,13 @@ class DependencyAnswer(Shape):
     status: Health
     latency: Annotated[float | UnsetType, Meta(description="How long its answer took, in milliseconds.")] = UNSET
     error: Annotated[str | UnsetType, Meta(description="Why it counts as not healthy.")] = UNSET
+    breaker: Annotated[
+        BreakerState | UnsetType,
+        Meta(
+            description="Of a provider: `open` while this process holds its calls back after failures in a row, "
+            "`half_open` when the next call may try again, else `closed`."
+        ),
+    ] = UNSET
 
 
 class DetailedHealthAnswer(Shape):

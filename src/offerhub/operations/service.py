@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Final
 
 import structlog
+from msgspec import UNSET, UnsetType
 
 from offerhub.kernel.clock import Clock
 from offerhub.operations.model import DependencyAnswer, Health, Impaired, Probe
+from offerhub.runtime.breaker import BreakerState
 
 PROBE_SECONDS_MAX: Final = 5.0
 
@@ -38,11 +40,20 @@ async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dep
         async with asyncio.timeout(seconds_max):
             await probe.check()
     except TimeoutError:
-        return DependencyAnswer(status=failed, error=f"No answer within {seconds_max:g} s")
+        return DependencyAnswer(status=failed, error=f"No answer within {seconds_max:g} s", breaker=_breaker(probe))
     except Impaired as error:
-        return DependencyAnswer(status=failed, error=str(error))
+        return DependencyAnswer(status=failed, error=str(error), breaker=_breaker(probe))
     except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
         # The driver's words name hosts and users: they belong in the log, not in a public answer.
         log.warning("probe_failed", dependency=name, error=repr(error))
-        return DependencyAnswer(status=failed, error="Not reachable")
-    return DependencyAnswer(status="healthy", latency=round((clock.monotonic() - started) * 1000, 2))
+        return DependencyAnswer(status=failed, error="Not reachable", breaker=_breaker(probe))
+    latency = round((clock.monotonic() - started) * 1000, 2)
+    breaker = _breaker(probe)
+    if breaker == "open":
+        # It answers again, but calls are held back until the breaker's time is over.
+        return DependencyAnswer(status=failed, latency=latency, error="Calls are held back", breaker=breaker)
+    return DependencyAnswer(status="healthy", latency=latency, breaker=breaker)
+
+
+def _breaker(probe: Probe) -> BreakerState | UnsetType:
+    return UNSET if probe.breaker is None else probe.breaker()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from types import TracebackType
-from typing import Any, Final, Literal, NoReturn, Protocol, Self
+from typing import Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias
 
 import aiohttp
 
@@ -21,9 +21,11 @@ RESPONSE_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _READ_BYTES: Final = 64 * 1024
 
+Method: TypeAlias = Literal["GET", "POST", "DELETE"]
+
 
 class NotSent(Exception):
-    """No connection could be made: the request certainly had no effect."""
+    """Nothing left this process, be it that no connection could be made: the request certainly had no effect."""
 
 
 class NoAnswer(Exception):
@@ -75,6 +77,25 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+class Caller(Protocol):
+    """Whoever makes calls: the HTTP client itself, or the line to a provider in front of it."""
+
+    async def call(
+        self,
+        method: Method,
+        url: str,
+        *,
+        name: str,
+        timeout_seconds: float = TIMEOUT_SECONDS_DEFAULT,
+        headers: Mapping[str, str] | None = None,
+        query: Sequence[tuple[str, str]] = (),
+        body: bytes | None = None,
+        response_bytes_max: int = RESPONSE_BYTES_MAX,
+    ) -> Response:
+        """As `HttpClient.call`."""
+        ...
+
+
 class HttpClient:
     """One shared session. Use it as an async context manager, or call `close()` in the end.
 
@@ -102,7 +123,7 @@ class HttpClient:
 
     async def call(
         self,
-        method: Literal["GET", "POST", "DELETE"],
+        method: Method,
         url: str,
         *,
         name: str,
@@ -144,7 +165,10 @@ class HttpClient:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             # The session binds to the running loop, so it cannot be made in the constructor.
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+            # No limit on connections here: each provider's line has its own, and none may starve another.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+            )
         return self._session
 
 

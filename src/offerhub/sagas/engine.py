@@ -21,6 +21,7 @@ from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
+from offerhub.runtime.urgency import Urgency, working
 from offerhub.sagas import store
 from offerhub.sagas.model import Facts, NotYet, Outcome, Plan, Refused, Saga, Settled, Step, Unavailable, Unknown
 
@@ -247,7 +248,8 @@ class Engine:
         failures = waits = 0
         await self._database.run(lambda tx: self._record_attempt(tx, saga.id, position))
         while True:
-            outcome = await step.attempt(saga, position)
+            with working(Urgency.CRITICAL):
+                outcome = await step.attempt(saga, position)
             match outcome:
                 case Settled() | Refused():
                     return outcome, 0.0

@@ -234,6 +234,36 @@ SAGA_INLINE_WAIT_SECONDS: Final = Variable(
     "How long a request waits for the outside world before it answers with the state reached.",
     "`20`",
 )
+PROVIDER_READ_ATTEMPTS: Final = Variable(
+    "PROVIDER_READ_ATTEMPTS",
+    "Providers",
+    integer(1, 10),
+    3,
+    "How often a read that fails in passing is attempted within its time-out; nothing else is ever repeated.",
+)
+PROVIDER_QUEUE_SECONDS: Final = Variable(
+    "PROVIDER_QUEUE_SECONDS",
+    "Providers",
+    seconds(0, 120),
+    30.0,
+    "How long a call of a saga waits to be sent, for a place and for the budget; others wait 5 s at most.",
+    "`30`",
+)
+PROVIDER_BREAKER_FAILURES: Final = Variable(
+    "PROVIDER_BREAKER_FAILURES",
+    "Providers",
+    integer(1, 10_000),
+    10,
+    "After so many failures in a row (no connection, no answer, 5xx) a process leaves a provider alone for a while.",
+)
+PROVIDER_BREAKER_SECONDS: Final = Variable(
+    "PROVIDER_BREAKER_SECONDS",
+    "Providers",
+    seconds(0.05, 600),
+    15.0,
+    "How long that is; then one call tries.",
+    "`15`",
+)
 AIRTM_ENV: Final = Variable(
     "AIRTM_ENV",
     "Airtm",
@@ -287,7 +317,10 @@ AIRTM_REQUESTS_PER_SECOND: Final = Variable(
     "Airtm",
     integer(0, 1000),
     10,
-    "How many requests one process sends to Airtm in a second at most; 0 is no limit.",
+    "How many requests are sent to Airtm in a second at most, shared by all processes; 0 is no limit.",
+)
+AIRTM_CONCURRENCY: Final = Variable(
+    "AIRTM_CONCURRENCY", "Airtm", integer(1, 1000), 20, "How many calls to Airtm one process has open at a time."
 )
 TOPUP_CALLBACK_BASE_URL: Final = Variable(
     "TOPUP_CALLBACK_BASE_URL",
@@ -358,7 +391,14 @@ TRUSTLESS_REQUESTS_PER_MINUTE: Final = Variable(
     "Trustless Work",
     integer(0, 10_000),
     50,
-    "Requests that one process sends to the API in any 60 seconds; 0 sets no limit.",
+    "Requests that are sent to the API in any 60 seconds at most, shared by all processes; 0 sets no limit.",
+)
+TRUSTLESS_CONCURRENCY: Final = Variable(
+    "TRUSTLESS_CONCURRENCY",
+    "Trustless Work",
+    integer(1, 1000),
+    20,
+    "How many calls of the API one process has open at a time.",
 )
 STELLAR_NETWORK: Final = Variable(
     "STELLAR_NETWORK",
@@ -382,6 +422,20 @@ STELLAR_HORIZON_URL: Final = Variable(
     "",
     "The Horizon server.",
     "`https://horizon-testnet.stellar.org`, on mainnet `https://horizon.stellar.org`",
+)
+STELLAR_TIMEOUT_MS: Final = Variable(
+    "STELLAR_TIMEOUT_MS",
+    "Stellar",
+    integer(1000, 120_000),
+    10_000,
+    "How long, in milliseconds, one read of Horizon may take; a submission may take 45 s.",
+)
+STELLAR_CONCURRENCY: Final = Variable(
+    "STELLAR_CONCURRENCY",
+    "Stellar",
+    integer(1, 1000),
+    64,
+    "How many calls to Horizon one process has open at a time.",
 )
 STELLAR_FRIENDBOT_URL: Final = Variable(
     "STELLAR_FRIENDBOT_URL",

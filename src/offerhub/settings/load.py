@@ -90,6 +90,16 @@ class Payments:
 
 
 @dataclass(frozen=True, slots=True)
+class Providers:
+    """What all lines to providers have in common."""
+
+    read_attempts: int
+    queue_seconds: float
+    breaker_failures: int
+    breaker_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Airtm:
     """Airtm, when it is the rail."""
 
@@ -98,6 +108,7 @@ class Airtm:
     checkout_url: str
     timeout_ms: int
     requests_per_second: int
+    concurrency: int
     api_key: Secret[str]
     api_secret: Secret[str]
     webhook_secret: Secret[str]
@@ -117,6 +128,7 @@ class TrustlessWork:
     previous_webhook_secret: Secret[str]
     timeout_ms: int
     requests_per_minute: int
+    concurrency: int
     deployer: Deployer | None
     """None: the one of the first deployment."""
 
@@ -128,6 +140,8 @@ class Stellar:
     network: StellarNetwork
     passphrase: str
     horizon_url: str
+    timeout_ms: int
+    concurrency: int
     friendbot_url: str | None
     usdc_asset_code: str
     usdc_issuer: str
@@ -154,6 +168,7 @@ class Settings:
     storage: Storage
     keys: Keys
     payments: Payments
+    providers: Providers
     airtm: Airtm | None
     trustless_work: TrustlessWork
     stellar: Stellar
@@ -193,6 +208,12 @@ def load(environ: Mapping[str, str]) -> Settings:
             platform_fee_basis_points=reader.get(the.PLATFORM_FEE_PERCENT),
             treasury_floor=reader.get(the.TREASURY_FLOOR),
             saga_inline_wait_seconds=reader.get(the.SAGA_INLINE_WAIT_SECONDS),
+        ),
+        providers=Providers(
+            read_attempts=reader.get(the.PROVIDER_READ_ATTEMPTS),
+            queue_seconds=reader.get(the.PROVIDER_QUEUE_SECONDS),
+            breaker_failures=reader.get(the.PROVIDER_BREAKER_FAILURES),
+            breaker_seconds=reader.get(the.PROVIDER_BREAKER_SECONDS),
         ),
         airtm=_airtm(reader, server) if rail == "airtm" else None,
         trustless_work=_trustless_work(reader, production, stellar.network),
@@ -334,6 +355,7 @@ def _airtm(reader: Reader, server: Server) -> Airtm:
         checkout_url=reader.get(the.AIRTM_CHECKOUT_URL, f"https://app.{stage}airtm.com/payin"),
         timeout_ms=reader.get(the.AIRTM_TIMEOUT_MS),
         requests_per_second=reader.get(the.AIRTM_REQUESTS_PER_SECOND),
+        concurrency=reader.get(the.AIRTM_CONCURRENCY),
         api_key=reader.require(the.AIRTM_API_KEY, reason),
         api_secret=reader.require(the.AIRTM_API_SECRET, reason),
         webhook_secret=reader.require(the.AIRTM_WEBHOOK_SECRET, f"{reason}: unsigned webhooks could credit money"),
@@ -353,6 +375,7 @@ def _trustless_work(reader: Reader, production: bool, network: StellarNetwork) -
         previous_webhook_secret=reader.get(the.TRUSTLESS_WEBHOOK_SECRET_PREVIOUS),
         timeout_ms=reader.get(the.TRUSTLESS_TIMEOUT_MS),
         requests_per_minute=reader.get(the.TRUSTLESS_REQUESTS_PER_MINUTE),
+        concurrency=reader.get(the.TRUSTLESS_CONCURRENCY),
         deployer=reader.get(the.TRUSTLESS_DEPLOYER),
     )
 
@@ -374,6 +397,8 @@ def _stellar(reader: Reader) -> Stellar:
         network=network,
         passphrase=passphrase,
         horizon_url=reader.get(the.STELLAR_HORIZON_URL, horizon),
+        timeout_ms=reader.get(the.STELLAR_TIMEOUT_MS),
+        concurrency=reader.get(the.STELLAR_CONCURRENCY),
         friendbot_url=friendbot or None,
         usdc_asset_code=reader.get(the.STELLAR_USDC_ASSET_CODE),
         usdc_issuer=issuer,

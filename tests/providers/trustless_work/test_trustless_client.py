@@ -15,7 +15,6 @@ from offerhub.errors import (
 )
 from offerhub.kernel.clock import ManualClock
 from offerhub.kernel.money import Units
-from offerhub.providers.budget import RequestBudget
 from offerhub.providers.trustless_work.client import SendRejected, SendUnknown, Sent, TrustlessWork
 from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
@@ -31,7 +30,10 @@ from offerhub.providers.trustless_work.intents import (
     read_intent,
 )
 from offerhub.providers.trustless_work.wire import percent, read_refusal
+from offerhub.runtime.budget import RequestBudget
 from offerhub.runtime.http import HttpClient
+from offerhub.runtime.line import Line, LineOptions
+from offerhub.runtime.urgency import Urgency, working
 
 TERMS = EscrowTerms(
     engagement_id="ord_1",
@@ -349,11 +351,12 @@ def test_what_is_not_a_stored_intent_is_refused(value: dict[str, Any]) -> None:
 async def test_every_request_counts(script: Any, http: HttpClient) -> None:
     clock = ManualClock()
     budget = RequestBudget(clock, requests_max=2, window_seconds=60)
-    trustless = TrustlessWork(http, script.url, "k", budget=budget)
+    trustless = TrustlessWork(Line("tw", http, clock, LineOptions(queue_seconds=99), budget), script.url, "k")
     script.answers["/helper/send-transaction"] = (500, {})
     script.answers["/helper/get-multiple-escrow-balance"] = (200, [])
-    await trustless.send("AA==")
-    await trustless.balances(["C1"])
-    assert clock.monotonic() == 0
-    await trustless.balances(["C1"])
-    assert clock.monotonic() == 60
+    with working(Urgency.CRITICAL):
+        await trustless.send("AA==")
+        await trustless.balances(["C1"])
+        assert clock.monotonic() == 0
+        await trustless.balances(["C1"])
+        assert clock.monotonic() >= 60

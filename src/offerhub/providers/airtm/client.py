@@ -1,9 +1,9 @@
 """The client of Airtm's Enterprise API V2: payins, payouts, users, our balance (providers.md 2).
 
 Reads raise the errors of the catalogue, and return None for what Airtm does not know. Calls with effect never raise
-for what Airtm says: what became of one is a value, because an answer that got lost is not a failure. Nothing is
-repeated here. Airtm has no idempotency keys on payins and payouts; the unique `code` that we give each is the only
-guard against a second one, and the way to find out what became of the first.
+for what Airtm says: what became of one is a value, because an answer that got lost is not a failure. No call with
+effect is repeated here. Airtm has no idempotency keys on payins and payouts; the unique `code` that we give each is
+the only guard against a second one, and the way to find out what became of the first.
 """
 
 from base64 import b64encode
@@ -49,8 +49,8 @@ from offerhub.providers.airtm.wire import (
     read_payout,
     read_user,
 )
-from offerhub.providers.budget import RequestBudget
-from offerhub.runtime.http import HttpClient, NoAnswer, NotSent, Response
+from offerhub.runtime.http import Caller, NoAnswer, NotSent, Response
+from offerhub.runtime.line import HeldBack
 
 TIMEOUT_SECONDS: Final = 30.0
 
@@ -59,21 +59,20 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Airtm:
-    """One API key on one host. Without a budget, requests are not paced.
+    """One API key on one host, reached through a line.
 
     Every error carries `details` with `provider`, `method`, `path` (a template), `originalStatus` and `reasonCode`.
     """
 
     def __init__(
         self,
-        http: HttpClient,
+        http: Caller,
         base_url: str,
         checkout_url: str,
         api_key: str,
         api_secret: str,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        budget: RequestBudget | None = None,
     ) -> None:
         self._http = http
         self._base = base_url.rstrip("/")
@@ -83,7 +82,6 @@ class Airtm:
             "accept": "application/json",
         }
         self._timeout_seconds = timeout_seconds
-        self._budget = budget
 
     # -- users and our own account -------------------------------------------------------------------------------
 
@@ -177,8 +175,6 @@ class Airtm:
         return payin
 
     async def _call(self, request: Request) -> Response:
-        if self._budget is not None:
-            await self._budget.take()
         headers = self._headers if request.body is None else self._headers | {"content-type": "application/json"}
         response = await self._http.call(
             request.method,
@@ -196,7 +192,7 @@ class Airtm:
         try:
             return await self._call(request)
         except NotSent as error:
-            raise ProviderUnavailable("Airtm cannot be reached.", **details_of(request, None)) from error
+            raise _not_sent(request, error) from error
         except NoAnswer as error:
             raise ProviderTimeout("Airtm did not answer.", **details_of(request, None)) from error
 
@@ -219,8 +215,8 @@ class Airtm:
         """A call with effect: its answer when it is a success, else what became of the call."""
         try:
             response = await self._call(request)
-        except NotSent:
-            return Unavailable(ProviderUnavailable("Airtm cannot be reached.", **details_of(request, None)))
+        except NotSent as error:
+            return Unavailable(_not_sent(request, error))
         except NoAnswer as error:
             # Only the kind of failure: aiohttp's own words may quote the address.
             return Unknown(f"{request.method} {request.path}: no answer ({type(error.__cause__).__name__})")
@@ -243,6 +239,13 @@ class Airtm:
         if not answer.body or "id" in (body_of(answer) or {}):
             return Done(None)
         return Unknown(f"{request.method} {request.path}: HTTP {answer.status} in an unknown form")
+
+
+def _not_sent(request: Request, error: NotSent) -> ProviderUnavailable:
+    # Only a line's own words are told: aiohttp's may quote the address.
+    if isinstance(error, HeldBack):
+        return ProviderUnavailable(str(error), heldBack=error.reason, **details_of(request, None))
+    return ProviderUnavailable("Airtm cannot be reached.", **details_of(request, None))
 
 
 def _alert(request: Request, response: Response) -> None:

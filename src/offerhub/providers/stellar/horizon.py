@@ -25,7 +25,8 @@ from offerhub.providers.stellar.records import (
     read_transfers,
     read_wallet_payment,
 )
-from offerhub.runtime.http import GarbledAnswer, HttpClient, NoAnswer, NotSent, Response
+from offerhub.runtime.http import Caller, GarbledAnswer, NoAnswer, NotSent, Response
+from offerhub.runtime.line import HeldBack
 
 T = TypeVar("T")
 
@@ -94,18 +95,23 @@ Submission = Accepted | Rejected | Unknown
 
 
 class Horizon:
-    """The client of one Horizon. Time-outs are seconds for a whole call."""
+    """The client of one Horizon, and of the friendbot beside it, each reached through a line of its own.
+
+    Time-outs are seconds for a whole call.
+    """
 
     def __init__(
         self,
-        http: HttpClient,
+        http: Caller,
         network: Network,
         *,
+        friendbot: Caller | None = None,
         timeout_seconds: float = READ_TIMEOUT_SECONDS,
         submit_timeout_seconds: float = SUBMIT_TIMEOUT_SECONDS,
     ) -> None:
         self.network = network
         self._http = http
+        self._friendbot = friendbot or http
         self._base = network.horizon_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._submit_timeout_seconds = submit_timeout_seconds
@@ -173,7 +179,11 @@ class Horizon:
         if self.network.friendbot_url is None:
             raise StellarNetworkError("This network has no friendbot.")
         answer = await self._ask(
-            "friendbot", self.network.friendbot_url, [("addr", address)], self._submit_timeout_seconds
+            self._friendbot,
+            "friendbot",
+            self.network.friendbot_url,
+            [("addr", address)],
+            self._submit_timeout_seconds,
         )
         # Its words for "exists already" have changed over the years; the account itself is better evidence.
         if answer.status != 200 and await self.account(address) is None:
@@ -206,7 +216,7 @@ class Horizon:
         return records
 
     async def _get(self, name: str, path: str, query: Sequence[tuple[str, str]] = ()) -> Any | None:
-        answer = await self._ask(name, self._base + path, query, self._timeout_seconds)
+        answer = await self._ask(self._http, name, self._base + path, query, self._timeout_seconds)
         if answer.status == 404:
             return None
         if answer.status == 410:
@@ -215,9 +225,11 @@ class Horizon:
             raise StellarNetworkError(f"Horizon answered {answer.status}.", call=name, status=answer.status)
         return _shaped(answer.json)
 
-    async def _ask(self, name: str, url: str, query: Sequence[tuple[str, str]], timeout_seconds: float) -> Response:
+    async def _ask(
+        self, http: Caller, name: str, url: str, query: Sequence[tuple[str, str]], timeout_seconds: float
+    ) -> Response:
         try:
-            return await self._http.call(
+            return await http.call(
                 "GET",
                 url,
                 name=f"horizon.{name}",
@@ -225,6 +237,8 @@ class Horizon:
                 headers={"accept": "application/json"},
                 query=query,
             )
+        except HeldBack as error:
+            raise StellarNetworkError(str(error), call=name, heldBack=error.reason) from error
         except (NotSent, NoAnswer) as error:
             raise StellarNetworkError("Horizon cannot be reached.", call=name, reason=str(error)) from error
 

@@ -18,7 +18,6 @@ from offerhub.errors import (
     ProviderUnavailable,
 )
 from offerhub.kernel.money import Units
-from offerhub.providers.budget import RequestBudget
 from offerhub.providers.numbers import units_of
 from offerhub.providers.trustless_work.intents import Intent
 from offerhub.providers.trustless_work.wire import (
@@ -28,7 +27,8 @@ from offerhub.providers.trustless_work.wire import (
     read_refusal,
     request_for,
 )
-from offerhub.runtime.http import GarbledAnswer, HttpClient, NoAnswer, NotSent, Response
+from offerhub.runtime.http import Caller, GarbledAnswer, NoAnswer, NotSent, Response
+from offerhub.runtime.line import HeldBack
 
 TIMEOUT_SECONDS: Final = 60.0
 BALANCES_PER_CALL_MAX: Final = 20
@@ -59,16 +59,15 @@ class SendUnknown:
 
 
 class TrustlessWork:
-    """One API key on one host. Without a budget, requests are not paced."""
+    """One API key on one host, reached through a line."""
 
     def __init__(
         self,
-        http: HttpClient,
+        http: Caller,
         base_url: str,
         api_key: str,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        budget: RequestBudget | None = None,
     ) -> None:
         self._http = http
         self._base = base_url.rstrip("/")
@@ -78,7 +77,6 @@ class TrustlessWork:
             "content-type": "application/json",
         }
         self._timeout_seconds = timeout_seconds
-        self._budget = budget
 
     async def build(self, intent: Intent) -> str:
         """The unsigned transaction (base64 XDR) that the API builds for an intent. Verify it before signing.
@@ -147,8 +145,6 @@ class TrustlessWork:
         body: bytes | None = None,
         query: Sequence[tuple[str, str]] = (),
     ) -> Response:
-        if self._budget is not None:
-            await self._budget.take()
         return await self._http.call(
             method,
             self._base + path,
@@ -163,6 +159,8 @@ class TrustlessWork:
         """A call without effect: its answer, whatever the status, or an error of the catalogue."""
         try:
             return await self._call(name, method, path, **sent)
+        except HeldBack as error:
+            raise ProviderUnavailable(str(error), provider=_PROVIDER, heldBack=error.reason) from error
         except NotSent as error:
             raise ProviderUnavailable("Trustless Work cannot be reached.", provider=_PROVIDER) from error
         except NoAnswer as error:

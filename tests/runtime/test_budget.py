@@ -1,7 +1,8 @@
 """The request budget: no window holds more requests than it allows."""
 
-from offerhub.kernel.clock import ManualClock
 from offerhub.providers.budget import RequestBudget
+
+from offerhub.kernel.clock import ManualClock
 
 
 async def test_no_window_ever_holds_more_than_the_budget() -> None:
