@@ -68,6 +68,27 @@ async def test_each_dependency_answers_for_itself() -> None:
     assert found["airtm"] == {"status": "degraded", "error": "Not configured"}
 
 
+async def test_a_provider_tells_of_its_breaker() -> None:
+    probes = {
+        "stellar": Probe(well, breaker=lambda: "closed"),
+        "airtm": Probe(well, breaker=lambda: "open"),
+        "trustlessWork": Probe(broken, breaker=lambda: "half_open"),
+    }
+    told = await answer("/health/detailed", probes)
+    assert told["dependencies"] == {
+        "stellar": {"status": "healthy", "latency": 0.0, "breaker": "closed"},
+        "airtm": {"status": "degraded", "latency": 0.0, "error": "Calls are held back", "breaker": "open"},
+        "trustlessWork": {"status": "degraded", "error": "Not reachable", "breaker": "half_open"},
+    }
+    assert told["status"] == "degraded"
+
+
+async def test_a_provider_that_answers_again_is_healthy_before_anybody_has_called_it() -> None:
+    """Else an installation without traffic would stay degraded for ever."""
+    told = await answer("/health/detailed", {"airtm": Probe(well, breaker=lambda: "half_open")})
+    assert told["status"] == "healthy"
+
+
 async def test_a_hanging_dependency_is_not_waited_for() -> None:
     overall, found = await service.examine(
         {"a": Probe(hanging, essential=True), "b": Probe(hanging)}, ManualClock(), seconds_max=0.01

@@ -105,6 +105,26 @@ async def airtm_live(airtm_environ: dict[str, str]) -> AsyncIterator[Running]:
 
 
 @pytest.fixture(scope="module")
+async def tight_live(
+    server_urls: tuple[str, str], template_database_url: str, product_redis_url: str, sandbox_environ: dict[str, str]
+) -> AsyncIterator[Running]:
+    """A product of a module's own, with all rails and little patience with its providers."""
+    tight = {
+        "PAYMENT_PROVIDER": "airtm",
+        "AIRTM_CONCURRENCY": "2",
+        "AIRTM_TIMEOUT_MS": "60000",
+        "PROVIDER_QUEUE_SECONDS": "0.5",
+        "PROVIDER_BREAKER_FAILURES": "3",
+        "PROVIDER_BREAKER_SECONDS": "3",
+    }
+    async with (
+        _database(server_urls[0], template_database_url) as database_url,
+        running(environment(database_url, product_redis_url, sandbox_environ, **tight)) as found,
+    ):
+        yield found
+
+
+@pytest.fixture(scope="module")
 async def airtm_shop(airtm_live: Running, world: World, http: aiohttp.ClientSession) -> AsyncIterator[Marketplace]:
     """A marketplace of this module's own, on the rail of Airtm; the books hold after it."""
     yield await Marketplace.found(airtm_live, world, http)
