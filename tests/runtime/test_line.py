@@ -151,6 +151,7 @@ async def test_repeating_ends_with_the_call_s_time(http: HttpClient, provider: P
     with pytest.raises(NoAnswer):
         await line.call("GET", provider.url + "/hang", name="t", timeout_seconds=0.2)
     assert provider.reached == ["GET /hang"], "an attempt that used the time up leaves none for another"
+    assert line.snapshot().held_back == {}, "and another is not even tried"
 
 
 async def test_a_dripping_body_is_bounded(http: HttpClient, provider: Provider) -> None:
@@ -317,8 +318,9 @@ async def test_a_hundred_hanging_calls_do_not_use_up_the_connections(http: HttpC
     slow = Line("airtm", http, SystemClock(), LineOptions(places=150))
     with working(Urgency.CRITICAL):
         hanging = [asyncio.create_task(slow.call("GET", provider.url + "/hang", name="t")) for _ in range(120)]
-    while len(provider.reached) < 120:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while len(provider.reached) < 120:
+            await asyncio.sleep(0.01)
     answer = await http.call("GET", provider.url + "/well", name="t", timeout_seconds=10)
     assert answer.status == 200
     provider.release.set()

@@ -13,6 +13,7 @@ from offerhub.errors import InvalidState, ProviderUnavailable, Refusal
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.urgency import Urgency, current
 from offerhub.sagas import store
 from offerhub.sagas.engine import (
     HAND_BACK_AFTER_SECONDS,
@@ -49,9 +50,11 @@ class ScriptedStep:
     settled: list[Facts] = field(default_factory=list)
     hold_up: asyncio.Event | None = None
     is_look: bool = False
+    urgencies: list[Urgency] = field(default_factory=list)
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         self.attempts += 1
+        self.urgencies.append(current())
         if self.hold_up is not None:
             await self.hold_up.wait()
         return self.answers.pop(0) if self.answers else Settled({"step": self.name})
@@ -202,6 +205,14 @@ async def test_a_patient_step_outlasts_the_provider(database: Database, start: A
     engine, saga_id = await start(plan)
     await engine.wait(saga_id, 5)
     assert len(plan.succeeded) == 1
+
+
+async def test_what_a_saga_does_has_precedence_at_the_providers(start: Any) -> None:
+    step = ScriptedStep("pay", [Unknown("no answer")])
+    engine, saga_id = await start(ScriptedPlan(new_id("req"), [step]))
+    await engine.wait(saga_id, 5)
+    assert step.urgencies == [Urgency.CRITICAL] * 2
+    assert current() is Urgency.ORDINARY
 
 
 async def test_two_engines_never_drive_one_saga_at_once(database: Database, start: Any) -> None:
