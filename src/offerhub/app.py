@@ -40,6 +40,7 @@ from offerhub.orders import steps as order_steps
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
 from offerhub.providers.airtm.client import Airtm
+from offerhub.providers.stellar.fees import Fees
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
 from offerhub.providers.trustless_work.client import TrustlessWork
@@ -56,6 +57,7 @@ from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Route
 from offerhub.runtime.urgency import Urgency, working
 from offerhub.runtime.vault import Vault
+from offerhub.sagas.bumps import Bumps
 from offerhub.sagas.chain import Chain
 from offerhub.sagas.engine import QUEUE as SAGA_QUEUE
 from offerhub.sagas.engine import Engine
@@ -74,6 +76,7 @@ from offerhub.wallets import api as wallets_api
 from offerhub.wallets.deposits import DepositWatcher
 from offerhub.wallets.keyring import Keyring
 from offerhub.wallets.model import Wallet
+from offerhub.wallets.platform import PlatformAccount
 from offerhub.wallets.service import Wallets
 from offerhub.wallets.steps import OwnTransactions, Provision
 from offerhub.webhooks import api as webhooks_api
@@ -127,6 +130,7 @@ class Product:
         self.vault = Vault(keys.wallet_keys, keys.wallet_key_version)
         self.engine = Engine(database, self.clock)
         self.keyring = Keyring(database, self.vault, self.network.passphrase)
+        self.platform = PlatformAccount(database, self.keyring)
         self.wallets = Wallets(self.engine, self.keyring, self.network, treasury=self.airtm is not None)
         self.treasury = Treasury(database, self.horizon, self.airtm, settings.payments.treasury_floor)
         self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
@@ -150,8 +154,9 @@ class Product:
         return jobs
 
     def _register_plans(self) -> None:
-        chain = Chain(self.database, self.horizon, self.keyring)
-        own = OwnTransactions(self.horizon, self.clock)
+        fees = Fees(self.horizon, self.clock, self.settings.stellar.fee_max_stroops)
+        chain = Chain(self.database, self.horizon, self.keyring, Bumps(self.database, fees, self.platform))
+        own = OwnTransactions(self.horizon, fees)
         contracts = Contracts(
             self.database,
             chain,

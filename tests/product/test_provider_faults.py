@@ -55,6 +55,19 @@ async def test_funding(shop: Marketplace, pair: tuple[Person, Person], world: Wo
     await shop.assert_backed(buyer)
 
 
+async def test_an_envelope_that_the_api_will_not_have_goes_straight_to_the_network(
+    shop: Marketplace, pair: tuple[Person, Person], world: World
+) -> None:
+    order_id = await shop.order(*pair, "10.00", "ESCROW_FUNDING")
+    fault = await world.fault("trustless_work", SEND, "error_before", status=400)
+    index = await world.fault("trustless_work", "/indexer/update-from-txHash$", "delay", seconds=0)
+    funded = await shop.done("POST", f"/orders/{order_id}/escrow/fund")
+    assert (await fault.fired(), await index.fired()) == (1, 1), "and its index is told"
+    assert funded["escrow"]["status"] == "FUNDED"
+    assert await submissions(shop, order_id, "fund_escrow") == 1
+    await shop.assert_backed(pair[0])
+
+
 @pytest.mark.parametrize("kind", ["lose_response", "error_before"])
 async def test_every_step_of_a_release(
     shop: Marketplace, pair: tuple[Person, Person], world: World, kind: str

@@ -18,9 +18,10 @@ from offerhub.errors import (
 )
 from offerhub.escrows import store
 from offerhub.kernel.clock import Clock
-from offerhub.providers.stellar.horizon import Horizon
+from offerhub.providers.stellar.horizon import Accepted, Horizon, Submission
+from offerhub.providers.stellar.horizon import Unknown as Unsettled
 from offerhub.providers.stellar.network import network_id
-from offerhub.providers.trustless_work.client import TrustlessWork
+from offerhub.providers.trustless_work.client import SendRejected, TrustlessWork
 from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
     Deployer,
@@ -71,7 +72,7 @@ class Contracts:
         """The transaction that carries an intent out."""
         return ChainCall(
             account=intent.signer,
-            build=lambda: self.trustless_work.build(intent),
+            build=lambda _: self.trustless_work.build(intent),
             approve=lambda xdr: self._approve(xdr, intent),
             submit=self._submit,
             wants_transfers=not isinstance(intent, DeployIntent),
@@ -104,8 +105,18 @@ class Contracts:
             verified.hash, verified.source, verified.sequence, datetime.fromtimestamp(verified.max_time, UTC)
         )
 
-    async def _submit(self, xdr: str) -> str:
-        return repr(await self.trustless_work.send(xdr))
+    async def _submit(self, xdr: str) -> Submission:
+        """Send through the API, which keeps an index; where it will not have the envelope, straight to the network.
+
+        Nobody promises that the API takes fee bumps. The network does, and says why when it does not.
+        """
+        sent = await self.trustless_work.send(xdr)
+        if not isinstance(sent, SendRejected):
+            return Unsettled(repr(sent))
+        said = await self.horizon.submit(xdr)
+        if isinstance(said, Accepted):
+            await self.trustless_work.index(said.inner_hash or said.hash)
+        return said
 
 
 def _explain(code: str, operation_codes: Any) -> Refusal:

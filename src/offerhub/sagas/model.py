@@ -68,7 +68,11 @@ class Saga:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A signed Stellar transaction, stored whole before it is first sent."""
+    """A signed Stellar transaction, stored whole before it is first sent.
+
+    `last_code` is why the network would not take it when it was last sent. `superseded_at` is the ledger time at
+    which its sequence number was first seen used up while no ledger held it.
+    """
 
     hash: str
     source_account: str
@@ -76,15 +80,32 @@ class Envelope:
     xdr: str
     valid_until: datetime
     status: Literal["SIGNED", "SUBMITTED", "SUCCEEDED", "FAILED", "EXPIRED"] = "SIGNED"
+    last_code: str | None = None
+    superseded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeeBump:
+    """A signed wrapper of an envelope, with which `fee_source` pays its fee. `bid` is stroops per operation."""
+
+    hash: str
+    inner_hash: str
+    fee_source: str
+    bid: int
+    xdr: str
 
 
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """What the chain said about an envelope: the ledger that holds it and how it ended there."""
+    """What the chain said about an envelope: the ledger that holds it and how it ended there.
+
+    `hash` is the envelope's, `included_as` the one that the ledger lists: that of a fee bump, where one was taken.
+    """
 
     hash: str
     ledger: int
     succeeded: bool
+    included_as: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from offerhub.runtime.database import Row, Tx
 from offerhub.runtime.redaction import scrub
-from offerhub.sagas.model import Envelope, Inclusion, Saga
+from offerhub.sagas.model import Envelope, FeeBump, Inclusion, Saga
 
 XDR_CHARACTERS_MAX: Final = 200_000
 """What is kept of a refused transaction; the decoder reads no longer one either."""
@@ -194,26 +194,33 @@ async def finish(tx: Tx, saga_id: str, status: str, refusal: dict[str, Any] | No
 # -- envelopes and lanes -----------------------------------------------------------------------------------------
 
 
-async def take_lane(tx: Tx, account: str, saga_id: str, position: int) -> bool:
-    """Take the account's lane for this step; False while another step holds it."""
+async def take_lane(tx: Tx, accounts: Sequence[str], saga_id: str, position: int) -> str | None:
+    """Take the lane of one of these accounts for this step; None while others hold all of them.
+
+    A lane that the saga has already comes first; who begins with which of the others is spread by the saga's id.
+    """
     row = await tx.row(
         """
-        INSERT INTO signer_lanes (account, saga_id, position) VALUES ($1, $2, $3)
+        INSERT INTO signer_lanes (account, saga_id, position)
+        SELECT wanted.account, $2, $3 FROM unnest($1::text[]) AS wanted (account)
+        LEFT JOIN signer_lanes held ON held.account = wanted.account
+        WHERE held.account IS NULL OR held.saga_id = $2
+        ORDER BY held.saga_id NULLS LAST, md5(wanted.account || $2) LIMIT 1
         ON CONFLICT (account) DO UPDATE SET position = excluded.position WHERE signer_lanes.saga_id = excluded.saga_id
         RETURNING account
         """,
-        account,
+        list(accounts),
         saga_id,
         position,
     )
-    return row is not None
+    return None if row is None else str(row["account"])
 
 
 async def open_envelope(tx: Tx, saga_id: str, position: int) -> Envelope | None:
     """The step's envelope whose fate is not known yet."""
     row = await tx.row(
         """
-        SELECT hash, source_account, sequence, xdr, valid_until, status FROM envelopes
+        SELECT hash, source_account, sequence, xdr, valid_until, status, last_code, superseded_at FROM envelopes
         WHERE saga_id = $1 AND position = $2 AND status IN ('SIGNED', 'SUBMITTED')
         """,
         saga_id,
@@ -222,7 +229,14 @@ async def open_envelope(tx: Tx, saga_id: str, position: int) -> Envelope | None:
     if row is None:
         return None
     return Envelope(
-        row["hash"], row["source_account"], row["sequence"], row["xdr"], row["valid_until"], row["status"]
+        row["hash"],
+        row["source_account"],
+        row["sequence"],
+        row["xdr"],
+        row["valid_until"],
+        row["status"],
+        row["last_code"],
+        row["superseded_at"],
     )
 
 
@@ -274,6 +288,48 @@ def _storable(text: str) -> str:
     return text if text.isascii() and text.isprintable() else ascii(text)
 
 
+async def newest_bump(tx: Tx, envelope_hash: str) -> FeeBump | None:
+    """The fee bump of an envelope with the highest bid."""
+    row = await tx.row(
+        """
+        SELECT hash, inner_hash, fee_source, bid, xdr FROM fee_bumps
+        WHERE inner_hash = $1 ORDER BY bid DESC LIMIT 1
+        """,
+        envelope_hash,
+    )
+    if row is None:
+        return None
+    return FeeBump(row["hash"], row["inner_hash"], row["fee_source"], row["bid"], row["xdr"])
+
+
+async def insert_bump(tx: Tx, bump: FeeBump) -> None:
+    """Store a fee bump; what was said of the last one says nothing of it."""
+    await tx.execute(
+        """
+        INSERT INTO fee_bumps (hash, inner_hash, fee_source, bid, xdr) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT DO NOTHING
+        """,
+        bump.hash,
+        bump.inner_hash,
+        bump.fee_source,
+        bump.bid,
+        bump.xdr,
+    )
+    await tx.execute("UPDATE envelopes SET last_code = NULL WHERE hash = $1", bump.inner_hash)
+
+
+async def note_code(tx: Tx, envelope_hash: str, code: str) -> None:
+    """Record why the network would not take the envelope."""
+    await tx.execute("UPDATE envelopes SET last_code = $2 WHERE hash = $1", envelope_hash, code)
+
+
+async def note_superseded(tx: Tx, envelope_hash: str, seen_at: datetime) -> None:
+    """Record the ledger time at which the envelope's sequence number was seen used up without it."""
+    await tx.execute(
+        "UPDATE envelopes SET superseded_at = $2 WHERE hash = $1 AND superseded_at IS NULL", envelope_hash, seen_at
+    )
+
+
 async def count_submission(tx: Tx, envelope_hash: str) -> None:
     """Record that the envelope is about to be sent."""
     await tx.execute(
@@ -293,9 +349,10 @@ async def expire_envelope(tx: Tx, envelope_hash: str, seen_at: datetime) -> None
 async def close_envelope(tx: Tx, inclusion: Inclusion, result: dict[str, Any]) -> None:
     """Record in which ledger the envelope ended, and how."""
     await tx.execute(
-        "UPDATE envelopes SET status = $2, ledger = $3, result = $4 WHERE hash = $1",
+        "UPDATE envelopes SET status = $2, ledger = $3, result = $4, included_as = $5 WHERE hash = $1",
         inclusion.hash,
         "SUCCEEDED" if inclusion.succeeded else "FAILED",
         inclusion.ledger,
         result,
+        inclusion.included_as,
     )

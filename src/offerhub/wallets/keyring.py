@@ -1,12 +1,13 @@
 """The keyring: the only place where a wallet's secret is in clear, for the moment of one signature (I17)."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from offerhub.errors import InternalError
 from offerhub.providers.stellar import keys
 from offerhub.runtime.database import Database
 from offerhub.runtime.vault import Sealed, Vault, VaultError, wipe
-from offerhub.sagas.chain import SignedEnvelope
+from offerhub.sagas.bumps import SignedEnvelope
 from offerhub.wallets import store
 
 
@@ -84,6 +85,22 @@ class Keyring:
         # stellar-sdk takes a second to import; only processes that sign pay for it.
         from offerhub.providers.stellar import transactions
 
+        async with self._opened(public_keys) as secrets:
+            return transactions.sign(xdr, self._passphrase, secrets)
+
+    async def bump(self, fee_source: str, xdr: str, bid: int) -> SignedEnvelope:
+        """Wrap a signed envelope so that an account of ours pays its fee; `bid` is stroops per operation.
+
+        Raises like `sign`.
+        """
+        from offerhub.providers.stellar import transactions
+
+        async with self._opened([fee_source]) as secrets:
+            return transactions.fee_bump(xdr, self._passphrase, fee_source=fee_source, fee=bid, secrets=secrets)
+
+    @asynccontextmanager
+    async def _opened(self, public_keys: Sequence[str]) -> AsyncIterator[list[bytearray]]:
+        """The secrets of these accounts, wiped in the end."""
         sealed = await self._database.run(lambda tx: store.sealed_secrets(tx, public_keys), read_only=True)
         missing = set(public_keys) - set(sealed)
         if missing:
@@ -91,7 +108,7 @@ class Keyring:
         secrets: list[bytearray] = []
         try:
             secrets.extend(self._vault.open(sealed[key], bound_to=key) for key in public_keys)
-            return transactions.sign(xdr, self._passphrase, secrets)
+            yield secrets
         finally:
             for secret in secrets:
                 wipe(secret)

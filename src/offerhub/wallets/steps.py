@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from offerhub.errors import InternalError, Refusal, StellarNetworkError, TreasuryShort, WalletShortfall
 from offerhub.events.journal import Event, record
-from offerhub.kernel.clock import Clock, to_wire
+from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
-from offerhub.providers.stellar.horizon import Horizon
+from offerhub.providers.stellar.fees import Fees
+from offerhub.providers.stellar.horizon import Horizon, Submission
 from offerhub.runtime.database import Tx
 from offerhub.sagas.chain import Approved, Chain, ChainCall
 from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Step, Unavailable
@@ -25,8 +26,8 @@ log = structlog.get_logger("offerhub.wallets")
 
 ENVELOPE_SECONDS: Final = 120
 """How long an envelope of ours may wait for a ledger; 60 to 180 s is the useful range (providers.md 6.4)."""
-CLASSIC_FEE_MAX_STROOPS: Final = 100_000
-"""0.01 XLM bid for a transaction of one or two operations; the network charges its price, not the bid."""
+OPERATIONS_MAX: Final = 5
+"""The most operations that an envelope of ours has, its fee bump's own one included."""
 STARTING_XLM: Final = Units(30_000_000)
 """3 XLM: 1.5 of reserve for an account with one trustline, the rest for its escrow fees."""
 
@@ -35,24 +36,28 @@ STARTING_XLM: Final = Units(30_000_000)
 class Terms:
     """What every envelope of ours has besides its operations. `fee` is stroops per operation."""
 
+    source: str
     sequence: int
     max_time: int
-    fee: int = CLASSIC_FEE_MAX_STROOPS
+    fee: int
 
 
 class OwnTransactions:
     """Envelopes that we build ourselves, for an account of ours."""
 
-    def __init__(self, horizon: Horizon, clock: Clock) -> None:
+    def __init__(self, horizon: Horizon, fees: Fees) -> None:
         self.horizon = horizon
-        self._clock = clock
+        self._fees = fees
 
     def call(self, account: str, build: Callable[[Terms], "Unsigned"], **options: Any) -> ChainCall:
         """The chain call of an envelope that `build` makes; `options` are those of ChainCall."""
 
-        async def built() -> str:
-            deadline = self._clock.now() + timedelta(seconds=ENVELOPE_SECONDS)
-            return build(Terms(await self._next_sequence(account), int(deadline.timestamp()))).xdr
+        async def built(source: str) -> str:
+            # Ledgers are judged by their own time, so a host whose clock is wrong must not matter.
+            latest = await self.horizon.latest_ledger()
+            deadline = int(latest.closed_at.timestamp()) + ENVELOPE_SECONDS
+            bid = await self._fees.bid(OPERATIONS_MAX)
+            return build(Terms(source, await self._next_sequence(source), deadline, bid)).xdr
 
         return ChainCall(account, built, self._approve, self._submit, **options)
 
@@ -62,8 +67,8 @@ class OwnTransactions:
             raise StellarNetworkError("The account does not exist on the chain yet.", account=address)
         return account.sequence + 1
 
-    async def _submit(self, xdr: str) -> str:
-        return repr(await self.horizon.submit(xdr))
+    async def _submit(self, xdr: str) -> Submission:
+        return await self.horizon.submit(xdr)
 
     async def _approve(self, xdr: str) -> Approved:
         """We built it: read what has to be stored with it."""
@@ -117,7 +122,7 @@ class AddTrustline:
         def build(terms: Terms) -> "Unsigned":
             return transactions.build_trustline(
                 network.passphrase,
-                source=address,
+                source=terms.source,
                 sequence=terms.sequence,
                 asset=network.usdc,
                 fee=terms.fee,
@@ -151,7 +156,7 @@ class CreateAccount:
         def build(terms: Terms) -> "Unsigned":
             return transactions.build_create_account_with_trustline(
                 network.passphrase,
-                funder=funder,
+                funder=terms.source,
                 sequence=terms.sequence,
                 account=address,
                 starting_xlm=STARTING_XLM,

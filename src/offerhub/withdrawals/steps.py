@@ -79,7 +79,7 @@ class Pay:
         def build(terms: Terms) -> "Unsigned":
             return transactions.build_payment(
                 network.passphrase,
-                source=values["source"],
+                source=terms.source,
                 sequence=terms.sequence,
                 destination=values["destination"],
                 amount=Units(values["amount"]),

@@ -49,8 +49,14 @@ def line(**changes: Any) -> dict[str, Any]:
 
 
 def account(*lines: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    native = {"asset_type": "native", "balance": "1.5000000"}
-    return {"account_id": ALICE, "sequence": "1234567890123", "balances": [*lines, native], "data": {}} | changes
+    native = {"asset_type": "native", "balance": "1.5000000", "selling_liabilities": "0.0000000"}
+    return {
+        "account_id": ALICE,
+        "sequence": "1234567890123",
+        "balances": [*lines, native],
+        "subentry_count": len(lines),
+        "data": {},
+    } | changes
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -86,6 +92,35 @@ async def test_an_account(horizon: Horizon, script: Any) -> None:
     assert found.usdc_room == 1_000_000_000 - 123_456_789
     assert found.is_authorized
     assert not found.memo_required
+
+
+@pytest.mark.parametrize(
+    ("changes", "spendable"),
+    [
+        ({"subentry_count": 0}, 5_000_000),
+        ({"subentry_count": 1}, 0),
+        ({"subentry_count": 1, "num_sponsored": 3}, 15_000_000),
+        ({"subentry_count": 0, "num_sponsoring": 3}, 0),
+    ],
+)
+async def test_what_an_account_must_keep_is_not_spendable(
+    horizon: Horizon, script: Any, changes: dict[str, Any], spendable: int
+) -> None:
+    script.answers[f"/accounts/{ALICE}"] = (200, account(**changes))
+    found = await horizon.account(ALICE)
+    assert found is not None
+    assert found.xlm_spendable == spendable
+
+
+async def test_the_price_of_inclusion(horizon: Horizon, script: Any) -> None:
+    charged = {"max": "9000", "p50": "100", "p95": "450", "p99": "8000"}
+    body = {"last_ledger": "77", "last_ledger_base_fee": "100", "fee_charged": charged, "max_fee": charged}
+    script.answers["/fee_stats"] = (200, body)
+    found = await horizon.fee_stats()
+    assert (found.ledger, found.base_fee, found.charged_p95) == (77, 100, 450)
+    script.answers["/fee_stats"] = (200, {"last_ledger": "77"})
+    with pytest.raises(StellarNetworkError):
+        await horizon.fee_stats()
 
 
 async def test_no_account_is_a_value(horizon: Horizon) -> None:
@@ -340,6 +375,7 @@ def failed(**codes: Any) -> dict[str, Any]:
     [
         (200, {"hash": HASH, "ledger": 5, "successful": True}, Accepted(HASH, 5)),
         (200, {"hash": HASH, "ledger": 5}, Accepted(HASH, 5)),
+        (200, {"hash": HASH, "ledger": 5, "inner_transaction": {"hash": "i"}}, Accepted(HASH, 5, "i")),
         (200, {"hash": HASH, "ledger": 5, "successful": False}, Unknown("HTTP 200 in an unknown form")),
         (200, {}, Unknown("HTTP 200 in an unknown form")),
         (200, [], Unknown("HTTP 200 in an unknown form")),
@@ -463,6 +499,7 @@ def test_the_contract_that_a_call_returned() -> None:
 async def test_a_transaction_in_a_ledger(horizon: Horizon, script: Any) -> None:
     assert await horizon.transaction(HASH) is None
     body = {
+        "hash": HASH,
         "ledger": 9,
         "successful": True,
         "created_at": "2026-05-01T10:00:00Z",
@@ -475,7 +512,14 @@ async def test_a_transaction_in_a_ledger(horizon: Horizon, script: Any) -> None:
     assert found is not None
     assert (found.hash, found.ledger, found.successful, found.code) == (HASH, 9, True, "tx_success")
     assert found.returned_contract == CONTRACT
+    assert found.ledger_hash == HASH
 
+    script.answers[f"/transactions/{HASH}"] = (200, body | {"hash": "e" * 64, "fee_bump_transaction": {}})
+    bumped = await horizon.transaction(HASH)
+    assert bumped is not None
+    assert (bumped.hash, bumped.ledger_hash) == (HASH, "e" * 64)
+
+    script.answers[f"/transactions/{HASH}"] = (200, body)
     del body["result_meta_xdr"]
     found = await horizon.transaction(HASH)
     assert found is not None
@@ -489,6 +533,7 @@ async def test_a_transaction_in_a_ledger(horizon: Horizon, script: Any) -> None:
 
 async def test_a_transaction_that_contradicts_itself_is_no_evidence(horizon: Horizon, script: Any) -> None:
     body = {
+        "hash": HASH,
         "ledger": 9,
         "successful": True,
         "created_at": "2026-05-01T10:00:00Z",

@@ -15,12 +15,14 @@ from offerhub.errors import StellarNetworkError
 from offerhub.providers.stellar.network import Network
 from offerhub.providers.stellar.records import (
     Account,
+    FeeStats,
     Ledger,
     Transfer,
     TransferPage,
     WalletPayment,
     moment,
     read_account,
+    read_fee_stats,
     read_page,
     read_transfers,
     read_wallet_payment,
@@ -47,9 +49,10 @@ class CursorTooOld(StellarNetworkError):
 class ChainTransaction:
     """A transaction that is in a ledger. A failed one has used up its fee and sequence number.
 
-    `hash` is the one it was asked by. Codes are Horizon's names; those of a fee bump are the inner
-    transaction's. `returned_contract` is the C… address that a contract call returned (a deployer returns the
-    new contract), None as well when this Horizon keeps no transaction meta.
+    `hash` is the one it was asked by, `ledger_hash` the one that ledgers list, which is a fee bump's own. Codes are
+    Horizon's names; those of a fee bump are the inner transaction's. `returned_contract` is the C… address that a
+    contract call returned (a deployer returns the new contract), None as well when this Horizon keeps no transaction
+    meta.
     """
 
     hash: str
@@ -61,14 +64,19 @@ class ChainTransaction:
     code: str
     operation_codes: tuple[str, ...]
     returned_contract: str | None
+    ledger_hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The transaction is in a ledger and succeeded, now or on an earlier submission."""
+    """The transaction is in a ledger and succeeded, now or on an earlier submission.
+
+    `inner_hash` is that of the transaction inside a fee bump.
+    """
 
     hash: str
     ledger: int
+    inner_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,13 @@ class Horizon:
         """The newest ledger; compare its time with a transaction's maxTime, never our own clock."""
         records = await self._records("latest_ledger", "/ledgers", order="desc", limit=1)
         return _shaped(lambda: Ledger(int(records[0]["sequence"]), moment(records[0]["closed_at"])))
+
+    async def fee_stats(self) -> FeeStats:
+        """What inclusion has cost in the last ledgers."""
+        body = await self._get("fee_stats", "/fee_stats")
+        if body is None:
+            raise StellarNetworkError("Horizon tells no fees.")
+        return _shaped(lambda: read_fee_stats(body))
 
     async def transaction(self, transaction_hash: str) -> ChainTransaction | None:
         """What became of a transaction, or None when no ledger known to this Horizon holds it."""
@@ -259,7 +274,8 @@ def classify_submission(status: int, body: Any) -> Submission:
     if status == 200:
         ledger = body.get("ledger")
         if isinstance(body.get("hash"), str) and isinstance(ledger, int) and body.get("successful") is not False:
-            return Accepted(body["hash"], ledger)
+            inner = body.get("inner_transaction")
+            return Accepted(body["hash"], ledger, inner.get("hash") if isinstance(inner, dict) else None)
         return Unknown("HTTP 200 in an unknown form")
     kind = str(body.get("type", "")).rsplit("/", 1)[-1]
     if status == 400 and kind == "transaction_malformed":
@@ -300,4 +316,5 @@ def _read_transaction(transaction_hash: str, body: dict[str, Any]) -> ChainTrans
         code=code,
         operation_codes=operation_codes,
         returned_contract=returned_contract(meta) if successful and meta else None,
+        ledger_hash=body["hash"],
     )

@@ -22,6 +22,8 @@ _KINDS: Final[dict[str, TransferKind]] = {
     "create_account": "create_account",
     "invoke_host_function": "contract_transfer",
 }
+BASE_RESERVE: Final = 5_000_000
+"""0.5 XLM: what an account keeps for itself twice, and for each entry that it has or sponsors (providers.md 6.2)."""
 _LEDGER_SHIFT: Final = 32
 """An operation id is (ledger << 32) | (transaction << 12) | operation (SEP-35)."""
 
@@ -37,6 +39,12 @@ class Account:
     usdc_limit: Units | None
     is_authorized: bool
     memo_required: bool
+    xlm_reserved: Units
+
+    @property
+    def xlm_spendable(self) -> int:
+        """Units of XLM above what the network makes it keep: for fees, and for what it may sponsor."""
+        return max(0, self.xlm - self.xlm_reserved)
 
     @property
     def usdc_room(self) -> int:
@@ -44,6 +52,15 @@ class Account:
         if self.usdc is None or self.usdc_limit is None or not self.is_authorized:
             return 0
         return self.usdc_limit - self.usdc
+
+
+@dataclass(frozen=True, slots=True)
+class FeeStats:
+    """What inclusion has cost in the last ledgers, in stroops per operation."""
+
+    ledger: int
+    base_fee: int
+    charged_p95: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +143,26 @@ def moment(text: str) -> datetime:
 def read_account(body: dict[str, Any], usdc: Asset) -> Account:
     """Raises KeyError, TypeError, ValueError for a body of another shape."""
     xlm, held, limit, authorized = Units(0), None, None, False
+    entries = 2 + int(body["subentry_count"]) + int(body.get("num_sponsoring", 0)) - int(body.get("num_sponsored", 0))
+    reserved = entries * BASE_RESERVE
     for line in body["balances"]:
         if line["asset_type"] == "native":
             xlm = parse_chain_amount(line["balance"])
+            reserved += parse_chain_amount(line.get("selling_liabilities", "0"))
         elif line.get("asset_code") == usdc.code and line.get("asset_issuer") == usdc.issuer:
             held, limit = parse_chain_amount(line["balance"]), parse_chain_amount(line["limit"])
             authorized = line.get("is_authorized", True) is True
     # SEP-29: the value is base64 of the single character "1".
     memo_required = body.get("data", {}).get("config.memo_required") == "MQ=="
-    return Account(body["account_id"], int(body["sequence"]), xlm, held, limit, authorized, memo_required)
+    return Account(
+        body["account_id"], int(body["sequence"]), xlm, held, limit, authorized, memo_required, Units(reserved)
+    )
+
+
+def read_fee_stats(body: dict[str, Any]) -> FeeStats:
+    """Raises KeyError, TypeError, ValueError for a body of another shape."""
+    charged = body["fee_charged"]
+    return FeeStats(int(body["last_ledger"]), int(body["last_ledger_base_fee"]), int(charged["p95"]))
 
 
 def read_page(records: list[Any], cursor: str | None, limit: int) -> TransferPage:

@@ -50,12 +50,16 @@ def build_payment(
     max_time: int,
     min_time: int = 0,
     memo: str | None = None,
+    payer: str | None = None,
 ) -> Unsigned:
-    """A payment to a G… or M… address. Raises ValueError for a memo of more than 28 bytes or no amount."""
+    """A payment to a G… or M… address. Raises ValueError for a memo of more than 28 bytes or no amount.
+
+    `payer` pays where that is not the source, which then only lends its sequence number; both must sign.
+    """
     if amount <= 0:
         raise ValueError("a payment needs an amount")
     builder = _builder(passphrase, source, sequence, fee, max_time=max_time, min_time=min_time)
-    builder.append_payment_op(destination, _sdk_asset(asset), format_chain_amount(amount))
+    builder.append_payment_op(destination, _sdk_asset(asset), format_chain_amount(amount), source=payer)
     if memo is not None:
         if not 0 < len(memo.encode()) <= MEMO_BYTES_MAX:
             raise ValueError(f"a memo has 1 to {MEMO_BYTES_MAX} bytes")
@@ -101,6 +105,36 @@ def sign(xdr: str, passphrase: str, secrets: Sequence[bytes | bytearray]) -> Sig
     for secret in secrets:
         envelope.sign(Keypair.from_raw_ed25519_seed(seed_of(secret)))
     return Signed(envelope.to_xdr(), envelope.hash_hex())
+
+
+@dataclass(frozen=True, slots=True)
+class FeeNeeds:
+    """What a fee bump of a transaction has to reckon with, in stroops.
+
+    `floor` is the inner bid for inclusion, per operation: a bump may not bid less. `resource_fee` is what a contract
+    call declares besides.
+    """
+
+    operations: int
+    floor: int
+    resource_fee: int
+
+    def ceiling(self, cap: int) -> int:
+        """The highest bid per operation with which the whole fee stays within the cap."""
+        return (cap - self.resource_fee) // (self.operations + 1)
+
+
+def fee_needs(signed_xdr: str) -> FeeNeeds:
+    """Read what a fee bump of this plain envelope needs."""
+    envelope = sdk_xdr.TransactionEnvelope.from_xdr(signed_xdr)
+    if envelope.v1 is None:
+        raise ValueError("only a plain transaction can be wrapped")
+    transaction = envelope.v1.tx
+    data = transaction.ext.soroban_data
+    resource_fee = 0 if data is None else data.resource_fee.int64
+    operations = len(transaction.operations)
+    floor = -(-(transaction.fee.uint32 - resource_fee) // operations)
+    return FeeNeeds(operations, max(floor, 0), resource_fee)
 
 
 def fee_bump(

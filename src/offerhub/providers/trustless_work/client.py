@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
+import structlog
 
 from offerhub.errors import (
     ProviderError,
@@ -33,6 +34,8 @@ from offerhub.runtime.line import HeldBack
 TIMEOUT_SECONDS: Final = 60.0
 BALANCES_PER_CALL_MAX: Final = 20
 _PROVIDER: Final = "trustless_work"
+
+log = structlog.get_logger("offerhub.trustless_work")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,17 @@ class TrustlessWork:
             return _read_sent(response)
         except (NotSent, NoAnswer, GarbledAnswer) as error:
             return SendUnknown(str(error))
+
+    async def index(self, transaction_hash: str) -> None:
+        """Tell the API of a transaction of its own building that went past it. Only its index gains by that."""
+        body = msgspec.json.encode({"txHash": transaction_hash})
+        try:
+            response = await self._call("index", "POST", "/indexer/update-from-txHash", body=body)
+        except (NotSent, NoAnswer) as error:
+            log.warning("escrow_not_indexed", hash=transaction_hash, reason=str(error))
+            return
+        if response.status not in {200, 201}:
+            log.warning("escrow_not_indexed", hash=transaction_hash, status=response.status)
 
     async def reach(self) -> None:
         """See whether the API answers at all, whatever it says. Raises ProviderUnavailable or ProviderTimeout."""
