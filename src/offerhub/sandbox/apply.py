@@ -13,11 +13,13 @@ from typing import Any, Final
 from stellar_sdk import (
     AccountMerge,
     Asset,
+    BeginSponsoringFutureReserves,
     BumpSequence,
     ChangeTrust,
     ClaimClaimableBalance,
     CreateAccount,
     CreateClaimableBalance,
+    EndSponsoringFutureReserves,
     InvokeHostFunction,
     Keypair,
     ManageData,
@@ -41,6 +43,8 @@ from offerhub.sandbox.state import Account, Claimable, RefusalReason, Refused, S
 SUBENTRIES_MAX: Final = 1_000
 RESTORE_FEE: Final = 600_000
 """The least resource fee of a call whose contract is archived, in units of 10^-7 XLM."""
+ACCOUNT_RESERVES: Final = 2
+"""Base reserves for an account's own entry."""
 
 _CODES: Final[dict[RefusalReason, str]] = {
     "malformed": "MALFORMED",
@@ -79,13 +83,18 @@ class Effect:
 
 @dataclass(slots=True)
 class Applier:
-    """Applies the operations of one envelope to a state in the ledger with this number."""
+    """Applies the operations of one envelope to a state in the ledger with this number.
+
+    `sponsors` has, by account, who keeps the reserves of what is made for it from now on; a transaction must end
+    every sponsorship that it begins.
+    """
 
     state: State
     cast: Cast
     envelope: Envelope
     ledger: int
     host: Host = field(init=False)
+    sponsors: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.host = Host(self.state, self.cast)
@@ -107,6 +116,8 @@ class Applier:
             BumpSequence: self._bump_sequence,
             ClaimClaimableBalance: self._claim,
             AccountMerge: self._merge,
+            BeginSponsoringFutureReserves: self._begin_sponsoring,
+            EndSponsoringFutureReserves: self._end_sponsoring,
             InvokeHostFunction: self._invoke,
         }
         return handlers[type(operation)](operation, source)
@@ -117,6 +128,10 @@ class Applier:
         if operation.destination in state.accounts:
             raise OperationFailed(codes.CREATE_ACCOUNT_ALREADY_EXIST)
         created = Account(operation.destination, 0, self.ledger << 32)
+        sponsor = self.sponsors.get(created.id)
+        if sponsor is not None:
+            self._sponsor(sponsor, ACCOUNT_RESERVES, codes.CREATE_ACCOUNT_LOW_RESERVE)
+            created = replace(created, sponsor=sponsor, sponsored=ACCOUNT_RESERVES)
         if amount < created.reserve:
             raise OperationFailed(codes.CREATE_ACCOUNT_LOW_RESERVE)
         state.put(state.accounts, created.id, created)
@@ -178,14 +193,58 @@ class Applier:
         if limit < (line.balance if line else 1):
             raise OperationFailed(codes.CHANGE_TRUST_INVALID_LIMIT)
         if limit == 0:
-            state.put(state.trustlines, (source, asset), None)
-            state.put(state.accounts, source, replace(account, subentries=account.subentries - 1))
+            self._remove_line(source, asset)
         elif line is None:
-            self._add_subentry(account, codes.CHANGE_TRUST_LOW_RESERVE)
-            state.put(state.trustlines, (source, asset), Trustline(0, limit))
+            sponsor = self.sponsors.get(source)
+            if sponsor is None:
+                self._add_subentry(account, codes.CHANGE_TRUST_LOW_RESERVE)
+            else:
+                self._sponsor(sponsor, 1, codes.CHANGE_TRUST_LOW_RESERVE)
+                account = state.accounts[source]
+                held = replace(account, subentries=account.subentries + 1, sponsored=account.sponsored + 1)
+                state.put(state.accounts, source, held)
+            state.put(state.trustlines, (source, asset), Trustline(0, limit, sponsor=sponsor))
         else:
             state.put(state.trustlines, (source, asset), replace(line, limit=limit))
         return _done(OperationType.CHANGE_TRUST, codes.CHANGE_TRUST_SUCCESS)
+
+    def _remove_line(self, owner: str, asset: str) -> None:
+        """Take a trustline away; whoever kept its reserve need not any more."""
+        state, line = self.state, self.state.trustlines.get((owner, asset))
+        state.put(state.trustlines, (owner, asset), None)
+        account = state.accounts[owner]
+        freed = replace(account, subentries=account.subentries - 1)
+        if line is not None and line.sponsor is not None:
+            freed = replace(freed, sponsored=freed.sponsored - 1)
+            sponsor = state.accounts[line.sponsor]
+            state.put(state.accounts, sponsor.id, replace(sponsor, sponsoring=sponsor.sponsoring - 1))
+        state.put(state.accounts, owner, freed)
+
+    def _begin_sponsoring(self, operation: BeginSponsoringFutureReserves, source: str) -> Effect:
+        codes, sponsored = xdr.BeginSponsoringFutureReservesResultCode, operation.sponsored_id
+        if sponsored == source:
+            raise OperationFailed(codes.BEGIN_SPONSORING_FUTURE_RESERVES_MALFORMED)
+        if sponsored in self.sponsors:
+            raise OperationFailed(codes.BEGIN_SPONSORING_FUTURE_RESERVES_ALREADY_SPONSORED)
+        if source in self.sponsors or sponsored in self.sponsors.values():
+            raise OperationFailed(codes.BEGIN_SPONSORING_FUTURE_RESERVES_RECURSIVE)
+        self.sponsors[sponsored] = source
+        kind = OperationType.BEGIN_SPONSORING_FUTURE_RESERVES
+        return _done(kind, codes.BEGIN_SPONSORING_FUTURE_RESERVES_SUCCESS)
+
+    def _end_sponsoring(self, operation: EndSponsoringFutureReserves, source: str) -> Effect:
+        codes = xdr.EndSponsoringFutureReservesResultCode
+        if self.sponsors.pop(source, None) is None:
+            raise OperationFailed(codes.END_SPONSORING_FUTURE_RESERVES_NOT_SPONSORED)
+        return _done(OperationType.END_SPONSORING_FUTURE_RESERVES, codes.END_SPONSORING_FUTURE_RESERVES_SUCCESS)
+
+    def _sponsor(self, address: str, reserves: int, low_reserve: IntEnum) -> None:
+        """Let an account keep more reserves for others."""
+        account = self.state.accounts[address]
+        grown = replace(account, sponsoring=account.sponsoring + reserves)
+        if grown.balance < grown.reserve:
+            raise OperationFailed(low_reserve)
+        self.state.put(self.state.accounts, address, grown)
 
     def _manage_data(self, operation: ManageData, source: str) -> Effect:
         codes, state = xdr.ManageDataResultCode, self.state
@@ -319,6 +378,11 @@ class Applier:
             raise OperationFailed(codes.ACCOUNT_MERGE_MALFORMED)
         if account.subentries:
             raise OperationFailed(codes.ACCOUNT_MERGE_HAS_SUB_ENTRIES)
+        if account.sponsoring:
+            raise OperationFailed(codes.ACCOUNT_MERGE_IS_SPONSOR)
+        if account.sponsored:
+            # The sponsor's count would have to follow; only accounts that nobody sponsors are merged here.
+            raise OperationFailed(xdr.OperationResultCode.opNOT_SUPPORTED)
         state.put(state.accounts, target.id, replace(target, balance=target.balance + account.balance))
         state.put(state.accounts, source, None)
         return _done(
@@ -328,6 +392,9 @@ class Applier:
         )
 
     def _add_subentry(self, account: Account, low_reserve: IntEnum) -> Account:
+        if account.id in self.sponsors:
+            # Only accounts and trustlines can be sponsored here.
+            raise OperationFailed(xdr.OperationResultCode.opNOT_SUPPORTED)
         grown = replace(account, subentries=account.subentries + 1)
         if grown.balance < grown.reserve or grown.subentries > SUBENTRIES_MAX:
             raise OperationFailed(low_reserve)

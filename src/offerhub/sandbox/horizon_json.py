@@ -30,6 +30,7 @@ def account(entry: Account, state: State) -> dict[str, Any]:
             "last_modified_ledger": state.modified[owner, asset],
             "is_authorized": line.authorized,
             "is_authorized_to_maintain_liabilities": line.authorized,
+            **_sponsor(line.sponsor),
             **asset_fields(asset),
         }
         for (owner, asset), line in state.trustlines.items()
@@ -65,10 +66,16 @@ def account(entry: Account, state: State) -> dict[str, Any]:
         "balances": balances,
         "signers": [{"weight": weight, "key": key, "type": "ed25519_public_key"} for key, weight in signers.items()],
         "data": dict(entry.data),
-        "num_sponsoring": 0,
-        "num_sponsored": 0,
+        "num_sponsoring": entry.sponsoring,
+        "num_sponsored": entry.sponsored,
+        **_sponsor(entry.sponsor),
         "paging_token": entry.id,
     }
+
+
+def _sponsor(address: str | None) -> dict[str, str]:
+    """Who keeps an entry's reserve; Horizon leaves the field out where that is its owner."""
+    return {} if address is None else {"sponsor": address}
 
 
 def transaction(record: TransactionRecord, base: str) -> dict[str, Any]:

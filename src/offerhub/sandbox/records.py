@@ -6,11 +6,13 @@ from stellar_sdk import (
     AccountMerge,
     Address,
     Asset,
+    BeginSponsoringFutureReserves,
     BumpSequence,
     ChangeTrust,
     ClaimClaimableBalance,
     CreateAccount,
     CreateClaimableBalance,
+    EndSponsoringFutureReserves,
     InvokeHostFunction,
     ManageData,
     MuxedAccount,
@@ -90,7 +92,8 @@ def _describe_rare(operation: Operation, source: str) -> tuple[dict[str, Any], s
         case ClaimClaimableBalance():
             fields = _typed("claim_claimable_balance", 15) | {"balance_id": operation.balance_id, "claimant": source}
             return fields, {source}
-    return _describe_setting(operation), {source}
+    sponsored = {operation.sponsored_id} if isinstance(operation, BeginSponsoringFutureReserves) else set()
+    return _describe_setting(operation), {source} | sponsored
 
 
 def _describe_setting(operation: Operation) -> dict[str, Any]:
@@ -105,6 +108,10 @@ def _describe_setting(operation: Operation) -> dict[str, Any]:
             }
         case BumpSequence():
             return _typed("bump_sequence", 11) | {"bump_to": str(operation.bump_to)}
+        case BeginSponsoringFutureReserves():
+            return _typed("begin_sponsoring_future_reserves", 16) | {"sponsored_id": operation.sponsored_id}
+        case EndSponsoringFutureReserves():
+            return _typed("end_sponsoring_future_reserves", 17)
     return _typed("change_trust", 6)
 
 

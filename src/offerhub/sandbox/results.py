@@ -44,6 +44,14 @@ _ARMS: Final[dict[xdr.OperationType, tuple[str, type[Any]]]] = {
         "claim_claimable_balance_result",
         xdr.ClaimClaimableBalanceResult,
     ),
+    xdr.OperationType.BEGIN_SPONSORING_FUTURE_RESERVES: (
+        "begin_sponsoring_future_reserves_result",
+        xdr.BeginSponsoringFutureReservesResult,
+    ),
+    xdr.OperationType.END_SPONSORING_FUTURE_RESERVES: (
+        "end_sponsoring_future_reserves_result",
+        xdr.EndSponsoringFutureReservesResult,
+    ),
     xdr.OperationType.INVOKE_HOST_FUNCTION: ("invoke_host_function_result", xdr.InvokeHostFunctionResult),
 }
 SUPPORTED: Final = frozenset(_ARMS)

@@ -44,7 +44,11 @@ class ConservationError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A classic account. Thresholds and weights are 0 to 255; `data` values are base64."""
+    """A classic account. Thresholds and weights are 0 to 255; `data` values are base64.
+
+    `sponsor` keeps the reserve of the account's own entry; `sponsored` and `sponsoring` count base reserves that
+    others keep for it and that it keeps for others.
+    """
 
     id: str
     balance: int
@@ -58,11 +62,14 @@ class Account:
     signers: Mapping[str, int] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     home_domain: str = ""
+    sponsor: str | None = None
+    sponsored: int = 0
+    sponsoring: int = 0
 
     @property
     def reserve(self) -> int:
         """The XLM that it must keep (providers.md 6.2)."""
-        return (2 + self.subentries) * BASE_RESERVE
+        return (2 + self.subentries + self.sponsoring - self.sponsored) * BASE_RESERVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ class Trustline:
     balance: int
     limit: int
     authorized: bool = True
+    sponsor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

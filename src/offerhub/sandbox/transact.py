@@ -64,7 +64,7 @@ def apply_transaction(
 
 def _apply(state: State, cast: Cast, record: TransactionRecord, mark: int) -> None:
     envelope = record.envelope
-    effects, failure = _apply_operations(state, cast, envelope, record.ledger)
+    effects, failure, dangling = _apply_operations(state, cast, envelope, record.ledger)
     outcomes: list[OperationOutcome] = [effect.outcome for effect in effects]
     call = next((effect.call for effect in effects if effect.call is not None), None)
     if failure is not None:
@@ -79,6 +79,9 @@ def _apply(state: State, cast: Cast, record: TransactionRecord, mark: int) -> No
         # The real network tries the operations behind the failed one too; their codes are not worth it.
         outcomes += [success_placeholder(kind) for kind in kinds[len(outcomes) :]]
     record.outcome = Outcome(Code.txSUCCESS if failure is None else Code.txFAILED, tuple(outcomes))
+    if dangling:
+        state.rollback(mark)
+        record.outcome, call = Outcome(Code.txBAD_SPONSORSHIP), None
     record.complaint = failure.complaint if failure else None
     record.meta_xdr = meta_xdr(len(envelope.operations), call, record.complaint)
     record.returned_contract = _returned_contract(call)
@@ -88,15 +91,16 @@ def _apply(state: State, cast: Cast, record: TransactionRecord, mark: int) -> No
 
 def _apply_operations(
     state: State, cast: Cast, envelope: Envelope, sequence: int
-) -> tuple[list[Effect], OperationFailed | None]:
+) -> tuple[list[Effect], OperationFailed | None, bool]:
+    """What each operation did, why one failed, and whether a sponsorship was begun and not ended."""
     applier = Applier(state, cast, envelope, sequence)
     effects: list[Effect] = []
     for index, operation in enumerate(envelope.operations):
         try:
             effects.append(applier.apply(operation, envelope.source_of(operation), index))
         except OperationFailed as failure:
-            return effects, failure
-    return effects, None
+            return effects, failure, False
+    return effects, None, bool(applier.sponsors)
 
 
 def _record_operation(record: TransactionRecord, number: int, call: Call | None) -> OperationRecord:
