@@ -34,7 +34,7 @@ from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.lines import lines
 from offerhub.operations import api as operations_api
 from offerhub.operations.maintenance import MaintenanceGate
-from offerhub.operations.model import Impaired, Probe, PublicConfig
+from offerhub.operations.model import Finding, Probe, PublicConfig
 from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
 from offerhub.orders.resolution import Resolution
@@ -130,8 +130,14 @@ class Product:
         self.vault = Vault(keys.wallet_keys, keys.wallet_key_version)
         self.engine = Engine(database, self.clock)
         self.keyring = Keyring(database, self.vault, self.network.passphrase)
-        self.platform = PlatformAccount(database, self.keyring)
-        self.wallets = Wallets(self.engine, self.keyring, self.network, treasury=self.airtm is not None)
+        self.platform = PlatformAccount(database, self.horizon, self.keyring)
+        self.wallets = Wallets(
+            self.engine,
+            self.keyring,
+            self.network,
+            channels=settings.stellar.channel_accounts,
+            treasury=self.airtm is not None,
+        )
         self.treasury = Treasury(database, self.horizon, self.airtm, settings.payments.treasury_floor)
         self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
         self.topups = TopUps(self.engine, database, self.airtm, _return_addresses(settings.airtm))
@@ -167,7 +173,12 @@ class Product:
             self.settings.trustless_work.deployer,
         )
         self.engine.register(
-            [*order_steps.plans(contracts), Resolve(contracts), Provision(chain, own), PayOut(chain, own)]
+            [
+                *order_steps.plans(contracts),
+                Resolve(contracts),
+                Provision(chain, own, self.platform),
+                PayOut(chain, own),
+            ]
         )
         if self.airtm is not None:
             self.engine.register(
@@ -341,12 +352,15 @@ def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
 
     async def stellar() -> None:
         await made.horizon.latest_ledger()
+        low = await made.platform.shortage()
+        if low is not None:
+            raise Finding(low)
 
     async def treasury() -> None:
         try:
             await made.treasury.check_floor()
         except TreasuryLow as error:
-            raise Impaired(str(error)) from error
+            raise Finding(str(error)) from error
 
     def provider(line: Line, reach: Callable[[], Awaitable[None]]) -> Probe:
         async def check() -> None:

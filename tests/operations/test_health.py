@@ -10,7 +10,7 @@ from offerhub.errors import Refusal
 from offerhub.kernel.clock import ManualClock
 from offerhub.operations import service
 from offerhub.operations.api import routes
-from offerhub.operations.model import Probe, PublicConfig
+from offerhub.operations.model import Finding, Probe, PublicConfig
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.routes import Call
 
@@ -28,6 +28,10 @@ async def broken() -> None:
 
 async def hanging() -> None:
     await asyncio.Event().wait()
+
+
+async def short() -> None:
+    raise Finding("The platform's account has 1.0000000 XLM left")
 
 
 async def refused() -> None:
@@ -53,6 +57,7 @@ async def test_health_asks_nothing() -> None:
         ({"database": Probe(well, essential=True), "stellar": Probe(well)}, "healthy"),
         ({"database": Probe(well, essential=True), "airtm": Probe(None)}, "healthy"),
         ({"database": Probe(well, essential=True), "stellar": Probe(broken)}, "degraded"),
+        ({"database": Probe(well, essential=True), "stellar": Probe(short)}, "degraded"),
         ({"database": Probe(broken, essential=True), "stellar": Probe(refused)}, "unhealthy"),
     ],
 )
@@ -115,3 +120,11 @@ def test_everything_here_is_public_and_touches_no_transaction() -> None:
     declared = routes(version="1", probes={}, config=CONFIG)
     assert {route.path for route in declared} == {"/health", "/health/detailed", "/config"}
     assert {(route.scope, route.unit) for route in declared} == {("public", "none")}
+
+
+async def test_what_somebody_should_look_at_is_told_in_its_own_words() -> None:
+    found = await answer("/health/detailed", {"stellar": Probe(short)})
+    assert found["dependencies"]["stellar"] == {
+        "status": "degraded",
+        "error": "The platform's account has 1.0000000 XLM left",
+    }

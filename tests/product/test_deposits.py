@@ -74,6 +74,8 @@ async def test_other_assets_are_not_money(shop: Marketplace, world: World) -> No
     [alice] = await shop.people(None)
     impostor, secret = await world.outside_wallet()
     false_usdc = Asset("USDC", impostor)
+    gift = (await _builder(shop, impostor)).append_payment_op(alice.address, Asset.native(), "2")
+    await _send(shop, gift, secret)
     # Only the product has the key of alice's wallet: a trustline to the impostor is the worst case.
     trust = (await _builder(shop, alice.address)).append_change_trust_op(false_usdc).build()
     signed = await shop.live.product.keyring.sign([alice.address], trust.to_xdr())

@@ -120,7 +120,7 @@ async def test_milestones_are_completed_once_and_only_in_progress(
 async def test_a_party_without_a_wallet_on_the_chain_has_to_wait(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:
-    fault = await world.fault("horizon", "/friendbot", "error_before")
+    fault = await world.fault("horizon", "/transactions$", "error_before", method="POST")
     made = await shop.done("POST", "/users", {"externalUserId": unique("pending")}, status=201)
     pending = Person(made["id"], made["wallet"]["publicKey"])
     assert made["wallet"]["status"] == "PENDING"

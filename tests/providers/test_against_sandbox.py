@@ -17,8 +17,8 @@ from offerhub.providers.stellar.keys import NewKeypair, new_keypair
 from offerhub.providers.stellar.network import XLM, Network
 from offerhub.providers.stellar.transactions import (
     Signed,
-    build_create_account_with_trustline,
     build_payment,
+    build_sponsored_account,
     build_trustline,
     fee_bump,
     sign,
@@ -331,12 +331,15 @@ async def test_a_payment_out_and_its_failures(world: World) -> None:
 
 async def test_a_new_wallet_in_one_transaction_and_a_fee_bump(world: World) -> None:
     treasury, user = await world.wallet("5"), new_keypair()
-    unsigned = build_create_account_with_trustline(
+    before = await world.horizon.account(treasury.address)
+    assert before is not None
+    unsigned = build_sponsored_account(
         world.network.passphrase,
-        funder=treasury.address,
+        source=treasury.address,
         sequence=await world.sequence(treasury.address),
+        sponsor=treasury.address,
         account=user.address,
-        starting_xlm=Units(20_000_000),
+        create=True,
         asset=world.network.usdc,
         fee=1000,
         max_time=await world.max_time(),
@@ -348,12 +351,16 @@ async def test_a_new_wallet_in_one_transaction_and_a_fee_bump(world: World) -> N
     assert isinstance(await world.horizon.submit(bumped.xdr), Accepted)
     account = await world.horizon.account(user.address)
     assert account is not None
-    assert (account.xlm, account.usdc, account.is_authorized) == (20_000_000, 0, True)
+    assert (account.xlm, account.xlm_spendable, account.usdc, account.is_authorized) == (0, 0, 0, True)
+    after = await world.horizon.account(treasury.address)
+    assert after is not None
+    assert before.xlm_spendable - after.xlm_spendable == 15_000_000 + (before.xlm - after.xlm)
     assert account.usdc_room > 10**15
     for transaction_hash in (signed.hash, bumped.hash):
         found = await world.horizon.transaction(transaction_hash)
         assert found is not None
         assert found.successful
+        assert found.ledger_hash == bumped.hash
 
 
 @pytest.mark.parametrize("kind", ["lose_response", "error_after"])

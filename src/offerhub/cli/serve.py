@@ -121,8 +121,8 @@ async def _bootstrap(settings: Settings) -> None:
     async with product(settings) as made:
         for wallet in await made.bootstrap():
             print(f"{wallet.purpose} wallet {wallet.public_key} {wallet.status}")
-            if made.network.friendbot_url is None and wallet.status == "PENDING":
-                print("  send XLM to this address; the service then adds its USDC trustline")
+            if wallet.purpose == "platform" and made.network.friendbot_url is None and wallet.status == "PENDING":
+                print("  send XLM to this address; the service then sets up all its wallets")
 
 
 def bootstrap() -> None:

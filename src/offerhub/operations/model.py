@@ -16,17 +16,18 @@ Health = Literal["healthy", "degraded", "unhealthy"]
 Version = Annotated[str, Meta(description="The version of the service.", examples=["0.1.0"])]
 
 
-class Impaired(Exception):
-    """The dependency answers, and something about it needs a person; the text is shown to everybody."""
+class Finding(Exception):
+    """A dependency answers, but somebody should look: the text is told to everybody who asks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """How to ask a dependency whether it answers.
 
-    `check` returns when it does and raises when it does not, or Impaired; None says that this installation does not
-    use it. `essential` tells whether the service is unhealthy without it, or only degraded. `breaker` tells the state
-    of the circuit breaker on the line to it, which the check itself neither heeds nor moves.
+    `check` returns when it does and raises when it does not, or Finding when it does but is short of something; None
+    says that this installation does not use it. `essential` tells whether the service is unhealthy without it, or only
+    degraded. `breaker` tells the state of the circuit breaker on the line to it, which the check itself neither heeds
+    nor moves.
     """
 
     check: Callable[[], Awaitable[None]] | None

@@ -8,7 +8,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 
 from offerhub.kernel.clock import Clock
-from offerhub.operations.model import DependencyAnswer, Health, Impaired, Probe
+from offerhub.operations.model import DependencyAnswer, Finding, Health, Probe
 from offerhub.runtime.breaker import BreakerState
 
 PROBE_SECONDS_MAX: Final = 5.0
@@ -39,10 +39,11 @@ async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dep
     try:
         async with asyncio.timeout(seconds_max):
             await probe.check()
+    except Finding as finding:
+        log.error("probe_finding", dependency=name, finding=str(finding))  # noqa: TRY400 - no error of the program
+        return DependencyAnswer(status="degraded", error=str(finding), breaker=_breaker(probe))
     except TimeoutError:
         return DependencyAnswer(status=failed, error=f"No answer within {seconds_max:g} s", breaker=_breaker(probe))
-    except Impaired as error:
-        return DependencyAnswer(status=failed, error=str(error), breaker=_breaker(probe))
     except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
         # The driver's words name hosts and users: they belong in the log, not in a public answer.
         log.warning("probe_failed", dependency=name, error=repr(error))

@@ -468,6 +468,13 @@ STELLAR_FEE_MAX_STROOPS: Final = Variable(
     "The largest fee, in stroops (10^-7 XLM), of an envelope that we sign.",
     "`10000000` (1 XLM)",
 )
+STELLAR_CHANNEL_ACCOUNTS: Final = Variable(
+    "STELLAR_CHANNEL_ACCOUNTS",
+    "Stellar",
+    integer(0, 100),
+    4,
+    "Accounts through which the platform's account makes several transactions in one ledger.",
+)
 DEPOSIT_POLL_SECONDS: Final = Variable(
     "DEPOSIT_POLL_SECONDS", "Stellar", seconds(0.05, 60), 1.0, "How often the chain is asked for new deposits.", "`1`"
 )

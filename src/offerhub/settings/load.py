@@ -146,6 +146,7 @@ class Stellar:
     usdc_asset_code: str
     usdc_issuer: str
     fee_max_stroops: int
+    channel_accounts: int
     deposit_poll_seconds: float
     monitor_enabled: bool
     reconciliation_enabled: bool
@@ -403,6 +404,7 @@ def _stellar(reader: Reader) -> Stellar:
         usdc_asset_code=reader.get(the.STELLAR_USDC_ASSET_CODE),
         usdc_issuer=issuer,
         fee_max_stroops=reader.get(the.STELLAR_FEE_MAX_STROOPS),
+        channel_accounts=reader.get(the.STELLAR_CHANNEL_ACCOUNTS),
         deposit_poll_seconds=reader.get(the.DEPOSIT_POLL_SECONDS),
         monitor_enabled=not reader.get(the.DISABLE_BLOCKCHAIN_MONITOR),
         reconciliation_enabled=reader.get(the.RECONCILIATION_ENABLED),

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType, field
 from offerhub.runtime.routes import Shape
 from offerhub.runtime.vocabulary import ChainAmount, StellarAddress, Timestamp, TransactionHash
 
-Purpose = Literal["user", "platform", "resolver", "treasury"]
+Purpose = Literal["user", "platform", "resolver", "channel", "treasury"]
 WalletStatus = Literal["PENDING", "READY"]
 WalletType = Literal["INVISIBLE", "EXTERNAL"]
 

@@ -63,9 +63,16 @@ async def require_system(tx: Tx, purpose: Purpose) -> Wallet:
 
 
 class Wallets:
-    """Creating and reading wallets. With `treasury` the system's own wallets include one that pays for escrows."""
+    """Creating and reading wallets.
 
-    def __init__(self, engine: Engine, keyring: Keyring, network: Network, *, treasury: bool = False) -> None:
+    `channels` is how many channel accounts the system should have. With `treasury` its own wallets include one that
+    pays for escrows.
+    """
+
+    def __init__(
+        self, engine: Engine, keyring: Keyring, network: Network, *, channels: int, treasury: bool = False
+    ) -> None:
+        self._channels = channels
         self._engine = engine
         self._keyring = keyring
         self._network = network
@@ -102,6 +109,18 @@ class Wallets:
                 else:
                     await self._begin_provision(tx, actor, existing)
             found.append(existing)
+        return [*found, *await self._create_channels(tx, actor)]
+
+    async def _create_channels(self, tx: Tx, actor: Actor) -> list[Wallet]:
+        """Make the channel accounts that are missing. Fewer than before are none too many: they stay in use."""
+        await store.lock_system(tx)
+        found = await store.channels(tx)
+        for _ in range(len(found), self._channels):
+            address, sealed = self._keyring.make()
+            made = await store.insert(tx, actor.marketplace_id, None, "channel", address, sealed)
+            assert made is not None, "any number of channels may exist"
+            await self._begin_provision(tx, actor, made)
+            found.append(made)
         return found
 
     async def begin_again(self, tx: Tx) -> int:
@@ -112,17 +131,15 @@ class Wallets:
         return len(found)
 
     async def _begin_provision(self, tx: Tx, actor: Actor, wallet: Wallet, events: Sequence[Event] = ()) -> None:
-        """Begin to set a wallet up on the chain, paid for by whoever can.
+        """Begin to set a wallet up on the chain.
 
-        Where nobody hands out XLM the platform's wallet pays for users, and whoever runs this for the system's own.
+        The platform's account sponsors every other one; its own XLM is from a friendbot, or from whoever runs this.
         """
-        funding: dict[str, Any] = {"funding": "friendbot"}
-        if self._network.friendbot_url is None:
-            funding = {"funding": "operator"}
-            if wallet.purpose == "user":
-                platform = await store.of_system(tx, "platform")
-                funding = {"funding": "platform", "funder": None if platform is None else platform.public_key}
-        values = {"address": wallet.public_key, "userId": wallet.user_id} | funding
+        values: dict[str, Any] = {"address": wallet.public_key, "userId": wallet.user_id, "funding": "platform"}
+        if wallet.purpose == "platform":
+            values["funding"] = "operator" if self._network.friendbot_url is None else "friendbot"
+        if wallet.purpose == "channel":
+            values["trustline"] = False
         await self._engine.start(tx, actor, PROVISION, wallet.id, values, events=events)
 
     def deposit_view(self, wallet: Wallet) -> DepositAddressAnswer:

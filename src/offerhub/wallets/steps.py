@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from offerhub.errors import InternalError, Refusal, StellarNetworkError, TreasuryShort, WalletShortfall
+from offerhub.errors import Refusal, StellarNetworkError, TreasuryShort, WalletShortfall
 from offerhub.events.journal import Event, record
 from offerhub.kernel.clock import to_wire
-from offerhub.kernel.money import Units, format_amount
+from offerhub.kernel.money import format_amount
 from offerhub.providers.stellar.fees import Fees
 from offerhub.providers.stellar.horizon import Horizon, Submission
+from offerhub.providers.stellar.records import BASE_RESERVE
 from offerhub.runtime.database import Tx
 from offerhub.sagas.chain import Approved, Chain, ChainCall
 from offerhub.sagas.model import Facts, Outcome, Refused, Saga, Settled, Step, Unavailable
 from offerhub.wallets import store
+from offerhub.wallets.platform import PlatformAccount
 from offerhub.wallets.service import PROVISION
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ ENVELOPE_SECONDS: Final = 120
 """How long an envelope of ours may wait for a ledger; 60 to 180 s is the useful range (providers.md 6.4)."""
 OPERATIONS_MAX: Final = 5
 """The most operations that an envelope of ours has, its fee bump's own one included."""
-STARTING_XLM: Final = Units(30_000_000)
-"""3 XLM: 1.5 of reserve for an account with one trustline, the rest for its escrow fees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,35 +137,53 @@ class AddTrustline:
 
 @dataclass(frozen=True, slots=True)
 class CreateAccount:
-    """The platform pays for the account and its trustline, in one transaction that both keys sign."""
+    """The platform sponsors the account and its trustline in one transaction: the account itself holds no XLM.
+
+    The transaction goes through a free channel, so that many accounts are made in one ledger.
+    """
 
     chain: Chain
     own: OwnTransactions
+    platform: PlatformAccount
     name: str = "create_account"
     is_look: bool = False
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
-        """Make the transaction from the platform's account."""
+        """Make the transaction, unless the chain shows that there is nothing left to do."""
         from offerhub.providers.stellar import transactions
 
-        address, funder, network = saga.input["address"], saga.input["funder"], self.own.horizon.network
-        if funder is None:
-            missing = InternalError("there is no platform wallet: run `offerhub bootstrap`")
-            return Unavailable(missing, patient=True)
+        address, network = saga.input["address"], self.own.horizon.network
+        asset = network.usdc if saga.input.get("trustline", True) else None
+        sponsor = await self.platform.fee_account()
+        if sponsor is None:
+            waiting = StellarNetworkError("The platform's account is not set up yet: it pays for this one.")
+            return Unavailable(waiting, patient=True)
+        create = True
+        if not await self.chain.is_open(saga, position):
+            try:
+                account = await self.own.horizon.account(address)
+                create = account is None
+                if account is not None and (asset is None or account.usdc is not None):
+                    return Settled({"address": address})
+                await self.platform.require_xlm(2 * BASE_RESERVE * create + BASE_RESERVE * (asset is not None))
+            except StellarNetworkError as error:
+                return Unavailable(error, patient=True)
 
         def build(terms: Terms) -> "Unsigned":
-            return transactions.build_create_account_with_trustline(
+            return transactions.build_sponsored_account(
                 network.passphrase,
-                funder=terms.source,
+                source=terms.source,
                 sequence=terms.sequence,
+                sponsor=sponsor,
                 account=address,
-                starting_xlm=STARTING_XLM,
-                asset=network.usdc,
+                create=create,
+                asset=asset,
                 fee=terms.fee,
                 max_time=terms.max_time,
             )
 
-        call = self.own.call(funder, build, cosigners=(address,), patient=True)
+        channels = await self.platform.channels()
+        call = self.own.call(sponsor, build, channels=channels, cosigners=(address,), patient=True)
         return await self.chain.carry(saga, position, call)
 
     async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
@@ -209,18 +227,19 @@ class CheckBacking:
 
 
 class Provision:
-    """Plan `wallet.provision`: input `{address, userId, funding: friendbot|operator|platform, funder?}`."""
+    """Plan `wallet.provision`: input `{address, userId, funding: friendbot|operator|platform, trustline?}`."""
 
     kind = PROVISION
 
-    def __init__(self, chain: Chain, own: OwnTransactions) -> None:
+    def __init__(self, chain: Chain, own: OwnTransactions, platform: PlatformAccount) -> None:
         self._chain = chain
         self._own = own
+        self._platform = platform
 
     def steps(self, saga: Saga) -> Sequence[Step]:
         """An account and its trustline, in one step when the platform pays."""
         if saga.input["funding"] == "platform":
-            return (CreateAccount(self._chain, self._own),)
+            return (CreateAccount(self._chain, self._own, self._platform),)
         return (FundAccount(self._own.horizon), AddTrustline(self._chain, self._own))
 
     async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:

@@ -68,6 +68,19 @@ async def of_system(tx: Tx, purpose: Purpose) -> Wallet | None:
     return None if row is None else _wallet(row)
 
 
+async def channels(tx: Tx) -> list[Wallet]:
+    """The channel accounts."""
+    rows = await tx.rows(
+        f"SELECT {_COLUMNS} FROM wallets WHERE purpose = 'channel' AND is_active ORDER BY id",
+    )
+    return [_wallet(row) for row in rows]
+
+
+async def lock_system(tx: Tx) -> None:
+    """Let one process at a time make wallets of the system's own, until its transaction ends."""
+    await tx.execute("SELECT FROM wallets WHERE purpose = 'platform' AND is_active FOR UPDATE")
+
+
 async def sealed_secrets(tx: Tx, public_keys: Sequence[str]) -> dict[str, Sealed]:
     """Address to sealed secret."""
     rows = await tx.rows(

@@ -12,8 +12,9 @@ from offerhub.providers.stellar.envelope import UnreadableEnvelopeError, decode
 from offerhub.providers.stellar.keys import encode_key
 from offerhub.providers.stellar.network import PUBLIC_PASSPHRASE, TESTNET_PASSPHRASE, XLM, Asset
 from offerhub.providers.stellar.transactions import (
-    build_create_account_with_trustline,
+    Unsigned,
     build_payment,
+    build_sponsored_account,
     build_trustline,
     fee_bump,
     sign,
@@ -24,6 +25,7 @@ SOURCE = "GAB2CB576PHBBPQ5ODORRZ2LYCMWPZGWGCN2KDK7DXOIMZASKUY3QZ6Q"
 OTHER = Keypair.from_raw_ed25519_seed(bytes(range(32, 64)))
 OTHER_SECRET = OTHER.secret.encode()
 DESTINATION = "GAU2ZOXBIG6MV4FSFYNJJU2NBPDTMHSSNUF74EWIS6KLZEZCSZW5O6FW"
+SPONSOR = "GA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJVSGZ"
 USDC = Asset("USDC", "GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5")
 HASH = "1e07fe836b30078c04d58e2f88523fdef7b18655d7126c2571ff3ffb97d7b4da"
 ENVELOPE = (
@@ -112,40 +114,68 @@ def test_a_trustline() -> None:
     assert [type(operation).__name__ for operation in envelope.transaction.operations] == ["ChangeTrust"]
 
 
-def test_an_account_with_a_trustline_is_signed_by_both() -> None:
-    unsigned = build_create_account_with_trustline(
+def sponsored(*, create: bool, asset: Asset | None) -> Unsigned:
+    return build_sponsored_account(
         TESTNET_PASSPHRASE,
-        funder=SOURCE,
+        source=SOURCE,
         sequence=8,
+        sponsor=SPONSOR,
         account=DESTINATION,
-        starting_xlm=Units(20_000_000),
-        asset=USDC,
+        create=create,
+        asset=asset,
         fee=100,
         max_time=1760000120,
     )
-    signed = sign(unsigned.xdr, TESTNET_PASSPHRASE, [SECRET, OTHER_SECRET])
-    assert signed.hash == unsigned.hash
+
+
+@pytest.mark.parametrize(
+    ("create", "asset", "inside"),
+    [(True, USDC, ["CreateAccount", "ChangeTrust"]), (True, None, ["CreateAccount"]), (False, USDC, ["ChangeTrust"])],
+)
+def test_a_sponsored_account(create: bool, asset: Asset | None, inside: list[str]) -> None:
+    envelope = TransactionEnvelope.from_xdr(sponsored(create=create, asset=asset).xdr, TESTNET_PASSPHRASE)
+    transaction = envelope.transaction
+    assert transaction.source.account_id == SOURCE, "a channel lends its sequence number only"
+    begin, *middle, end = transaction.operations
+    assert begin.sponsored_id == DESTINATION  # type: ignore[attr-defined]
+    assert [type(operation).__name__ for operation in middle] == inside
+    sources = [operation.source.account_id for operation in transaction.operations]  # type: ignore[union-attr]
+    of_middle = {"CreateAccount": SPONSOR, "ChangeTrust": DESTINATION}
+    assert sources == [SPONSOR, *(of_middle[name] for name in inside), DESTINATION]
+    if create:
+        assert middle[0].starting_balance == "0"  # type: ignore[attr-defined]
+    assert type(end).__name__ == "EndSponsoringFutureReserves"
+
+
+def test_nothing_to_sponsor_is_not_built() -> None:
+    with pytest.raises(ValueError, match="nothing to sponsor"):
+        sponsored(create=False, asset=None)
+
+
+def test_every_secret_signs() -> None:
+    signed = sign(sponsored(create=True, asset=USDC).xdr, TESTNET_PASSPHRASE, [SECRET, OTHER_SECRET])
     envelope = TransactionEnvelope.from_xdr(signed.xdr, TESTNET_PASSPHRASE)
-    create, trust = envelope.transaction.operations
-    assert create.starting_balance == "2"  # type: ignore[attr-defined]
-    assert trust.source is not None
-    assert trust.source.account_id == DESTINATION
     for key, signature in zip((Keypair.from_public_key(SOURCE), OTHER), envelope.signatures, strict=True):
         key.verify(bytes.fromhex(signed.hash), signature.signature)
 
 
-def test_an_account_below_the_reserve_is_not_built() -> None:
-    with pytest.raises(ValueError, match=r"1\.5 XLM"):
-        build_create_account_with_trustline(
-            TESTNET_PASSPHRASE,
-            funder=SOURCE,
-            sequence=8,
-            account=DESTINATION,
-            starting_xlm=Units(14_999_999),
-            asset=USDC,
-            fee=100,
-            max_time=1760000120,
-        )
+def test_a_payment_through_a_channel() -> None:
+    unsigned = build_payment(
+        TESTNET_PASSPHRASE,
+        source=SOURCE,
+        sequence=8,
+        destination=DESTINATION,
+        amount=Units(1),
+        asset=USDC,
+        fee=100,
+        max_time=1760000120,
+        payer=SPONSOR,
+    )
+    transaction = TransactionEnvelope.from_xdr(unsigned.xdr, TESTNET_PASSPHRASE).transaction
+    assert transaction.source.account_id == SOURCE
+    [operation] = transaction.operations
+    assert operation.source is not None
+    assert operation.source.account_id == SPONSOR
 
 
 def test_a_payment_taken_apart() -> None:

@@ -18,8 +18,6 @@ from offerhub.providers.stellar.keys import seed_of
 from offerhub.providers.stellar.network import Asset
 
 MEMO_BYTES_MAX: Final = 28
-STARTING_XLM_MIN: Final = Units(15_000_000)
-"""1.5 XLM: the reserve of an account with one trustline (providers.md 6.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +74,31 @@ def build_trustline(
     return _unsigned(builder)
 
 
-def build_create_account_with_trustline(
+def build_sponsored_account(
     passphrase: str,
     *,
-    funder: str,
+    source: str,
     sequence: int,
+    sponsor: str,
     account: str,
-    starting_xlm: Units,
-    asset: Asset,
+    create: bool,
+    asset: Asset | None,
     fee: int,
     max_time: int,
 ) -> Unsigned:
-    """Create an account and its trustline in one step; both the funder and the account must sign.
+    """Create an account without XLM, let it hold an asset, or both; the sponsor keeps the reserves for it.
 
-    Raises ValueError below the 1.5 XLM that such an account must keep.
+    `source` lends its sequence number. It, the sponsor and the account must sign. Raises ValueError for neither.
     """
-    if starting_xlm < STARTING_XLM_MIN:
-        raise ValueError("an account with a trustline needs at least 1.5 XLM")
-    builder = _builder(passphrase, funder, sequence, fee, max_time=max_time)
-    builder.append_create_account_op(account, format_chain_amount(starting_xlm))
-    builder.append_change_trust_op(_sdk_asset(asset), source=account)
+    if not create and asset is None:
+        raise ValueError("there is nothing to sponsor")
+    builder = _builder(passphrase, source, sequence, fee, max_time=max_time)
+    builder.append_begin_sponsoring_future_reserves_op(account, source=sponsor)
+    if create:
+        builder.append_create_account_op(account, "0", source=sponsor)
+    if asset is not None:
+        builder.append_change_trust_op(_sdk_asset(asset), source=account)
+    builder.append_end_sponsoring_future_reserves_op(source=account)
     return _unsigned(builder)
 
 
