@@ -53,6 +53,11 @@ class Payment:
         """Wait until the network's answer has been noted."""
         await eventually(self.envelopes, lambda found: bool(found) and found[-1]["last_code"] == wanted)
 
+    async def sent_again(self, times: int = 2) -> None:
+        """Wait until the first envelope has been sent so many times more."""
+        [first, *_] = await self.envelopes()
+        await eventually(self.envelopes, lambda found: found[0]["submissions"] >= first["submissions"] + times)
+
     async def status(self) -> str:
         """The withdrawal's state."""
         sql = "SELECT status FROM withdrawals WHERE id = $1"
@@ -218,6 +223,7 @@ async def test_bad_seq_once_the_number_is_used_up(gated_world: World, gate: Gate
     await use_up(gated_world, payment, envelope)
     gate.closed = False
     await eventually(payment.envelopes, lambda found: found[0]["superseded_at"] is not None)
+    await payment.sent_again()
     assert len(await payment.envelopes()) == 1, "not before it is certain"
     before = await gated_world.on_chain(gated_world.outside)
     await advance(gated_world, 35)
@@ -236,6 +242,7 @@ async def test_too_late_is_rebuilt_only_after_the_margin(gated_world: World, gat
     await advance(gated_world, 125)
     gate.closed = False
     await payment.codes("tx_too_late")
+    await payment.sent_again()
     assert len(await payment.envelopes()) == 1
     assert await payment.status() == "WITHDRAWAL_PENDING"
     await advance(gated_world, 30)
