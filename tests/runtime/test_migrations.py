@@ -157,6 +157,5 @@ async def test_bad_names_are_refused_before_the_database_is_asked(folder: Path, 
 async def test_our_own_migrations_build_the_schema_from_nothing(empty_database_url: str) -> None:
     done = await migrate(empty_database_url)
     assert all(isinstance(one, Applied) for one in done)
-    versions = [one.version for one in done]
-    assert versions == sorted(set(versions)), "in order; numbers may be left out"
+    assert [one.version for one in done] == list(range(1, len(done) + 1))
     assert {one.state for one in await status(empty_database_url)} == {"applied"}

@@ -25,9 +25,9 @@ class Probe:
     """How to ask a dependency whether it answers.
 
     `check` returns when it does and raises when it does not, or Finding when it does but is short of something; None
-    says that this installation does not use it. `essential` tells whether the service is unhealthy without it, or only
-    degraded. `breaker` tells the state of the circuit breaker on the line to it, which the check itself neither heeds
-    nor moves.
+    says that this installation does not use it. `essential` tells whether the service is unhealthy without it, or
+    only degraded. `breaker` tells the state of the circuit breaker on the line to it, which the check itself neither
+    heeds nor moves.
     """
 
     check: Callable[[], Awaitable[None]] | None

@@ -6,7 +6,7 @@ INSERT INTO ledger.chart VALUES
 
 ALTER TABLE wallets DROP CONSTRAINT wallets_purpose_check;
 ALTER TABLE wallets ADD CONSTRAINT wallets_purpose_check
-    CHECK (purpose IN ('user', 'platform', 'resolver', 'treasury'));
+    CHECK (purpose IN ('user', 'platform', 'resolver', 'channel', 'treasury'));
 
 -- Who pays an escrow in and is paid by it, where that is the treasury; without it buyer and seller are.
 ALTER TABLE escrows ADD COLUMN treasury text COLLATE "C" CHECK (treasury ~ '^G[A-Z2-7]{55}$');
