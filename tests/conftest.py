@@ -19,6 +19,8 @@ import pytest
 from offerhub.runtime.embedded import embedded_services
 from offerhub.runtime.migrations import migrate
 
+pytest_plugins = ["support.product_fixtures"]
+
 TEST_DATA_DIR = "OFFERHUB_TEST_DATA_DIR"
 
 

@@ -660,7 +660,10 @@ class ProviderUnavailable(Refusal):
     status = 503
     remedy = "Repeat later with the same Idempotency-Key."
     retry_after_seconds = 5
-    facts = _OF_PROVIDER
+    facts = {
+        **_OF_PROVIDER,
+        "heldBack": "why we did not ask at all: `breaker_open`, `no_place`, `budget_spent` or `asked_to_wait`",
+    }
 
 
 class StellarNetworkError(Refusal):
@@ -675,6 +678,9 @@ class StellarNetworkError(Refusal):
         "status": "the HTTP status of its answer",
         "reason": "why it could not be read",
         "answer": "its own words",
+        "needed": "the XLM that the platform's account needs for it",
+        "spendable": "the XLM that it has beyond its reserve",
+        "heldBack": "why we did not ask at all: `breaker_open`, `no_place`, `budget_spent` or `asked_to_wait`",
         "account": "the account that it is about",
     }
 

@@ -29,6 +29,7 @@ async def servers(tmp_path: Path, fresh_database_url: str, redis_url: str) -> di
         "DATABASE_URL": fresh_database_url,
         "STELLAR_HORIZON_URL": "http://127.0.0.1:1",
         "LOG_LEVEL": "error",
+        "STELLAR_CHANNEL_ACCOUNTS": "0",
     }
     code, printed = await offerhub(tmp_path, "bootstrap", **found, **FIRST)
     assert code == 0, printed

@@ -10,38 +10,10 @@ import pytest
 
 from offerhub.edge.table import RouteTable
 from offerhub.errors import Refusal
-from product.conftest import (
-    _books_hold,
-    airtm_environ,
-    airtm_live,
-    airtm_shop,
-    environ,
-    live,
-    mended,
-    pair,
-    product_database_url,
-    product_redis_url,
-    sandbox_environ,
-    shop,
-    world,
-)
+from product.conftest import _books_hold
 from support.routes import all_routes
 
-__all__ = [
-    "_books_hold",
-    "airtm_environ",
-    "airtm_live",
-    "airtm_shop",
-    "environ",
-    "live",
-    "mended",
-    "pair",
-    "product_database_url",
-    "product_redis_url",
-    "sandbox_environ",
-    "shop",
-    "world",
-]
+__all__ = ["_books_hold"]
 
 BASE = "/api/v1"
 TABLE = RouteTable(all_routes())

@@ -7,7 +7,12 @@ import pytest
 from support.product import Marketplace
 from support.wire import TIME, Omittable, opened
 
-DEPENDENCY = {"status": ("healthy", "degraded", "unhealthy"), "latency": Omittable(float), "error": Omittable(str)}
+DEPENDENCY = {
+    "status": ("healthy", "degraded", "unhealthy"),
+    "latency": Omittable(float),
+    "error": Omittable(str),
+    "breaker": Omittable(("closed", "open", "half_open")),
+}
 RANGE = {"min": re.compile(r"[0-9]+\.[0-9]{2}"), "max": re.compile(r"[0-9]+\.[0-9]{2}")}
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+.*")
 

@@ -23,6 +23,7 @@ ESCROW = Escrow(
     platform_fee_bps=0,
     terms={},
     roles={},
+    treasury=None,
     marked_on_chain=0,
     approved_on_chain=0,
     disputed_on_chain=False,

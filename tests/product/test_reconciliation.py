@@ -21,6 +21,8 @@ from support.outside import World, eventually
 from support.product import MASTER_KEY, Marketplace, Person, Running, running
 
 UNIT = 10_000_000
+FEE_BID = 5_000_000
+"""Stroops per operation: users' wallets hold no XLM, so the platform's account pays."""
 LOOK = "SELECT * FROM reconciliation_runs WHERE job = $1 ORDER BY id"
 
 
@@ -217,10 +219,11 @@ async def test_a_deposit_that_cannot_be_booked_is_put_aside_by_the_search_too(
 async def test_a_horizon_that_is_away_only_delays(shop: Marketplace, operator: Marketplace, world: World) -> None:
     [alice] = await shop.people(None)
     await world.mint(alice.address, "5")
-    fault = await world.fault("horizon", "/accounts/", "error_before", times=1)
+    fault = await world.fault("horizon", f"/accounts/{alice.address}", "error_before")
     run = await reconcile(operator, "check-missed-deposits")
-    assert await fault.fired() == 1
+    assert await fault.fired() >= 1
     assert run["errors"] == 1
+    await world.mend()
     await reconcile(operator, "check-missed-deposits")
     assert await shop.units(alice.id) == {"available": 5 * UNIT}
 
@@ -256,7 +259,9 @@ async def tell_contract(shop: Marketplace, intent: CallIntent) -> None:
     made = shop.live.product
     unsigned = await made.trustless_work.build(intent)
     signed = await made.keyring.sign([intent.signer], unsigned)
-    assert isinstance(await made.trustless_work.send(signed.xdr), Sent)
+    [platform] = await shop.live.rows("SELECT public_key FROM wallets WHERE purpose = 'platform'")
+    bumped = await made.keyring.bump(platform["public_key"], signed.xdr, FEE_BID)
+    assert isinstance(await made.trustless_work.send(bumped.xdr), Sent)
 
 
 async def test_escrows_that_agree_with_their_contracts_are_left_in_peace(
@@ -309,9 +314,9 @@ async def test_trustless_work_that_is_away_reports_nothing(
     shop: Marketplace, operator: Marketplace, world: World
 ) -> None:
     _, escrow = await funded(shop, operator, world)
-    fault = await world.fault("trustless_work", "/helper/get-escrow-by-contract-ids", "error_before", times=1)
+    fault = await world.fault("trustless_work", "/helper/get-escrow-by-contract-ids", "error_before")
     run = await reconcile(operator, "sync-escrows")
-    assert await fault.fired() == 1
+    assert await fault.fired() >= 1
     assert (run["discrepancies"], run["errors"]) == (0, 1)
     assert "DISCREPANCY_FOUND" not in await shop.audit(escrow["id"])
 

@@ -9,7 +9,7 @@ import pytest
 
 from offerhub.runtime.line import LineSnapshot
 from support.outside import World, eventually
-from support.product import Marketplace, Person, Running, unique
+from support.product import Marketplace, Person, Running, fill_treasury, unique
 
 UNIT = 10_000_000
 APPROVE = "/escrow/single-release/approve-milestone"
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("mended")
 
 @pytest.fixture(scope="module")
 async def shop(tight_live: Running, world: World, http: aiohttp.ClientSession) -> AsyncIterator[Marketplace]:
+    await fill_treasury(tight_live, world, "1000")
     yield await Marketplace.found(tight_live, world, http)
     await world.mend()
     await tight_live.assert_books_hold()
@@ -48,6 +49,7 @@ async def test_health_tells_each_breaker(shop: Marketplace) -> None:
         "trustlessWork": "closed",
         "airtm": "closed",
         "stellar": "closed",
+        "treasury": None,
     }
 
 

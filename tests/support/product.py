@@ -65,6 +65,11 @@ class Running:
         proof = await prove(self.product.database)
         assert proof.holds, proof.wire()["findings"]
 
+    async def system_is_ready(self) -> None:
+        """Wait until the system's own wallets are set up on the chain."""
+        waiting = "SELECT count(*) FROM wallets WHERE purpose <> 'user' AND status <> 'READY'"
+        await eventually(lambda: self.value(waiting), lambda count: count == 0)
+
     async def deposits_caught_up(self) -> None:
         """Wait until the watcher has seen everything that is in a ledger by now."""
         newest = await self.product.horizon.newest_payment_cursor()
@@ -277,6 +282,8 @@ class Marketplace:
         body = {"buyer_id": buyer.id, "seller_id": seller.id, "amount": amount, "title": "A logo", **more}
         order_id = str((await self.done("POST", "/orders", body, status=201))["id"])
         for reached, move in _STAGES:
+            if move == "escrow":
+                await self.live.system_is_ready()
             if move:
                 found = await self.done("POST", f"/orders/{order_id}/{move}")
                 assert found["status"] == reached, found

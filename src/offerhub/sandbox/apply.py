@@ -33,11 +33,12 @@ from stellar_sdk.operation import Operation
 from stellar_sdk.xdr import InvokeHostFunctionResultCode as InvokeCode
 from stellar_sdk.xdr import OperationType
 
-from offerhub.sandbox.contracts import Call, Host, Trap, read_call
+from offerhub.sandbox.contracts import Host, Trap, read_call
+from offerhub.sandbox.effects import Effect, OperationFailed, done, units
 from offerhub.sandbox.envelope import Envelope
 from offerhub.sandbox.escrow import ContractError
 from offerhub.sandbox.options import Cast
-from offerhub.sandbox.results import OperationOutcome, invoke_success, operation_outcome
+from offerhub.sandbox.results import invoke_success
 from offerhub.sandbox.state import Account, Claimable, RefusalReason, Refused, State, Trustline, asset_name, issuer_of
 
 SUBENTRIES_MAX: Final = 1_000
@@ -57,28 +58,6 @@ _CODES: Final[dict[RefusalReason, str]] = {
     "underfunded": "UNDERFUNDED",
     "line_full": "LINE_FULL",
 }
-
-
-class OperationFailed(Exception):
-    """The ledger does not allow the operation. `complaint` is a contract's error number and text."""
-
-    def __init__(self, code: IntEnum, complaint: tuple[int, str] | None = None) -> None:
-        super().__init__(code.name)
-        self.code = code
-        self.complaint = complaint
-
-
-def _units(text: str) -> int:
-    """An operation's amount in units; stellar-sdk writes the smallest ones with an exponent, such as `1E-7`."""
-    return int(Operation.to_xdr_amount(text))
-
-
-@dataclass(slots=True)
-class Effect:
-    """What came of an operation: its result, and for a contract call what it did."""
-
-    outcome: OperationOutcome
-    call: Call | None = None
 
 
 @dataclass(slots=True)
@@ -124,7 +103,7 @@ class Applier:
 
     def _create_account(self, operation: CreateAccount, source: str) -> Effect:
         codes = xdr.CreateAccountResultCode
-        amount, state = _units(operation.starting_balance), self.state
+        amount, state = units(operation.starting_balance), self.state
         if operation.destination in state.accounts:
             raise OperationFailed(codes.CREATE_ACCOUNT_ALREADY_EXIST)
         created = Account(operation.destination, 0, self.ledger << 32)
@@ -139,24 +118,24 @@ class Applier:
             state.move("native", source, created.id, amount)
         except Refused as refusal:
             raise OperationFailed(codes.CREATE_ACCOUNT_UNDERFUNDED) from refusal
-        return _done(OperationType.CREATE_ACCOUNT, codes.CREATE_ACCOUNT_SUCCESS)
+        return done(OperationType.CREATE_ACCOUNT, codes.CREATE_ACCOUNT_SUCCESS)
 
     def _payment(self, operation: Payment, source: str) -> Effect:
-        target, amount = operation.destination.account_id, _units(operation.amount)
+        target, amount = operation.destination.account_id, units(operation.amount)
         self._move(operation.asset, source, target, amount, xdr.PaymentResultCode, "PAYMENT")
-        return _done(OperationType.PAYMENT, xdr.PaymentResultCode.PAYMENT_SUCCESS)
+        return done(OperationType.PAYMENT, xdr.PaymentResultCode.PAYMENT_SUCCESS)
 
     def _path_payment(self, operation: PathPaymentStrictSend | PathPaymentStrictReceive, source: str) -> Effect:
         """Same asset on both ends only: there is no order book to cross."""
         if isinstance(operation, PathPaymentStrictSend):
             kind = OperationType.PATH_PAYMENT_STRICT_SEND
             codes: type[IntEnum] = xdr.PathPaymentStrictSendResultCode
-            amount, bound = _units(operation.send_amount), _units(operation.dest_min)
+            amount, bound = units(operation.send_amount), units(operation.dest_min)
             misses, over = amount < bound, "UNDER_DESTMIN"
             success: type[Any] = xdr.PathPaymentStrictSendResultSuccess
         else:
             kind, codes = OperationType.PATH_PAYMENT_STRICT_RECEIVE, xdr.PathPaymentStrictReceiveResultCode
-            amount, bound = _units(operation.dest_amount), _units(operation.send_max)
+            amount, bound = units(operation.dest_amount), units(operation.send_max)
             misses, over = amount > bound, "OVER_SENDMAX"
             success = xdr.PathPaymentStrictReceiveResultSuccess
         if operation.send_asset != operation.dest_asset or operation.path:
@@ -170,7 +149,7 @@ class Applier:
             operation.dest_asset.to_xdr_object(),
             xdr.Int64(amount),
         )
-        return _done(kind, codes[f"{kind.name}_SUCCESS"], success=success(offers=[], last=last))
+        return done(kind, codes[f"{kind.name}_SUCCESS"], success=success(offers=[], last=last))
 
     def _move(self, asset: Asset, source: str, target: str, amount: int, codes: type[IntEnum], prefix: str) -> None:
         if amount <= 0:
@@ -184,7 +163,7 @@ class Applier:
         codes, state = xdr.ChangeTrustResultCode, self.state
         if not isinstance(operation.asset, Asset) or operation.asset.is_native():
             raise OperationFailed(codes.CHANGE_TRUST_MALFORMED)
-        asset, limit = asset_name(operation.asset), _units(operation.limit)
+        asset, limit = asset_name(operation.asset), units(operation.limit)
         if issuer_of(asset) == source:
             raise OperationFailed(codes.CHANGE_TRUST_SELF_NOT_ALLOWED)
         if issuer_of(asset) not in state.accounts:
@@ -206,7 +185,7 @@ class Applier:
             state.put(state.trustlines, (source, asset), Trustline(0, limit, sponsor=sponsor))
         else:
             state.put(state.trustlines, (source, asset), replace(line, limit=limit))
-        return _done(OperationType.CHANGE_TRUST, codes.CHANGE_TRUST_SUCCESS)
+        return done(OperationType.CHANGE_TRUST, codes.CHANGE_TRUST_SUCCESS)
 
     def _remove_line(self, owner: str, asset: str) -> None:
         """Take a trustline away; whoever kept its reserve need not any more."""
@@ -230,13 +209,13 @@ class Applier:
             raise OperationFailed(codes.BEGIN_SPONSORING_FUTURE_RESERVES_RECURSIVE)
         self.sponsors[sponsored] = source
         kind = OperationType.BEGIN_SPONSORING_FUTURE_RESERVES
-        return _done(kind, codes.BEGIN_SPONSORING_FUTURE_RESERVES_SUCCESS)
+        return done(kind, codes.BEGIN_SPONSORING_FUTURE_RESERVES_SUCCESS)
 
     def _end_sponsoring(self, operation: EndSponsoringFutureReserves, source: str) -> Effect:
         codes = xdr.EndSponsoringFutureReservesResultCode
         if self.sponsors.pop(source, None) is None:
             raise OperationFailed(codes.END_SPONSORING_FUTURE_RESERVES_NOT_SPONSORED)
-        return _done(OperationType.END_SPONSORING_FUTURE_RESERVES, codes.END_SPONSORING_FUTURE_RESERVES_SUCCESS)
+        return done(OperationType.END_SPONSORING_FUTURE_RESERVES, codes.END_SPONSORING_FUTURE_RESERVES_SUCCESS)
 
     def _sponsor(self, address: str, reserves: int, low_reserve: IntEnum) -> None:
         """Let an account keep more reserves for others."""
@@ -260,7 +239,7 @@ class Applier:
                 account = self._add_subentry(account, codes.MANAGE_DATA_LOW_RESERVE)
             data[name] = base64.b64encode(operation.data_value).decode()
         state.put(state.accounts, source, replace(account, data=data))
-        return _done(OperationType.MANAGE_DATA, codes.MANAGE_DATA_SUCCESS)
+        return done(OperationType.MANAGE_DATA, codes.MANAGE_DATA_SUCCESS)
 
     def _set_options(self, operation: SetOptions, source: str) -> Effect:
         """Weights, thresholds, ed25519 signers and the home domain; issuer flags are refused."""
@@ -292,13 +271,13 @@ class Applier:
                 signers[key.encoded_signer_key] = weight
             changes["signers"] = signers
         state.put(state.accounts, source, replace(account, **changes))
-        return _done(OperationType.SET_OPTIONS, codes.SET_OPTIONS_SUCCESS)
+        return done(OperationType.SET_OPTIONS, codes.SET_OPTIONS_SUCCESS)
 
     def _bump_sequence(self, operation: BumpSequence, source: str) -> Effect:
         account = self.state.accounts[source]
         if operation.bump_to > account.sequence:
             self.state.put(self.state.accounts, source, replace(account, sequence=operation.bump_to))
-        return _done(OperationType.BUMP_SEQUENCE, xdr.BumpSequenceResultCode.BUMP_SEQUENCE_SUCCESS)
+        return done(OperationType.BUMP_SEQUENCE, xdr.BumpSequenceResultCode.BUMP_SEQUENCE_SUCCESS)
 
     def _invoke(self, operation: InvokeHostFunction, source: str) -> Effect:
         body = operation.to_xdr_object().body.invoke_host_function_op
@@ -315,7 +294,7 @@ class Applier:
         except Trap as trap:
             complaint = (0, str(trap))
             raise OperationFailed(InvokeCode.INVOKE_HOST_FUNCTION_TRAPPED, complaint) from trap
-        effect = _done(
+        effect = done(
             OperationType.INVOKE_HOST_FUNCTION,
             InvokeCode.INVOKE_HOST_FUNCTION_SUCCESS,
             success=invoke_success(call),
@@ -334,7 +313,7 @@ class Applier:
 
     def _create_claimable(self, operation: CreateClaimableBalance, source: str, index: int) -> Effect:
         """Predicates are not kept: every claimant may claim at once."""
-        codes, amount, asset = xdr.CreateClaimableBalanceResultCode, _units(operation.amount), operation.asset
+        codes, amount, asset = xdr.CreateClaimableBalanceResultCode, units(operation.amount), operation.asset
         if amount <= 0 or not operation.claimants:
             raise OperationFailed(codes.CREATE_CLAIMABLE_BALANCE_MALFORMED)
         identity = claimable_id(self.envelope, index)
@@ -348,7 +327,7 @@ class Applier:
         claimants = tuple(claimant.destination for claimant in operation.claimants)
         made = Claimable(identity, name, amount, claimants, source, self.ledger)
         self.state.put(self.state.claimables, identity, made)
-        return _done(
+        return done(
             OperationType.CREATE_CLAIMABLE_BALANCE,
             codes.CREATE_CLAIMABLE_BALANCE_SUCCESS,
             balance_id=xdr.ClaimableBalanceID.from_xdr_bytes(bytes.fromhex(identity)),
@@ -367,7 +346,7 @@ class Applier:
         except Refused as refusal:
             word = {"no_trust": "NO_TRUST", "not_authorized": "NOT_AUTHORIZED"}.get(refusal.reason, "LINE_FULL")
             raise OperationFailed(codes[f"CLAIM_CLAIMABLE_BALANCE_{word}"]) from refusal
-        return _done(OperationType.CLAIM_CLAIMABLE_BALANCE, codes.CLAIM_CLAIMABLE_BALANCE_SUCCESS)
+        return done(OperationType.CLAIM_CLAIMABLE_BALANCE, codes.CLAIM_CLAIMABLE_BALANCE_SUCCESS)
 
     def _merge(self, operation: AccountMerge, source: str) -> Effect:
         codes, state = xdr.AccountMergeResultCode, self.state
@@ -385,7 +364,7 @@ class Applier:
             raise OperationFailed(xdr.OperationResultCode.opNOT_SUPPORTED)
         state.put(state.accounts, target.id, replace(target, balance=target.balance + account.balance))
         state.put(state.accounts, source, None)
-        return _done(
+        return done(
             OperationType.ACCOUNT_MERGE,
             codes.ACCOUNT_MERGE_SUCCESS,
             source_account_balance=xdr.Int64(account.balance),
@@ -405,7 +384,3 @@ class Applier:
 def claimable_id(envelope: Envelope, index: int) -> str:
     """The id of the claimable balance that the operation at this place makes, in hexadecimal."""
     return envelope.transaction.get_claimable_balance_id(index)
-
-
-def _done(kind: OperationType, code: IntEnum, **success: Any) -> Effect:
-    return Effect(operation_outcome(kind, code, **success))

@@ -4,7 +4,8 @@ The names are those of contract.md 9, so that an existing deployment's variables
 """
 
 from offerhub.settings.catalogue import VariableDoc, describe, render_reference
-from offerhub.settings.load import (
+from offerhub.settings.load import derive_key, load
+from offerhub.settings.model import (
     Airtm,
     Client,
     Keys,
@@ -15,8 +16,6 @@ from offerhub.settings.load import (
     Stellar,
     Storage,
     TrustlessWork,
-    derive_key,
-    load,
 )
 from offerhub.settings.sources import read_env_file, with_development_key
 from offerhub.settings.variable import Secret, SettingsError
