@@ -19,6 +19,7 @@ VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+.*")
 
 @pytest.mark.claims("GET /health", "GET /health/detailed", "GET /config")
 async def test_health_and_configuration(shop: Marketplace) -> None:
+    await shop.live.system_is_ready()
     nobody = shop.using("")
     health = {"status": ("healthy",), "version": VERSION, "timestamp": TIME}
     opened(await nobody.get("/health"), "DATA", health)
