@@ -80,6 +80,7 @@ from offerhub.wallets.platform import PlatformAccount
 from offerhub.wallets.service import Wallets
 from offerhub.wallets.steps import OwnTransactions, Provision
 from offerhub.webhooks import api as webhooks_api
+from offerhub.webhooks.service import QUEUE as WEBHOOK_QUEUE
 from offerhub.webhooks.service import Inbox
 from offerhub.withdrawals import airtm_steps
 from offerhub.withdrawals import api as withdrawals_api
@@ -88,7 +89,7 @@ from offerhub.withdrawals.steps import PayOut
 
 VERSION: Final = version("offerhub")
 REDIS_SECONDS_MAX: Final = 0.5
-QUEUES: Final = (SAGA_QUEUE, RECONCILIATION_QUEUE)
+QUEUES: Final = (SAGA_QUEUE, RECONCILIATION_QUEUE, WEBHOOK_QUEUE)
 
 
 class Product:

@@ -76,12 +76,14 @@ GET /withdrawals/{}
 POST /withdrawals/{}/commit
 POST /withdrawals/{}/refresh
 POST /withdrawals/{}/cancel
+POST /webhooks/trustless-work
+POST /webhooks/airtm
 GET /audit/logs
 POST /admin/maintenance/enable
 POST /admin/maintenance/disable
 GET /admin/maintenance/status
 """
-"""Sections 2.1 to 2.10, 2.13 and 2.14 of the contract; `{}` is an id. Admin queue routes are the contract's "may"."""
+"""Section 2 of the contract without 2.12 (events); `{}` is an id. Routes of queues are the contract's "may"."""
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 COMMON: Final = {"429", "500"}

@@ -1,12 +1,14 @@
 """What an operator sees of the queues and does about dead letters, over HTTP, with the product's own workers."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 import pytest
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
+from offerhub.app import QUEUES
+from offerhub.operations.model import QueueName
 from offerhub.runtime.outbox import Relay, job_id
 from offerhub.runtime.queue import Queues
 from support.outside import World, eventually
@@ -69,7 +71,7 @@ async def test_a_job_that_fails_for_good_is_listed_and_shown(
     assert "KeyError" in one.pop("trace")
     assert one == shown
     counts = (await operator.done("GET", "/admin/queues"))["queues"]
-    assert set(counts) == {"sagas", "reconciliation"}
+    assert set(counts) == set(QUEUES) == set(get_args(QueueName))
     assert set(counts[QUEUE]) == {"waiting", "active", "completed", "failed", "delayed", "prioritized"}
     assert counts[QUEUE]["failed"] >= 1
 

@@ -97,7 +97,8 @@ def sandbox_environment(base_url: str) -> dict[str, str]:
 def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1.0) -> None:
     """Run the service together with a sandbox: everything a marketplace needs to integrate, offline.
 
-    Data is kept in the data folder (`OFFERHUB_DATA_DIR`, default `.offerhub`) between runs.
+    Users pay in and out on Stellar, or through Airtm with PAYMENT_PROVIDER=airtm. Data is kept in the data folder
+    (`OFFERHUB_DATA_DIR`, default `.offerhub`) between runs.
 
     Parameters
     ----------
@@ -111,7 +112,10 @@ def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1
     given = environment(PORT=str(port), RATE_LIMIT_MAX="0", PAYMENT_PROVIDER="crypto")
     data_dir = Path(given.get("OFFERHUB_DATA_DIR", ".offerhub"))
     state_file = data_dir / "sandbox.log"
-    with sandbox_process(ledger_seconds=ledger_seconds, state_file=state_file, port=sandbox_port) as pointed:
+    told = [f"http://127.0.0.1:{port}/api/v1/webhooks/airtm"]
+    with sandbox_process(
+        ledger_seconds=ledger_seconds, state_file=state_file, port=sandbox_port, webhook_urls=told
+    ) as pointed:
         settings = settings_of(given | pointed)
         print(f"sandbox at {pointed['OFFERHUB_SANDBOX_URL']}", flush=True)
         print(f"master key in {data_dir / 'master.key'}", flush=True)

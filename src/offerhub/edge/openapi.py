@@ -80,7 +80,7 @@ _SECURITY_SCHEMES: Final = {
     },
 }
 _RAW_BODY: Final[Schema] = {
-    "required": True,
+    "required": False,
     "description": "Taken as bytes, because the signature is over them; usually an object.",
     "content": {
         "application/json": {

@@ -13,6 +13,7 @@ from offerhub.runtime.routes import Body, Shape
 from offerhub.runtime.vocabulary import Amount, Timestamp
 
 Health = Literal["healthy", "degraded", "unhealthy"]
+QueueName = Literal["sagas", "reconciliation", "webhooks"]
 Version = Annotated[str, Meta(description="The version of the service.", examples=["0.1.0"])]
 
 
@@ -212,7 +213,7 @@ class MovedLetterAnswer(Shape):
 class DeadLettersQuery(Body):
     """Which dead letters to list."""
 
-    queue: Annotated[str | None, Meta(description="Only those of this queue.", examples=["sagas"])] = None
+    queue: Annotated[QueueName | None, Meta(description="Only those of this queue.", examples=["sagas"])] = None
     limit: Annotated[int, Meta(ge=0, le=50, description="How long the page is.")] = 20
     cursor: Annotated[str | None, Meta(description="The `nextCursor` of the page before.")] = None
 

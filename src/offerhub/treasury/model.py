@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from offerhub.kernel.money import format_chain_amount
 from offerhub.runtime.routes import Body, Shape
-from offerhub.runtime.vocabulary import StellarAddress, Timestamp, UserId
+from offerhub.runtime.vocabulary import PositiveAmount, StellarAddress, Timestamp, UserId
 
 Holding = Annotated[
     str,
@@ -70,7 +70,7 @@ class CapitalTransferBody(Body):
     """Capital that goes to a user's balance, from where it is withdrawn like any other money."""
 
     userId: UserId
-    amount: Annotated[str, Meta(description="Two decimals, more than zero.", examples=["100.00"])]
+    amount: PositiveAmount
     reference: Annotated[
         str,
         Meta(
@@ -92,7 +92,7 @@ class RebalancingBody(Body):
             "booked by itself. `INTO_AIRTM`: paid in there."
         ),
     ]
-    amount: Annotated[str, Meta(description="Two decimals, more than zero.", examples=["1000.00"])]
+    amount: PositiveAmount
     reference: Annotated[
         str,
         Meta(
