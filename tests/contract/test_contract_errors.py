@@ -130,7 +130,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Case:
-    """A request and the refusal that it must get; `details` are forms of what the contract documents."""
+    """A request and the refusal that it must get; `details` are forms of what the contract documents.
+
+    `audited`: a refused operation on a balance leaves an audit entry (contract 2.4); other refusals leave nothing.
+    """
 
     code: str
     request: Callable[[Place], tuple[str, str, Any]]
@@ -138,6 +141,7 @@ class Case:
     headers: Mapping[str, str] = field(default_factory=dict)
     credential: str | None = None
     raw: bytes | None = None
+    audited: bool = False
 
 
 def on_balance(operation: str, **body: Any) -> Callable[[Place], tuple[str, str, Any]]:
@@ -179,11 +183,13 @@ CASES: Final = [
         "INSUFFICIENT_FUNDS",
         on_balance("debit", amount="9999999.00"),
         {"requested": ("9999999.00",), "available": AMOUNT, "currency": ("USD",)},
+        audited=True,
     ),
     Case(
         "RESERVE_NOT_FOUND",
         on_balance("deduct-reserved", amount="1.00", orderId="unknown"),
         {"requested": ("1.00",), "reserved": ("0.00",), "currency": ("USD",)},
+        audited=True,
     ),
     Case("RESERVE_MISMATCH_AMOUNT", to("POST", "/orders/{order}/reserve", {"amount": "4.99"})),
     Case(
@@ -211,7 +217,7 @@ async def test_a_request_is_refused(place: Place, case: Case) -> None:
     )
     for name, form in case.details.items():
         check(details[name], form, name)
-    assert await place.shop.counts() == before
+    assert await place.shop.counts() == before | {"audit_entries": before["audit_entries"] + case.audited}
 
 
 def status_of(code: str) -> int:

@@ -37,6 +37,12 @@ async def operate(shop: Marketplace, person: Person, operation: str, **body: str
     return found
 
 
+async def only_audited(shop: Marketplace, before: dict[str, int], refused: int) -> None:
+    """Every operation refused since has left an audit entry, and nothing else."""
+    after = await shop.counts()
+    assert after == before | {"audit_entries": before["audit_entries"] + refused}
+
+
 async def test_credit_and_debit(shop: Marketplace, alice: Person) -> None:
     credited = await operate(shop, alice, "credit", amount="0.01", description="a gift", reference="gift-1")
     assert credited["operation"] == "CREDIT_AVAILABLE"
@@ -61,8 +67,34 @@ async def test_nobody_spends_more_than_is_there(shop: Marketplace, alice: Person
         body = {"amount": "100.01", **more}
         details = await shop.refused("POST", f"{path}/{operation}", body, status=422, code="INSUFFICIENT_FUNDS")
         assert (details["requested"], details["available"], details["currency"]) == ("100.01", "100.00", "USD")
-    assert await shop.counts() == before
+    await only_audited(shop, before, 2)
     assert await shop.balance(alice) == ("100.00", "0.00")
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_refused_operation_leaves_one_audit_entry_that_says_why(
+    shop: Marketplace, alice: Person, keyed: bool
+) -> None:
+    path, body = f"/users/{alice.id}/balance/debit", {"amount": "100.01", "reference": "fine-7"}
+    key = unique("debit") if keyed else None
+    heard = await shop.post(path, body, key=key)
+    assert (heard.status, heard.json["error"]["code"]) == (422, "INSUFFICIENT_FUNDS")
+    if keyed:
+        assert (await shop.post(path, body, key=key)).body == heard.body, "a replay, which is not recorded again"
+    [entry] = await shop.done("GET", f"/audit/logs?resourceId={alice.id}&action=DEBIT_AVAILABLE")
+    assert (entry["result"], entry["resourceType"], entry["userId"]) == ("FAILURE", "Balance", alice.id)
+    assert entry["actorType"] == "API_KEY"
+    assert entry["payloadBefore"] is None
+    assert entry["payloadAfter"] == {"amount": "100.01", "reference": "fine-7", "code": "INSUFFICIENT_FUNDS"}
+    assert await shop.balance(alice) == ("100.00", "0.00")
+
+
+async def test_what_is_malformed_or_concerns_nobody_leaves_no_audit_entry(shop: Marketplace, alice: Person) -> None:
+    before = await shop.counts()
+    path, nobody = f"/users/{alice.id}/balance/debit", "/users/usr_00000000000000000000000000000000/balance/debit"
+    await shop.refused("POST", path, {"amount": "1.001"}, status=400, code="INVALID_AMOUNT_FORMAT")
+    await shop.refused("POST", nobody, {"amount": "1.00"}, status=404, code="USER_NOT_FOUND")
+    assert await shop.counts() == before
 
 
 @pytest.mark.parametrize("spelling", ["orderId", "reference"])
@@ -114,7 +146,7 @@ async def test_reserved_money_belongs_to_its_reference(shop: Marketplace, alice:
         body = {"amount": amount, "orderId": reference, **more}
         details = await shop.refused("POST", path, body, status=422, code="RESERVE_NOT_FOUND")
         assert (details["requested"], details["reserved"]) == (amount, held)
-    assert await shop.counts() == before
+    await only_audited(shop, before, 3)
     assert await shop.balance(alice) == ("50.00", "50.00")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from offerhub.balances import service
 from offerhub.balances.model import (
     BalanceAnswer,
+    BalanceOperation,
     BalanceOperationAnswer,
     BalanceSyncAnswer,
     BalanceVerificationAnswer,
@@ -30,7 +31,7 @@ from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Body, Call, Conflict, Envelope, Handler, Route, first
+from offerhub.runtime.routes import Body, Call, Conflict, Envelope, Handler, Refused, Route, first
 
 Operation = Callable[[Tx, Actor, str, Manual], Awaitable[BalanceOperationAnswer]]
 
@@ -70,6 +71,20 @@ async def _read(call: Call) -> BalanceAnswer:
     return (await service.read(call.tx, call.actor.marketplace_id, call.path["user_id"])).wire()
 
 
+_RECORDED = (InsufficientFunds, ReserveNotFound, UserNotActive)
+"""Refusals that leave an audit entry: what was asked for is well-formed and concerns a user of the marketplace."""
+
+
+def _refused(operation: BalanceOperation) -> Refused:
+    async def write(call: Call, refusal: Refusal) -> None:
+        if isinstance(refusal, _RECORDED):
+            body: MoveBody | HoldBody = call.body
+            asked = _held(body) if isinstance(body, HoldBody) else _manual(body, body.reference)
+            await service.record_refusal(call.tx, call.actor, call.path["user_id"], operation, asked, refusal)
+
+    return write
+
+
 def _conflict(operation: str) -> Conflict:
     def refusal(call: Call) -> Refusal:
         return BalanceConcurrencyConflict(
@@ -79,7 +94,14 @@ def _conflict(operation: str) -> Conflict:
     return refusal
 
 
-def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: type[Refusal]) -> Route:
+def _post(
+    path: str,
+    operation: BalanceOperation,
+    summary: str,
+    handler: Handler,
+    body: type[Body],
+    *errors: type[Refusal],
+) -> Route:
     return Route(
         "POST",
         f"/users/{{user_id}}/balance/{path}",
@@ -93,6 +115,7 @@ def _post(path: str, summary: str, handler: Handler, body: type[Body], *errors: 
         body=body,
         errors=(UserNotFound, InvalidAmountFormat, InvalidCurrency, BalanceConcurrencyConflict, *errors),
         conflict=_conflict(path),
+        refused=_refused(operation),
     )
 
 
@@ -121,10 +144,27 @@ def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
             unit="read",
             errors=(UserNotFound,),
         ),
-        _post("credit", "Credit a user by hand", _moving(service.credit), MoveBody, UserNotActive, InvalidAmount),
-        _post("debit", "Debit a user by hand", _moving(service.debit), MoveBody, UserNotActive, InsufficientFunds),
+        _post(
+            "credit",
+            "CREDIT_AVAILABLE",
+            "Credit a user by hand",
+            _moving(service.credit),
+            MoveBody,
+            UserNotActive,
+            InvalidAmount,
+        ),
+        _post(
+            "debit",
+            "DEBIT_AVAILABLE",
+            "Debit a user by hand",
+            _moving(service.debit),
+            MoveBody,
+            UserNotActive,
+            InsufficientFunds,
+        ),
         _post(
             "reserve",
+            "RESERVE",
             "Set money aside under a reference",
             _holding(service.reserve),
             HoldBody,
@@ -133,6 +173,7 @@ def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
         ),
         _post(
             "cancel-reservation",
+            "CANCEL_RESERVATION",
             "Give reserved money back",
             _holding(service.cancel_reservation),
             HoldBody,
@@ -140,6 +181,7 @@ def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
         ),
         _post(
             "deduct-reserved",
+            "DEDUCT_RESERVED",
             "Take reserved money out of the books",
             _holding(service.deduct_reserved),
             HoldBody,
@@ -147,6 +189,7 @@ def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
         ),
         _post(
             "release",
+            "RELEASE",
             "Pay reserved money to another user",
             _release,
             ReleaseBody,

@@ -12,7 +12,7 @@ from offerhub.balances.model import (
     BalanceVerificationAnswer,
     operation_wire,
 )
-from offerhub.errors import BalanceDiscrepancy, InvalidRequest, StellarNetworkError, UserNotFound
+from offerhub.errors import BalanceDiscrepancy, InvalidRequest, Refusal, StellarNetworkError, UserNotFound
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
 from offerhub.kernel.ids import new_id
@@ -158,6 +158,15 @@ async def _answer(
     await record(tx, actor, events=events, audit=[entry])
     assert entry.id is not None
     return operation_wire(operation, asked.amount, before, after, entry.id)
+
+
+async def record_refusal(
+    tx: Tx, actor: Actor, user_id: str, operation: BalanceOperation, asked: Manual, refusal: Refusal
+) -> None:
+    """Record an operation that the state of the user, or of the user's money, did not allow."""
+    after = {"amount": format_amount(asked.amount), "reference": asked.reference, "code": refusal.code}
+    entry = AuditEntry(operation, "Balance", user_id, None, after, "FAILURE", user_id=user_id)
+    await record(tx, actor, audit=[entry])
 
 
 _EFFECTS = {

@@ -7,6 +7,7 @@ answer; the saga is waited for outside any transaction, and a second one reads a
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -127,7 +128,12 @@ class _Writing:
 
     async def answer(self) -> Reply:
         """Run the use case, and wait for the saga that it or an earlier request with the same key started."""
-        outcome = await self.endpoint.database.run(self._effect)
+        try:
+            outcome = await self.endpoint.database.run(self._effect)
+        except Refusal as refusal:
+            if self.claim is None and is_final(refusal):
+                await self.endpoint.database.run(partial(self._refused, refusal=refusal))
+            raise
         if isinstance(outcome, Reply):
             return outcome
         pending = outcome
@@ -152,12 +158,17 @@ class _Writing:
             if not is_final(refusal):
                 raise  # the whole transaction goes, the claim with it
             await tx.execute("ROLLBACK TO SAVEPOINT effect")
+            await self._refused(tx, refusal)
             outcome = failure(refusal, self.request.correlation_id)
         if isinstance(outcome, Reply):
             await self.claim.store(tx, outcome)
         else:
             await self.claim.started(tx, outcome.saga_id)
         return outcome
+
+    async def _refused(self, tx: Tx, refusal: Refusal) -> None:
+        if self.route.refused is not None:
+            await self.route.refused(replace(self.call, transaction=tx), refusal)
 
     async def _use_case(self, tx: Tx) -> Reply | _Pending:
         result = await _handle(self.route, self.call, tx)

@@ -128,6 +128,7 @@ class Deferred:
 
 Handler = Callable[[Call], Awaitable[Any]]
 Conflict = Callable[[Call], Refusal]
+Refused = Callable[[Call, Refusal], Awaitable[None]]
 Resume = Callable[[Call, str], Awaitable[Any]]
 Scope = Literal["public", "any", "read", "write", "support", "master"]
 
@@ -163,8 +164,10 @@ class Route:
     documentation, beside the one-sentence `summary`. `also` are the statuses that the
     handler may choose instead of `status`, such as 200 where nothing new was created. `limit` is a limit of the
     route's own. `conflict` makes the refusal for when the transaction met other changes at each of its repetitions;
-    without it that is SERVICE_UNAVAILABLE. A `raw` route gets the body as `Raw`, undecoded, because its signature is
-    over the bytes. A route that is not `rate_limited` costs no allowance.
+    without it that is SERVICE_UNAVAILABLE. `refused` writes down a final refusal of a `write` route, after the use
+    case was rolled back; where there is a key, in the transaction that stores the answer, so that a replay writes
+    nothing. A `raw` route gets the body as `Raw`, undecoded, because its signature is over the bytes. A route that is
+    not `rate_limited` costs no allowance.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -190,6 +193,7 @@ class Route:
     media_type: str = "application/json"
     limit: UserLimit | None = None
     conflict: Conflict | None = None
+    refused: Refused | None = None
     raw: bool = False
     rate_limited: bool = True
 
