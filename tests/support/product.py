@@ -335,10 +335,10 @@ class Marketplace:
             assert await self.on_chain(person.address) == promised
 
     async def events(self, aggregate_id: str) -> list[str]:
-        """The types of an aggregate's events, in sequence; that its wallet became ready comes at any time."""
+        """The types of an aggregate's events, as they happened; that its wallet became ready comes at any time."""
         sql = """
             SELECT type FROM events
-            WHERE marketplace_id = $1 AND aggregate_id = $2 AND type <> 'user.stellar_linked' ORDER BY sequence
+            WHERE marketplace_id = $1 AND aggregate_id = $2 AND type <> 'user.stellar_linked' ORDER BY position
         """
         return [row["type"] for row in await self.live.rows(sql, self.id, aggregate_id)]
 
