@@ -71,11 +71,16 @@ async def test_what_is_not_believed_or_never_comes_is_found_by_a_look(
 ) -> None:
     fault = await world.fault("webhooks", "payin.confirmed", kind, times=1)
     topup = await top_up(airtm_shop, payer)
-    await world.airtm_payin(topup["airtmPayinId"], "confirm")
+
+    async def processed() -> int:
+        return await heard(airtm_shop, topup)
 
     async def fired() -> int:
         return await fault.fired()
 
+    # Any news makes the service look: that of the creation must be behind us, or it finds the payment already.
+    await eventually(processed, lambda count: count == 1)
+    await world.airtm_payin(topup["airtmPayinId"], "confirm")
     await eventually(fired, lambda count: count == 1)
     if kind == "drop":
         assert await airtm_shop.units(payer) == {}
