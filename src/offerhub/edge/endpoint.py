@@ -131,7 +131,7 @@ class _Writing:
         try:
             outcome = await self.endpoint.database.run(self._effect)
         except Refusal as refusal:
-            if self.claim is None and is_final(refusal):
+            if self.route.refused is not None and self.claim is None and is_final(refusal):
                 await self.endpoint.database.run(partial(self._refused, refusal=refusal))
             raise
         if isinstance(outcome, Reply):
