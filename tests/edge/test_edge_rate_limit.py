@@ -104,13 +104,14 @@ async def test_without_redis_requests_pass_with_one_warning() -> None:
     clock = ManualClock()
     limiter = RateLimiter.connect("redis://127.0.0.1:1/0", limit=LIMIT, window_seconds=WINDOW_SECONDS, clock=clock)
     asked: list[Any] = []
-    script = limiter._script
+    prompt = limiter._script
+    script = prompt._script
 
     async def counting(**arguments: Any) -> Any:
         asked.append(arguments)
         return await script(**arguments)
 
-    limiter._script = counting  # type: ignore[assignment]
+    prompt._script = counting  # type: ignore[assignment]
     with structlog.testing.capture_logs() as logs:
         for _ in range(LIMIT + 2):
             allowance = await limiter.take("ip:x")

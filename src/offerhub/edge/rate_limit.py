@@ -5,23 +5,18 @@ boundary exists where twice the limit passes. When Redis does not answer in time
 limit protects capacity, it is not what keeps money safe.
 """
 
-import asyncio
 import math
 from dataclasses import dataclass
 from typing import Final
 
 import redis.asyncio
-import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from offerhub.errors import RateLimited
 from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.runtime.redis_script import ANSWER_SECONDS_MAX, PromptScript
 
-ANSWER_SECONDS_MAX: Final = 0.25
-REST_AFTER_FAILURE_SECONDS: Final = 1.0
-WARNING_INTERVAL_SECONDS: Final = 30.0
 _MICRO: Final = 1_000_000
 
 # KEYS[1] holds the theoretical arrival time in microseconds; ARGV are microseconds per request, and the limit.
@@ -40,8 +35,6 @@ full = full + interval
 redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
 return {math.floor((room - interval) / interval), 0, full}
 """
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +86,11 @@ class RateLimiter:
         self.limit = limit
         self.window_seconds = window_seconds
         self._client = client
-        self._script = client.register_script(_GCRA)
         self._interval_micros = window_seconds * _MICRO // limit
         self._clock = clock or SystemClock()
-        self._rest_until = -math.inf
-        self._warn_again_at = -math.inf
+        self._script = PromptScript(
+            client, _GCRA, self._clock, warning="rate_limit_off", facts={"reason": "Redis does not answer"}
+        )
 
     @classmethod
     def connect(cls, redis_url: str, *, limit: int, window_seconds: int, clock: Clock | None = None) -> "RateLimiter":
@@ -116,16 +109,10 @@ class RateLimiter:
 
     async def take(self, identity: str) -> Allowance:
         """Count one request; it passes when nothing was left to wait for, or when Redis does not answer."""
-        if self._clock.monotonic() < self._rest_until:
+        found = await self._script.ask([f"rate_limit:{identity}"], [self._interval_micros, self.limit])
+        if found is None:
             return self.unlimited()
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                remaining, wait_micros, full_at_micros = await self._script(
-                    keys=[f"rate_limit:{identity}"], args=[self._interval_micros, self.limit]
-                )
-        except (RedisError, OSError, TimeoutError) as error:
-            self._note_failure(error)
-            return self.unlimited()
+        remaining, wait_micros, full_at_micros = found
         return Allowance(
             limit=self.limit,
             window_seconds=self.window_seconds,
@@ -138,11 +125,3 @@ class RateLimiter:
         """The allowance of a request that is not counted."""
         reset_at = math.ceil(self._clock.now().timestamp()) + self.window_seconds
         return Allowance(self.limit, self.window_seconds, self.limit, reset_at)
-
-    def _note_failure(self, error: BaseException) -> None:
-        now = self._clock.monotonic()
-        # One request in a second pays for finding out whether Redis is back, the others pass at once.
-        self._rest_until = now + REST_AFTER_FAILURE_SECONDS
-        if now >= self._warn_again_at:
-            self._warn_again_at = now + WARNING_INTERVAL_SECONDS
-            log.warning("rate_limit_off", reason="Redis does not answer", error=type(error).__name__)

@@ -10,15 +10,13 @@ of each window is not for them.
 """
 
 import asyncio
-import math
 from collections import deque
 from typing import Final
 
 import redis.asyncio
-import structlog
-from redis.exceptions import RedisError
 
 from offerhub.kernel.clock import Clock
+from offerhub.runtime.redis_script import PromptScript
 from offerhub.runtime.urgency import Urgency
 
 RESERVED_SHARE: Final = 5
@@ -26,9 +24,6 @@ RESERVED_SHARE: Final = 5
 STRETCH_SHARE: Final = 20
 STRETCH_SECONDS_MAX: Final = 1.0
 """A window is kept longer than it is, by a twentieth and at most this: the provider counts when requests arrive."""
-ANSWER_SECONDS_MAX: Final = 0.25
-REST_AFTER_FAILURE_SECONDS: Final = 1.0
-WARNING_INTERVAL_SECONDS: Final = 30.0
 CLOCK_STEP_SECONDS: Final = 300.0
 """Further ahead than anybody waits: such a reservation was made by a clock that has been set back since."""
 _MICRO: Final = 1_000_000
@@ -55,8 +50,6 @@ redis.call('LTRIM', KEYS[1], 0, ARGV[1] - 1)
 redis.call('PEXPIRE', KEYS[1], math.ceil((at - now + window) / 1000))
 return {1, at - now}
 """
-
-log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class BudgetSpent(Exception):
@@ -90,9 +83,9 @@ class RequestBudget:
         self._own: deque[float] = deque(maxlen=requests_max)
         self._turn = asyncio.Lock()
         self._key = key
-        self._script = None if client is None else client.register_script(_RESERVE)
-        self._rest_until = -math.inf
-        self._warn_again_at = -math.inf
+        self._script = None
+        if client is not None:
+            self._script = PromptScript(client, _RESERVE, clock, warning="budget_not_shared", facts={"budget": key})
         self._counted_alone = 0
 
     @property
@@ -157,24 +150,12 @@ class RequestBudget:
 
     async def _reserve_shared(self, allowed: int, patience_seconds: float) -> tuple[bool, float] | None:
         """What all processes together have room for, or None when that cannot be asked."""
-        if self._script is None or self._clock.monotonic() < self._rest_until:
+        if self._script is None:
             return None
         spans = (self._window_seconds, patience_seconds, CLOCK_STEP_SECONDS)
         window, patience, step = (round(seconds * _MICRO) for seconds in spans)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                is_counted, wait_micros = await self._script(
-                    keys=[self._key], args=[self._requests_max, window, allowed, patience, step]
-                )
-        except (RedisError, OSError, TimeoutError) as error:
-            self._note_failure(error)
+        found = await self._script.ask([self._key], [self._requests_max, window, allowed, patience, step])
+        if found is None:
             return None
+        is_counted, wait_micros = found
         return bool(is_counted), wait_micros / _MICRO
-
-    def _note_failure(self, error: BaseException) -> None:
-        now = self._clock.monotonic()
-        # One request in a second pays for finding out whether Redis is back.
-        self._rest_until = now + REST_AFTER_FAILURE_SECONDS
-        if now >= self._warn_again_at:
-            self._warn_again_at = now + WARNING_INTERVAL_SECONDS
-            log.warning("budget_not_shared", budget=self._key, error=type(error).__name__)
