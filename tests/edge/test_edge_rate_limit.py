@@ -12,6 +12,7 @@ from edge_fixture import Stage
 from asgi_client import Client
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.kernel.clock import ManualClock
+from support.own_redis import OwnRedis
 
 # Nothing is regained during a test: one request in twenty minutes.
 LIMIT, WINDOW_SECONDS = 3, 3600
@@ -126,8 +127,10 @@ async def test_without_redis_requests_pass_with_one_warning() -> None:
     await limiter.close()
 
 
-async def test_a_hanging_redis_is_not_waited_for(stage: Stage, limiter: RateLimiter, redis_url: str) -> None:
-    other = redis.asyncio.Redis.from_url(redis_url)
+async def test_a_hanging_redis_is_not_waited_for(stage: Stage, own_redis: OwnRedis) -> None:
+    await own_redis.start()
+    limiter = RateLimiter.connect(own_redis.url, limit=LIMIT, window_seconds=WINDOW_SECONDS)
+    other = redis.asyncio.Redis.from_url(own_redis.url)
     client = Client(stage.application(limiter), ip=address())
     assert (await client.get("/open")).headers["x-ratelimit-remaining"] == "2"
     await other.execute_command("CLIENT", "PAUSE", "600", "ALL")
@@ -135,3 +138,4 @@ async def test_a_hanging_redis_is_not_waited_for(stage: Stage, limiter: RateLimi
     assert (heard.status, heard.headers["x-ratelimit-remaining"]) == (200, str(LIMIT))
     await other.execute_command("CLIENT", "UNPAUSE")
     await other.aclose()
+    await limiter.close()

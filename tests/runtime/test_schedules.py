@@ -1,7 +1,6 @@
 """Schedules on a real Valkey: once however many look after them, and again after whatever breaks them."""
 
 import asyncio
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
@@ -20,18 +19,6 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not await condition():
             await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-def queue() -> str:
-    return f"q{secrets.token_hex(6)}"
-
-
-@pytest.fixture
-async def queues(redis_url: str) -> AsyncIterator[Queues]:
-    queues = Queues(redis_url)
-    yield queues
-    await queues.close()
 
 
 @pytest.fixture
