@@ -18,6 +18,12 @@ migrate = App(name="migrate", help="The database schema: `up` applies what is pe
 app.command(migrate)
 wallets = App(name="wallets", help="The wallets' secrets: `status` shows their keys, `rotate` seals them anew.")
 app.command(wallets)
+keys = App(name="keys", help="The API keys of a running service: `create`, `list`, `revoke`, `token`.")
+app.command(keys)
+maintenance = App(name="maintenance", help="Refuse changes at a running service: `enable`, `disable`, `status`.")
+app.command(maintenance)
+config = App(name="config", help="Which service the commands ask: `set` keeps it, `show` shows it.")
+app.command(config)
 
 # The modules are imported when they are called, so a listing has only these words to show.
 for _name, _where, _help in (
@@ -34,6 +40,15 @@ migrate.command("offerhub.cli.database:migrate_up", name="up", help="Apply every
 migrate.command("offerhub.cli.database:migrate_status", name="status", help="Show the state of each migration.")
 wallets.command("offerhub.cli.wallets:status", name="status", help="Show which versions of the key are in use.")
 wallets.command("offerhub.cli.wallets:rotate", name="rotate", help="Seal all wallets anew under the current key.")
+keys.command("offerhub.cli.keys:create", name="create", help="Create an API key; it is shown only once.")
+keys.command("offerhub.cli.keys:list_keys", name="list", help="List API keys, newest first.")
+keys.command("offerhub.cli.keys:revoke", name="revoke", help="Revoke an API key and all its tokens.")
+keys.command("offerhub.cli.keys:token", name="token", help="Issue a short-lived token for a key.")
+maintenance.command("offerhub.cli.maintenance:enable", name="enable", help="Refuse every change; reading goes on.")
+maintenance.command("offerhub.cli.maintenance:disable", name="disable", help="Accept changes again.")
+maintenance.command("offerhub.cli.maintenance:status", name="status", help="Say whether changes are accepted.")
+config.command("offerhub.cli.config:set_config", name="set", help="Keep the URL and the key of a service.")
+config.command("offerhub.cli.config:show", name="show", help="Show which service the commands ask.")
 
 
 def main() -> None:

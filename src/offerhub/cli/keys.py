@@ -1,0 +1,102 @@
+"""`offerhub keys`: API keys of a running service."""
+
+import json
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.table import Table
+
+from offerhub.cli.remote import NOWHERE, Access, AsJson
+
+LISTED_MAX: Final = 1000
+TOKEN_SECONDS_DEFAULT: Final = 3600
+
+
+def list_keys(
+    *, user: str | None = None, limit: int = 100, as_json: AsJson = False, access: Access = NOWHERE
+) -> None:
+    """List API keys, newest first. Secrets are not shown: nobody has them any more.
+
+    Parameters
+    ----------
+    user
+        Only the keys that are bound to this user.
+    limit
+        How many at most.
+    """
+    found = list(access.service().items("/auth/api-keys", query={"userId": user}, limit=min(limit, LISTED_MAX)))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table("id", "key", "name", "scopes", "user", "created", "last used", "state")
+    for one in found:
+        state = "[red]revoked[/red]" if one.get("revokedAt") else "valid"
+        told = [one.get(name) or "" for name in ("id", "maskedKey", "name")]
+        times = [(one.get(name) or "")[:19] for name in ("createdAt", "lastUsedAt")]
+        table.add_row(*told, " ".join(one["scopes"]), one.get("userId") or "", *times, state)
+    Console().print(table)
+
+
+def create(
+    *,
+    scopes: Annotated[str, Parameter(help="What it may do, with commas: `read,write`, `orders,users`, `*`.")] = (
+        "read,write"
+    ),
+    name: str | None = None,
+    user: Annotated[str | None, Parameter(help="Bind it to this user.")] = None,
+    as_json: AsJson = False,
+    access: Access = NOWHERE,
+) -> None:
+    """Create an API key and print it. This is the only time that it is shown.
+
+    Parameters
+    ----------
+    name
+        What to call it in lists.
+    """
+    body: dict[str, Any] = {"scopes": [one.strip() for one in scopes.split(",") if one.strip()]}
+    body |= {key: value for key, value in (("name", name), ("userId", user)) if value is not None}
+    made = access.service().ask("POST", "/auth/api-keys", body=body)["data"]
+    if as_json:
+        print(json.dumps(made, indent=2))
+        return
+    console = Console()
+    console.print(f"id      {made['id']}\nscopes  {' '.join(made['scopes'])}", highlight=False)
+    # Not through rich: a key is never wrapped.
+    print(f"key     {made['key']}")
+    console.print("Keep it now: it is not shown again.")
+
+
+def revoke(key_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
+    """Revoke an API key and all its tokens. Every process refuses it a second later.
+
+    Parameters
+    ----------
+    key_id
+        `key_…`, as `offerhub keys list` shows it.
+    """
+    told = access.service().ask("DELETE", f"/auth/api-keys/{key_id}")["data"]
+    print(json.dumps(told, indent=2) if as_json else f"revoked {key_id}")
+
+
+def token(
+    key_id: str,
+    /,
+    *,
+    ttl: Annotated[int, Parameter(validator=Number(gte=1))] = TOKEN_SECONDS_DEFAULT,
+    as_json: AsJson = False,
+    access: Access = NOWHERE,
+) -> None:
+    """Issue a short-lived token for a key and print it.
+
+    Parameters
+    ----------
+    key_id
+        `key_…`, as `offerhub keys list` shows it.
+    ttl
+        How many seconds it is valid.
+    """
+    made = access.service().ask("POST", f"/auth/api-keys/{key_id}/token", body={"ttl": ttl})["data"]
+    print(json.dumps(made, indent=2) if as_json else f"{made['token']}\nvalid until {made['expiresAt']}")

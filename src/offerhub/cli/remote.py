@@ -1,0 +1,132 @@
+"""The HTTP API of a running service, as the commands use it: where it is, with which key, and one way to ask.
+
+Both are looked for in this order: the flags, the environment, `.env` in the current directory, and
+`~/.offerhub/config.json`. Where nothing names a service, it is the one on this machine.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+from urllib.parse import urlencode, urlsplit
+
+from cyclopts import Parameter
+
+from offerhub.cli.environment import CommandError, environment
+
+URL_VARIABLE: Final = "OFFERHUB_API_URL"
+KEY_VARIABLE: Final = "OFFERHUB_API_KEY"
+ANSWER_SECONDS_MAX: Final = 60
+PORT_DEFAULT: Final = 4000
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of tables.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service and the credential for it: an API key, a token, or the master key."""
+
+    url: str
+    key: str
+
+    def ask(
+        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Any:
+        """What a route answers, such as `ask("GET", "/orders", query={"limit": 20})`; None in `query` is left out.
+
+        What the service refuses ends the program with 1, in the service's words. Raises CommandError when no
+        service answers there.
+        """
+        told = urlencode({name: value for name, value in (query or {}).items() if value is not None}, doseq=True)
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
+        content = None if body is None else json.dumps(body)
+        target = f"{parts.path.rstrip('/')}{path}" + (f"?{told}" if told else "")
+        try:
+            connection = kind(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS_MAX)
+            with contextlib.closing(connection):
+                connection.request(method, target, content, headers)
+                answer = connection.getresponse()
+                found = json.loads(answer.read())
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise CommandError(
+                f"no service answers at {self.url} ({error}): say where with --url or {URL_VARIABLE}."
+            ) from error
+        if answer.status >= 400:
+            _refuse(found, answer.status)
+        return found
+
+    def items(self, path: str, *, query: Mapping[str, Any] | None = None, limit: int) -> Iterator[Any]:
+        """The first `limit` items of a list, page after page."""
+        cursor: str | None = None
+        left = limit
+        while left > 0:
+            page = self.ask("GET", path, query={**(query or {}), "limit": min(left, 100), "cursor": cursor})
+            yield from page["data"]
+            left -= len(page["data"])
+            cursor = page["pagination"].get("nextCursor")
+            if cursor is None:
+                return
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The flags of every command that asks a running service."""
+
+    url: Annotated[str | None, Parameter(help=f"Where the service listens (or {URL_VARIABLE}).")] = None
+    key: Annotated[str | None, Parameter(help=f"An API key, a token or the master key (or {KEY_VARIABLE}).")] = None
+
+    def service(self) -> Service:
+        """The service meant. Raises CommandError without a key, or when the URL is none."""
+        told, kept = environment(), read_config()
+        url = self.url or told.get(URL_VARIABLE) or kept.get("apiUrl")
+        url = url or f"http://localhost:{told.get('PORT') or PORT_DEFAULT}"
+        key = self.key or told.get(KEY_VARIABLE) or kept.get("apiKey")
+        if not key:
+            raise CommandError(
+                f"a key is needed for {url}: give it with --key or {KEY_VARIABLE}, or keep it with "
+                "`offerhub config set --url … --key …`."
+            )
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CommandError(f"{url!r} is not a URL such as https://payments.example.com")
+        return Service(url.rstrip("/"), key)
+
+
+NOWHERE: Final = Access()
+"""The default of the flags: what the environment and the configuration file say."""
+
+
+def config_file() -> Path:
+    """Where `offerhub config set` keeps the URL and the key."""
+    return Path(os.environ.get("OFFERHUB_HOME") or Path.home() / ".offerhub") / "config.json"
+
+
+def read_config() -> dict[str, str]:
+    """What the configuration file says; empty without one. Raises CommandError for one that cannot be read."""
+    path = config_file()
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CommandError(f"{path} holds no JSON object")
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _refuse(found: Any, status: int) -> NoReturn:
+    """End with 1, in the words of the service."""
+    error = found.get("error") if isinstance(found, dict) else None
+    told = error if isinstance(error, dict) else {}
+    code = f" ({told['code']})" if "code" in told else ""
+    print(f"offerhub: {told.get('message', f'the service answered {status}')}{code}", file=sys.stderr)
+    sys.exit(1)

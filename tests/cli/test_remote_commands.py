@@ -1,0 +1,113 @@
+"""The commands that ask a running service, as an operator types them."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.command import offerhub
+from support.outside import eventually
+from support.product import MASTER_KEY, Marketplace
+
+
+class Operator:
+    """Somebody at a shell, with the key of a marketplace."""
+
+    def __init__(self, folder: Path, shop: Marketplace) -> None:
+        self.folder = folder
+        self.variables = {"OFFERHUB_API_URL": shop.live.url, "OFFERHUB_API_KEY": shop.credential, "HOME": str(folder)}
+
+    async def types(self, *words: str, **variables: str) -> tuple[int, str]:
+        return await offerhub(self.folder, *words, **{**self.variables, **variables})
+
+    async def hears(self, *words: str) -> Any:
+        code, printed = await self.types(*words, "--json")
+        assert code == 0, printed
+        return json.loads(printed)
+
+
+@pytest.fixture
+def operator(tmp_path: Path, shop: Marketplace) -> Operator:
+    return Operator(tmp_path, shop)
+
+
+async def test_a_key_is_created_listed_used_and_revoked(operator: Operator, shop: Marketplace) -> None:
+    made = await operator.hears("keys", "create", "--scopes", "read,write", "--name", "from the shell")
+    assert made["scopes"] == ["read", "write"]
+    assert (await shop.using(made["key"]).send("GET", "/auth/me")).status == 200
+
+    listed = {one["id"]: one for one in await operator.hears("keys", "list")}
+    assert listed[made["id"]]["name"] == "from the shell"
+    code, printed = await operator.types("keys", "list")
+    assert (code, made["id"] in printed, made["key"] in printed) == (0, True, False)
+
+    issued = await operator.hears("keys", "token", made["id"], "--ttl", "60")
+    assert (await shop.using(issued["token"]).send("GET", "/auth/me")).status == 200
+
+    code, printed = await operator.types("keys", "revoke", made["id"])
+    assert (code, printed.strip()) == (0, f"revoked {made['id']}")
+
+    async def status() -> int:
+        return (await shop.using(made["key"]).send("GET", "/auth/me")).status
+
+    await eventually(status, lambda found: found == 401)
+    assert "revoked" in (await operator.types("keys", "list"))[1]
+
+
+async def test_lists_go_on_past_the_first_page(operator: Operator) -> None:
+    for number in range(3):
+        await operator.hears("keys", "create", "--name", f"paged {number}")
+    first = await operator.hears("keys", "list", "--limit", "2")
+    assert len(first) == 2
+    assert len(await operator.hears("keys", "list", "--limit", "3")) == 3
+
+
+async def test_what_the_service_refuses_is_told_in_its_words(operator: Operator) -> None:
+    code, printed = await operator.types("keys", "revoke", "key_" + "A" * 32)
+    assert (code, "(API_KEY_NOT_FOUND)" in printed) == (1, True)
+    code, printed = await operator.types("keys", "list", OFFERHUB_API_KEY="ohk_live_nonsense")
+    assert (code, "INVALID_API_KEY" in printed or "UNAUTHORIZED" in printed) == (1, True)
+
+
+async def test_without_a_service_or_a_key_the_command_says_what_to_give(operator: Operator) -> None:
+    code, printed = await operator.types("keys", "list", OFFERHUB_API_URL="http://127.0.0.1:9")
+    assert (code, "no service answers at http://127.0.0.1:9" in printed) == (2, True)
+    code, printed = await operator.types("keys", "list", OFFERHUB_API_KEY="")
+    assert (code, "OFFERHUB_API_KEY" in printed) == (2, True)
+    code, printed = await operator.types("keys", "list", "--url", "payments.example.com")
+    assert (code, "is not a URL" in printed) == (2, True)
+
+
+async def test_the_configuration_is_kept_for_its_owner_alone(operator: Operator, shop: Marketplace) -> None:
+    kept = operator.folder / ".offerhub" / "config.json"
+    nothing = {"OFFERHUB_API_URL": "", "OFFERHUB_API_KEY": ""}
+    assert (await operator.types("config", "set", **nothing))[0] == 2
+    code, _ = await operator.types("config", "set", "--url", shop.live.url, **nothing)
+    assert code == 0
+    code, _ = await operator.types("config", "set", "--key", shop.credential, **nothing)
+    assert code == 0
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+    code, printed = await operator.types("config", "show", "--json", **nothing)
+    told = json.loads(printed)
+    assert (told["apiUrl"], shop.credential in printed) == (shop.live.url, False)
+    assert (await operator.types("keys", "list", **nothing))[0] == 0
+
+    kept.write_text("not JSON")
+    code, printed = await operator.types("keys", "list", **nothing)
+    assert (code, str(kept) in printed) == (2, True)
+
+
+async def test_maintenance_is_switched_and_shown(tmp_path: Path, shop: Marketplace) -> None:
+    operator = Operator(tmp_path, shop.using(MASTER_KEY))
+    try:
+        told = await operator.hears("maintenance", "enable", "--message", "moving house")
+        assert (told["enabled"], told["message"]) == (True, "moving house")
+        code, printed = await operator.types("maintenance", "status")
+        assert (code, "changes are refused" in printed, "moving house" in printed) == (0, True, True)
+    finally:
+        code, printed = await operator.types("maintenance", "disable")
+    assert (code, printed.strip()) == (0, "changes are accepted")
+    assert (await operator.hears("maintenance", "status"))["enabled"] is False
