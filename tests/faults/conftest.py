@@ -1,68 +1,15 @@
-"""A sandbox, and processes of ours that can be killed at any point."""
+"""Every scenario of this folder ends with the world whole: faults are taken away, and the money is all there."""
 
-import secrets
-from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 
-from faults.killable import World
-from offerhub.cli.development import sandbox_process
-from offerhub.runtime.database import Database
-from support.toll_gate import Gate, toll_gate
+from support.outside import World
 
 
-@pytest.fixture(scope="session")
-def sandbox_variables() -> Iterator[dict[str, str]]:
-    """A sandbox with quick ledgers, as the variables that point at it."""
-    with sandbox_process(ledger_seconds=0.05) as variables:
-        yield variables
-
-
-@pytest.fixture(scope="session")
-async def world(sandbox_variables: dict[str, str], folder_database_url: str, redis_url: str) -> AsyncIterator[World]:
-    """A marketplace with a rich buyer and a seller, both with wallets on the chain."""
-    opened = await World.open(sandbox_variables, folder_database_url, redis_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def database(world: World) -> Database:
-    return world.database
-
-
-@pytest.fixture(scope="module")
-def own_sandbox() -> Iterator[dict[str, str]]:
-    """A sandbox for one module, whose clock may be put forward."""
-    with sandbox_process(ledger_seconds=0.05) as variables:
-        yield variables
-
-
-@pytest.fixture(scope="module")
-async def gate(own_sandbox: dict[str, str]) -> AsyncIterator[Gate]:
-    """What stands between the module's sandbox and the product."""
-    passphrase = own_sandbox["STELLAR_NETWORK_PASSPHRASE"]
-    async with toll_gate(own_sandbox["STELLAR_HORIZON_URL"], passphrase) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-async def gated_world(
-    own_sandbox: dict[str, str],
-    gate: Gate,
-    server_urls: tuple[str, str],
-    template_database_url: str,
-    redis_url: str,
-) -> AsyncIterator[World]:
-    """A world behind the gate, with a database of its own."""
-    name = f"offerhub_test_gated_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(server_urls[0])
-    await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{urlsplit(template_database_url).path[1:]}"')
-    url = urlunsplit(urlsplit(server_urls[0])._replace(path=f"/{name}"))
-    opened = await World.open({**own_sandbox, "STELLAR_HORIZON_URL": gate.url}, url, redis_url)
-    yield opened
-    await opened.close()
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+@pytest.fixture(autouse=True)
+async def _mended(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Faults end with the test that asked for them."""
+    yield
+    if "world" in request.fixturenames and isinstance(world := request.getfixturevalue("world"), World):
+        await world.mend()

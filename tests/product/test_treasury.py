@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from support.outside import World
+from support.payers import top_up
 from support.product import MASTER_KEY, Marketplace, Person, Running, fill_treasury, running, unique
 
 UNIT: Final = 10_000_000
@@ -56,18 +57,6 @@ async def pair(airtm_shop: Marketplace) -> tuple[Person, Person]:
     buyer, seller = await airtm_shop.people(None, None)
     await top_up(airtm_shop, buyer, "100.00")
     return buyer, seller
-
-
-async def top_up(shop: Marketplace, person: Person, amount: str) -> None:
-    email = f"{unique('payer')}@example.com"
-    await shop.done("POST", f"/users/{person.id}/airtm/link", {"email": email})
-    made = await shop.done("POST", "/topups", {"userId": person.id, "amount": amount}, status=201)
-    form = {"action": "pay", "email": email}
-    async with shop.http.post(made["confirmationUri"], data=form, allow_redirects=False) as answer:
-        assert answer.status == 303
-    await shop.world.airtm_payin(made["airtmPayinId"], "confirm")
-    done = await shop.done("POST", f"/topups/{made['id']}/refresh")
-    assert done["status"] == "TOPUP_SUCCEEDED"
 
 
 async def in_progress(shop: Marketplace, pair: tuple[Person, Person], amount: str = "80.00") -> str:

@@ -43,12 +43,12 @@ class World:
 
     def __init__(self, environ: Mapping[str, str], http: aiohttp.ClientSession) -> None:
         self.environ = environ
-        self._url = environ["OFFERHUB_SANDBOX_URL"]
+        self.url = environ["OFFERHUB_SANDBOX_URL"]
         self.http = http
 
     async def control(self, method: str, path: str, /, **body: Any) -> Any:
         """Ask the control face; it must agree."""
-        async with self.http.request(method, f"{self._url}/_sim/{path}", json=body or None) as answer:
+        async with self.http.request(method, f"{self.url}/_sim/{path}", json=body or None) as answer:
             text = await answer.text()
             assert answer.status == 200, text
             return json.loads(text)

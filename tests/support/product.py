@@ -25,6 +25,7 @@ from offerhub.runtime.database import Row
 from offerhub.settings import load
 from offerhub.wallets.deposits import STREAM
 from offerhub.worker import background
+from support.conservation import Conserved, assert_conserved
 from support.outside import World, eventually
 
 MASTER_KEY: Final = "test-master-key-with-enough-characters"
@@ -64,6 +65,10 @@ class Running:
         """Run the proof; fails with its findings."""
         proof = await prove(self.product.database)
         assert proof.holds, proof.wire()["findings"]
+
+    async def assert_conserved(self, world: World, unbooked: Mapping[str, int] | None = None) -> Conserved:
+        """The books, the chain and Airtm agree to the unit, and the proof holds (support.conservation)."""
+        return await assert_conserved(self.product.database, world.url, unbooked=unbooked or {})
 
     async def system_is_ready(self) -> None:
         """Wait until the system's own wallets are set up on the chain."""

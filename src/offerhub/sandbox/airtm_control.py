@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from offerhub.sandbox.airtm_bodies import BadBody, balance_json, cents, encode, payin_json, payout_json
+from offerhub.sandbox.airtm_bodies import BadBody, balance_json, cents, deposit_json, encode, payin_json, payout_json
 from offerhub.sandbox.airtm_book import AirtmBook, AirtmRefused
 from offerhub.sandbox.airtm_model import PayinAction, PayoutAction
 
@@ -40,6 +40,7 @@ class AirtmControls:
             ("GET", "/balance", self._balance),
             ("GET", "/payins", self._payins),
             ("GET", "/payouts", self._payouts),
+            ("GET", "/deposits", self._deposits),
             ("POST", "/payins/{id}", self._move_payin),
             ("POST", "/payouts/{id}", self._move_payout),
         ]
@@ -57,6 +58,9 @@ class AirtmControls:
         code = request.query_params.get("code")
         found = [payout_json(one) for one in self._book.payouts() if code in (None, one.code)]
         return _json(encode({"payouts": found}))
+
+    async def _deposits(self, request: Request) -> Response:
+        return _json(encode({"deposits": [deposit_json(one) for one in self._book.deposits()]}))
 
     async def _move_payin(self, request: Request) -> Response:
         body = msgspec.json.decode(await request.body(), type=MovePayin)

@@ -26,6 +26,7 @@ from offerhub.sandbox.control_bodies import (
 )
 from offerhub.sandbox.fault_kinds import KINDS
 from offerhub.sandbox.faults import FaultRequest, Faults
+from offerhub.sandbox.flows import flows
 from offerhub.sandbox.history import TransactionRecord
 from offerhub.sandbox.house import House
 from offerhub.sandbox.ledger_timer import LedgerTimer
@@ -48,6 +49,7 @@ class ControlFace:
         table: list[tuple[str, str, Endpoint]] = [
             ("GET", "/info", self._info),
             ("GET", "/state", self._state),
+            ("GET", "/flows", self._flows),
             ("POST", "/mint", self._mint),
             ("POST", "/account", self._account),
             ("POST", "/pay", self._pay),
@@ -91,8 +93,11 @@ class ControlFace:
             }
         )
 
+    async def _flows(self, request: Request) -> Response:
+        return JSONResponse({"usdc": flows(self._chain.history, self._usdc)})
+
     async def _state(self, request: Request) -> Response:
-        state, usdc = self._chain.state, f"{self._chain.cast.usdc.code}:{self._chain.cast.usdc.issuer}"
+        state, usdc = self._chain.state, self._usdc
         accounts = [
             {
                 "address": account.id,
@@ -133,6 +138,10 @@ class ControlFace:
                 ),
             }
         )
+
+    @property
+    def _usdc(self) -> str:
+        return f"{self._chain.cast.usdc.code}:{self._chain.cast.usdc.issuer}"
 
     async def _mint(self, request: Request) -> Response:
         body = await read(request, MintBody)

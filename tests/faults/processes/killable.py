@@ -33,6 +33,7 @@ from offerhub.users.service import Users
 from offerhub.wallets.deposits import DepositWatcher
 from offerhub.wallets.service import require as require_wallet
 from offerhub.withdrawals.service import Asked, Withdrawals
+from support.conservation import assert_conserved
 
 DONE_SECONDS = 30.0
 POINTS_PER_FLOW = 14
@@ -207,6 +208,10 @@ class World:
     async def assert_books_hold(self) -> None:
         """Everything that `offerhub prove` checks."""
         assert (await prove(self.database)).findings == []
+
+    async def assert_conserved(self) -> None:
+        """The books, the chain and Airtm agree to the unit, and the proof holds."""
+        await assert_conserved(self.database, self.sandbox_url)
 
     def payout_to(self, units: int) -> Asked:
         """A withdrawal of the buyer's to a wallet outside."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from faults.killable import Process, World, count_points, crash_points, killed_and_resumed, process
+from faults.processes.killable import Process, World, count_points, crash_points, killed_and_resumed, process
 from offerhub.orders.service import EscrowPolicy, Orders
 from offerhub.orders.store import NewOrder
 from offerhub.providers.trustless_work.fees import release_net

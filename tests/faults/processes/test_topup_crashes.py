@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from faults.killable import Fuse, Process, World, crash_points, process, simulate, until_killed
+from faults.processes.killable import Fuse, Process, World, crash_points, process, simulate, until_killed
 from offerhub.topups.service import Request
 from offerhub.users.linking import Linking
 

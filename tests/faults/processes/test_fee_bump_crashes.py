@@ -1,6 +1,6 @@
 """A withdrawal whose bid has to be raised, killed at any point: it leaves once, as one envelope of its number."""
 
-from faults.killable import Fuse, Process, World, crash_points, process, until_killed
+from faults.processes.killable import Fuse, Process, World, crash_points, process, until_killed
 from support.toll_gate import Gate
 
 AMOUNT = 10_000_000

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from stellar_sdk import Account, Asset, TransactionBuilder
 
-from faults.killable import Fuse, Process, World, crash_points, process, until_killed
+from faults.processes.killable import Fuse, Process, World, crash_points, process, until_killed
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import format_chain_amount
 from offerhub.providers.stellar import records

@@ -6,7 +6,7 @@ finished by a fresh process, and held against the books and the chain.
 
 import pytest
 
-from faults.killable import (
+from faults.processes.killable import (
     Fuse,
     Process,
     World,
