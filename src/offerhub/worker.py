@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from offerhub.app import Product
+from offerhub.audit.chain import Sealer
 from offerhub.edge import idempotency
 from offerhub.reconciliation import service as reconciliation
 from offerhub.runtime.database import UNREACHABLE, Tx, heed_cancellation
@@ -30,6 +31,8 @@ WALLETS_SECONDS: Final = 30.0
 """How often wallets are looked for whose set-up was refused."""
 ANSWERS_SECONDS: Final = 600.0
 """How often idempotent answers and webhooks are looked for whose time is over."""
+SEALS_SECONDS: Final = 2.0
+"""How often audit entries are looked for that are not sealed yet."""
 RUNS_SECONDS: Final = 3600.0
 """How often runs of reconciliation jobs are looked for that ended long ago."""
 
@@ -43,7 +46,7 @@ async def _keep_house(made: Product, name: str, chore: Callable[[Tx], Awaitable[
         try:
             done = await made.database.run(chore)
             if done:
-                log.info("chore_done", chore=name, rows=done)
+                log.debug("chore_done", chore=name, rows=done)
         except UNREACHABLE as error:
             log.warning("chore_delayed", chore=name, error=str(error))
         heed_cancellation()
@@ -79,6 +82,7 @@ async def background(made: Product, *, schedules: bool | None = None) -> AsyncIt
         asyncio.create_task(_keep_house(made, "wallets", made.wallets.begin_again, WALLETS_SECONDS), name="wallets"),
         asyncio.create_task(_keep_house(made, "answers", idempotency.purge, ANSWERS_SECONDS), name="answers"),
         asyncio.create_task(_keep_house(made, "webhooks", purge_webhooks, ANSWERS_SECONDS), name="webhooks"),
+        asyncio.create_task(_keep_house(made, "audit", Sealer(made.vault).seal, SEALS_SECONDS), name="audit"),
         asyncio.create_task(_keep_house(made, "runs", reconciliation.purge, RUNS_SECONDS), name="runs"),
         asyncio.create_task(relay.run(), name="outbox relay"),
         asyncio.create_task(made.engine.sweep_forever(), name="saga sweeper"),

@@ -18,7 +18,8 @@ from offerhub.cli.demo.report import SHOULD, compare
 from offerhub.cli.demo.script import Cast
 from offerhub.cli.demo.stage import new_folder, own_environment
 from offerhub.kernel.money import format_amount, parse_amount
-from offerhub.operations.proof import CHECKS, Finding, Proof
+from offerhub.operations.checks import CHECKS
+from offerhub.operations.proof import Finding, Proof
 from offerhub.providers.trustless_work.fees import release_net, resolve_nets
 
 DEMO = [sys.executable, "-c", "from offerhub.cli.main import main; main()", "demo", "--fast"]

@@ -5,13 +5,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID as MARKETPLACE
+from offerhub.audit.chain import Sealer
+from offerhub.events.journal import AuditEntry, record
 from offerhub.kernel.ids import new_id
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Entry, Hold, Leg
-from offerhub.operations.proof import CHECKS, prove
+from offerhub.operations.checks import CHECKS
+from offerhub.operations.proof import prove
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.vault import Vault
 
 BUYER, SELLER, ORDER, ESCROW, SAGA = new_id("usr"), new_id("usr"), new_id("ord"), new_id("esc"), new_id("sga")
 WITHDRAWAL, TOPUP = new_id("wd"), new_id("topup")
@@ -45,6 +49,7 @@ async def _history(tx: Tx) -> None:
         SELLER,
         30 * ONE,
     )
+    await record(tx, actor, audit=[AuditEntry("FUNDS_RESERVED", "Order", ORDER)])
     await ledger.hold(tx, actor, f"order:{ORDER}:reserve", Hold(BUYER, "order", ORDER), 30 * ONE)
     await tx.execute(
         "INSERT INTO withdrawals (id, marketplace_id, user_id, amount, currency, status, destination_type, "
@@ -107,6 +112,7 @@ async def _history(tx: Tx) -> None:
 async def database(fresh_database_url: str) -> AsyncIterator[Database]:
     opened = await Database.connect(fresh_database_url, pool_size=3)
     await opened.run(_history)
+    await opened.run(Sealer(Vault({1: b"k" * 32}, 1)).seal)
     yield opened
     await opened.close()
 
@@ -214,6 +220,10 @@ TAMPERINGS = {
         "DROP INDEX one_envelope_per_sequence;"
         f"INSERT INTO envelopes SELECT repeat('b', 64), '{SAGA}', 0, 'G', 1, 'x', now(), 'FAILED'",
         "No two envelopes share a source account and sequence number, unless the chain proved one absent.",
+    ),
+    "an audit entry edited": (
+        "UPDATE audit_entries SET actor_id = 'somebody else'",
+        "Every link of the audit chain follows from the one before it and from its entry.",
     ),
     "an envelope's success taken back": (
         "UPDATE envelopes SET status = 'FAILED'",

@@ -18,6 +18,13 @@ DELETING: Final = "[._](revoked|deleted)$"
 """Names of actions after which something is gone for good."""
 
 
+CONTENT: Final = """json_build_array(e.position, e.id, e.marketplace_id,
+    to_char(e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.action, e.resource_type,
+    e.resource_id, e.user_id, e.payload_before::text, e.payload_after::text, e.actor_type, e.actor_id, e.result,
+    e.correlation_id, e.idempotency_key, e.ip, e.user_agent)::text"""
+"""An entry `e` as the chain hashes it: a JSON array of all its columns. Never change it: old links would break."""
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """Which entries are wanted; None matches all. Both ends of the time are included."""

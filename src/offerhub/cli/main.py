@@ -22,6 +22,8 @@ keys = App(name="keys", help="The API keys of a running service: `create`, `list
 app.command(keys)
 maintenance = App(name="maintenance", help="Refuse changes at a running service: `enable`, `disable`, `status`.")
 app.command(maintenance)
+audit = App(name="audit", help="The audit trail: `verify` walks its chain, `export` copies it.")
+app.command(audit)
 config = App(name="config", help="Which service the commands ask: `set` keeps it, `show` shows it.")
 app.command(config)
 
@@ -47,6 +49,8 @@ keys.command("offerhub.cli.keys:token", name="token", help="Issue a short-lived 
 maintenance.command("offerhub.cli.maintenance:enable", name="enable", help="Refuse every change; reading goes on.")
 maintenance.command("offerhub.cli.maintenance:disable", name="disable", help="Accept changes again.")
 maintenance.command("offerhub.cli.maintenance:status", name="status", help="Say whether changes are accepted.")
+audit.command("offerhub.cli.audit:verify", name="verify", help="Find what was edited, removed, reordered or added.")
+audit.command("offerhub.cli.audit:export", name="export", help="Write the sealed trail as lines that chain.")
 config.command("offerhub.cli.config:set_config", name="set", help="Keep the URL and the key of a service.")
 config.command("offerhub.cli.config:show", name="show", help="Show which service the commands ask.")
 
