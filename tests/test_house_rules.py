@@ -28,7 +28,19 @@ MONEY = (
     "withdrawals/",
     "topups/",
 )
-SLICES = ("access", "audit", "balances", "disputes", "escrows", "orders", "topups", "users", "wallets", "withdrawals")
+SLICES = (
+    "access",
+    "audit",
+    "balances",
+    "disputes",
+    "escrows",
+    "findings",
+    "orders",
+    "topups",
+    "users",
+    "wallets",
+    "withdrawals",
+)
 
 
 def name_of(module: Path) -> str:

@@ -9,6 +9,7 @@ import offerhub
 from offerhub.disputes.states import DISPUTE
 from offerhub.edge.openapi_states import MACHINES as SEEN
 from offerhub.escrows.states import ESCROW
+from offerhub.findings.states import FINDING
 from offerhub.kernel.states import Machine, Told, machine
 from offerhub.orders.states import MILESTONE, ORDER
 from offerhub.reconciliation.states import RUN
@@ -34,6 +35,7 @@ MACHINES = (
     STEP,
     ENVELOPE,
     RUN,
+    FINDING,
 )
 
 

@@ -30,6 +30,7 @@ from offerhub.edge import application, documentation
 from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.escrows.steps import Contracts
+from offerhub.findings import api as findings_api
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.lines import lines
 from offerhub.operations import api as operations_api
@@ -202,6 +203,7 @@ class Product:
             *operations_api.maintenance_routes(),
             *operations_api.queue_routes(self.database, DeadLetters(queues, QUEUES), queues),
             *reconciliation_api.routes(self.reconciliation, self.database, queues),
+            *findings_api.routes(),
             *access_api.routes(self.tokens, self.clock, token_seconds=self.settings.keys.token_seconds),
             *audit_api.routes(),
             *edge_api.routes(),

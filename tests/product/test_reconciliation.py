@@ -304,9 +304,53 @@ async def test_an_escrow_that_nobody_carries_on_is_reported(
     database = shop.live.product.database
     await database.run(lambda tx: tx.execute("UPDATE escrows SET status = 'RELEASING' WHERE id = $1", escrow["id"]))
     assert (await reconcile(operator, "sync-escrows"))["discrepancies"] == 1
-    [found] = await shop.live.rows("SELECT kind, state FROM discrepancies WHERE resource_id = $1", escrow["id"])
+    [found] = await shop.live.rows(
+        "SELECT kind, evidence ->> 'status' FROM findings WHERE subject_id = $1", escrow["id"]
+    )
     assert tuple(found) == ("NO_SAGA", "RELEASING")
     await database.run(lambda tx: tx.execute("UPDATE escrows SET status = 'FUNDED' WHERE id = $1", escrow["id"]))
+    await reconcile(operator, "sync-escrows")
+    [ended] = await findings_about(operator, escrow["id"])
+    assert (ended["status"], ended["resolvedBy"]) == ("RESOLVED", "system:reconciliation")
+    assert ended["resolution"]["contractBalance"] == "40.0000000", "the evidence"
+
+
+async def findings_about(operator: Marketplace, subject_id: str, status: str | None = None) -> list[dict[str, Any]]:
+    """What was found about something."""
+    narrowed = "" if status is None else f"&status={status}"
+    path = f"/admin/reconciliation/findings?subjectId={subject_id}{narrowed}"
+    found: list[dict[str, Any]] = (await operator.get(path)).json["data"]
+    return found
+
+
+async def test_a_person_sees_to_a_finding_and_an_order_that_ends_ends_it(
+    shop: Marketplace, operator: Marketplace, world: World
+) -> None:
+    order_id, escrow = await funded(shop, operator, world)
+    database = shop.live.product.database
+    raise_amount = "UPDATE escrows SET amount = amount + $2 WHERE id = $1"
+    await database.run(lambda tx: tx.execute(raise_amount, escrow["id"], 10 * UNIT))
+    await reconcile(operator, "sync-escrows")
+    [found] = await findings_about(operator, escrow["id"], "OPEN")
+    assert (found["kind"], found["amount"], found["amountUnits"]) == ("OTHER_TERMS", "-10.00", -10 * UNIT)
+    assert (found["evidence"]["amount"], found["evidence"]["contractBalance"]) == ("50.0000000", "40.0000000")
+    assert (found["marketplaceId"], found["subjectType"], found["timesSeen"]) == (shop.id, "Escrow", 1)
+    assert "security incident" in found["nextAction"]
+    one = f"/admin/reconciliation/findings/{found['id']}"
+    seen = await operator.done("POST", f"{one}/acknowledge", {"reason": "we changed it ourselves"})
+    assert (seen["status"], seen["note"], seen["acknowledgedBy"]) == (
+        *("ACKNOWLEDGED", "we changed it ourselves"),
+        "master",
+    )
+    assert (await reconcile(operator, "sync-escrows"))["discrepancies"] == 0, "somebody looks at it"
+    assert (await operator.done("GET", one))["timesSeen"] == 2
+    await database.run(lambda tx: tx.execute(raise_amount, escrow["id"], -10 * UNIT))
+    await shop.done("POST", f"/orders/{order_id}/resolution/release")
+    await reconcile(operator, "sync-escrows")
+    [ended] = await findings_about(operator, escrow["id"])
+    assert (ended["status"], ended["resolution"]) == ("RESOLVED", {"status": "RELEASED"})
+    await operator.refused("POST", f"{one}/resolve", {"reason": "late"}, status=409, code="INVALID_STATE")
+    await operator.refused("POST", f"{one}/acknowledge", {"reason": " "}, status=400, code="VALIDATION_ERROR")
 
 
 @pytest.mark.usefixtures("mended")

@@ -8,6 +8,8 @@ import pytest
 
 from offerhub.errors import ProviderUnavailable
 from offerhub.events.journal import Event, record
+from offerhub.findings.model import Found
+from offerhub.findings.service import raise_finding
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Tx
 from offerhub.runtime.queue import Queues
@@ -33,8 +35,9 @@ CODES: Final[Mapping[str, str]] = {
     "key": "NOT_FOUND",
     "letter_id": "NOT_FOUND",
     "job": "NOT_FOUND",
+    "finding_id": "NOT_FOUND",
 }
-INSTALLATION: Final = ("letter_id", "job")
+INSTALLATION: Final = ("letter_id", "job", "finding_id")
 """What belongs to no marketplace: to all but the operators' it does not exist, whatever a key's scopes."""
 
 
@@ -67,6 +70,7 @@ async def theirs(live: Running, world: World, http: aiohttp.ClientSession) -> tu
     ids = {"user_id": buyer.id, "order_id": order_id, "dispute_id": dispute_id, "ref": "m1"}
     ids["topup_id"] = await old_topup(live, other, buyer)
     ids |= {"letter_id": await dead_letter(live), "job": "sync-escrows"}
+    ids["finding_id"] = await finding(live, other, order_id)
     return other, {**ids, "withdrawal_id": withdrawal["id"], "key_id": key["id"], "key": "their-key"}
 
 
@@ -88,6 +92,15 @@ async def old_topup(live: Running, other: Marketplace, person: Person) -> str:
         return made.id
 
     return await live.product.database.run(insert)
+
+
+async def finding(live: Running, other: Marketplace, order_id: str) -> str:
+    """Something that differs at another marketplace."""
+    escrow_id = await live.value("SELECT id FROM escrows WHERE order_id = $1", order_id)
+    found = Found(other.id, "MONEY_MISSING", "Escrow", escrow_id, amount=-1)
+    await live.product.database.run(lambda tx: raise_finding(tx, found))
+    made: str = await live.value("SELECT id FROM findings WHERE subject_id = $1", escrow_id)
+    return made
 
 
 async def dead_letter(live: Running) -> str:

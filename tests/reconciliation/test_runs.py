@@ -10,7 +10,7 @@ from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.errors import NotFound, ValidationFailed
 from offerhub.kernel.clock import SystemClock
 from offerhub.reconciliation import service
-from offerhub.reconciliation.model import Discrepancy, Outcome, ReconciliationJob, RunsQuery
+from offerhub.reconciliation.model import Outcome, ReconciliationJob, RunsQuery
 from offerhub.reconciliation.service import Reconciliation
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Row
@@ -202,26 +202,3 @@ async def test_old_runs_are_forgotten(bench: Bench) -> None:
     await bench.change("UPDATE reconciliation_runs SET ended_at = ended_at - interval '31 days' WHERE id = $1", old)
     assert await bench.database.run(service.purge) == 1
     assert [row["id"] for row in await bench.rows()] == [kept]
-
-
-async def test_a_discrepancy_is_reported_once_for_each_kind_and_state(bench: Bench) -> None:
-    def found(kind: str = "PAID_OUT", state: str = "FUNDED", balance: str = "1.0000000") -> Discrepancy:
-        return Discrepancy(DEFAULT_MARKETPLACE_ID, "Escrow", "esc_1", kind, state, {"contractBalance": balance})
-
-    async def report(one: Discrepancy) -> bool:
-        return await bench.database.run(lambda tx: service.report(tx, one))
-
-    assert await report(found())
-    assert not await report(found(balance="0.5000000")), "the same story with another figure"
-    assert await report(found(kind="MONEY_MISSING"))
-    assert await report(found(state="DISPUTED"))
-    entries = await bench.rows("SELECT action, result, resource_id, payload_after FROM audit_entries ORDER BY id")
-    assert [(row["action"], row["result"], row["resource_id"]) for row in entries] == [
-        ("DISCREPANCY_FOUND", "DISCREPANCY_FOUND", "esc_1")
-    ] * 3
-    assert entries[0]["payload_after"] == {"kind": "PAID_OUT", "contractBalance": "1.0000000"}
-    [known] = await bench.rows(
-        "SELECT facts, found_at, seen_at FROM discrepancies WHERE state = 'FUNDED' AND kind = $1", "PAID_OUT"
-    )
-    assert known["facts"] == {"contractBalance": "0.5000000"}
-    assert known["found_at"] < known["seen_at"]

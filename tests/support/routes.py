@@ -29,6 +29,8 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
     "topups.create": {"userId": "usr_" + "1" * 32, "amount": "1.00"},
     "treasury.transfer": {"userId": "usr_" + "1" * 32, "amount": "1.00", "reference": "route matrix"},
     "treasury.rebalance": {"direction": "INTO_AIRTM", "amount": "1.00", "reference": "route matrix"},
+    "findings.acknowledge": {"reason": "route matrix"},
+    "findings.resolve": {"reason": "route matrix"},
     "marketplaces.create": {"name": "route matrix"},
 }
 """By the route's name; a route that is not here needs no body."""
@@ -43,6 +45,7 @@ NOWHERE: Final[Mapping[str, str]] = {
     "key_id": "key_" + "0" * 32,
     "key": "nowhere",
     "letter_id": "sagas.nowhere",
+    "finding_id": "fnd_" + "0" * 32,
     "job": "nothing",
     "ref": "m1",
 }

@@ -13,6 +13,13 @@ OTHER_SUITES: Final = frozenset(
         *(f"GET /admin/{path}" for path in ("queues", "queues/schedules", "dlq", "dlq/{letter_id}", "treasury")),
         *("POST /admin/dlq/{letter_id}/retry", "DELETE /admin/dlq/{letter_id}"),
         *("POST /admin/reconciliation/{job}/run", "GET /admin/reconciliation/runs"),
+        *(
+            f"{method} /admin/reconciliation/findings{tail}"
+            for method, tail in (
+                *(("GET", ""), ("GET", "/{finding_id}")),
+                *(("POST", "/{finding_id}/acknowledge"), ("POST", "/{finding_id}/resolve")),
+            )
+        ),
         *("POST /admin/treasury/transfers", "POST /admin/treasury/rebalancings"),
         *("POST /webhooks/airtm", "POST /webhooks/trustless-work"),
     }

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, inspect
 
+from offerhub.findings.model import FindingId
 from offerhub.runtime import vocabulary
 from offerhub.runtime.routes import Body, Envelope, Route
 
@@ -31,6 +32,7 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
             examples=["sagas.outbox-17"],
         ),
     ],
+    "finding_id": FindingId,
     "job": Annotated[
         str,
         Meta(

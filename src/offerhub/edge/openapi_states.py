@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from offerhub.disputes.states import DISPUTE
 from offerhub.escrows.states import ESCROW
+from offerhub.findings.states import FINDING
 from offerhub.kernel.states import Machine
 from offerhub.orders.states import MILESTONE, ORDER
 from offerhub.topups.states import TOPUP
@@ -12,7 +13,7 @@ from offerhub.users.states import USER
 from offerhub.wallets.states import WALLET
 from offerhub.withdrawals.states import WITHDRAWAL
 
-MACHINES: Final = (USER, WALLET, ORDER, MILESTONE, ESCROW, DISPUTE, TOPUP, WITHDRAWAL)
+MACHINES: Final = (USER, WALLET, ORDER, MILESTONE, ESCROW, DISPUTE, TOPUP, WITHDRAWAL, FINDING)
 """What a client meets, in the order in which it does."""
 
 _BY_STATES: Final[Mapping[frozenset[str], Machine]] = {one.states: one for one in MACHINES}

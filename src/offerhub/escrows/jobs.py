@@ -2,11 +2,13 @@
 
 Trustless Work's index lags and may be wrong: what it says is evidence for people. Nothing here changes an escrow, an
 order or the books. A saga that is due is driven on, since only sagas know what happened; and where nobody carries an
-escrow on, or the contract tells another story, that is handed to `found` for a person.
+escrow on, or the contract tells another story, that becomes a finding. It is resolved once a later look shows that
+both agree again.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -14,6 +16,9 @@ import structlog
 from offerhub.errors import ProviderRateLimited, ProviderTimeout, ProviderUnavailable, Refusal
 from offerhub.escrows import store
 from offerhub.escrows.model import Escrow
+from offerhub.escrows.states import ESCROW
+from offerhub.findings.model import Found
+from offerhub.findings.service import raise_finding, resolve_findings, unresolved
 from offerhub.kernel.clock import Clock
 from offerhub.kernel.money import format_chain_amount
 from offerhub.providers.trustless_work.client import TrustlessWork
@@ -23,20 +28,32 @@ from offerhub.sagas.engine import Engine
 
 MOVING: Final = frozenset({"CREATING", "FUNDING", "RELEASING", "REFUNDING"})
 """States in which a saga must be at work."""
+OF_CONTRACT: Final = (
+    "CONTRACT_UNKNOWN",
+    "OTHER_TERMS",
+    "PAID_OUT",
+    "DISPUTE_UNKNOWN",
+    "MONEY_MISSING",
+    "FUNDED_UNBOOKED",
+)
+"""Kinds of findings that a look at the contract makes, and ends."""
+KINDS: Final = ("NO_SAGA", *OF_CONTRACT)
+FINDINGS_SWEPT_MAX: Final = 500
+"""How many findings about escrows that have ended meanwhile one run ends."""
 
 log = structlog.get_logger("offerhub.escrows")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How an escrow and its contract differ. `kind` is a word for programs, `facts` are JSON for people."""
+    """How an escrow and its contract differ. `kind` is a kind of finding, `facts` are JSON for people.
+
+    `amount` is what the contract holds less what it should hold, in units, where that is what differs.
+    """
 
     kind: str
     facts: dict[str, Any]
-
-
-Found = Callable[[Tx, Escrow, Difference], Awaitable[bool]]
-"""Keeps a difference; True when it is new. Runs in a transaction in which the escrow cannot change."""
+    amount: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,6 @@ async def compare_escrows(
     trustless_work: TrustlessWork,
     engine: Engine,
     clock: Clock,
-    found: Found,
     *,
     limit: int,
     stale_seconds: float,
@@ -62,14 +78,18 @@ async def compare_escrows(
 ) -> Report:
     """Compare at most `limit` escrows. When Trustless Work cannot be reached the rest waits for the next run."""
     escrows = await database.run(lambda tx: store.least_lately_checked(tx, limit, stale_seconds), read_only=True)
+    await database.run(_end_findings_of_ended)
+    looking = _Looking(database, trustless_work, engine)
     checked = resumed = differences = failed = 0
     for escrow in escrows:
         running = await engine.resume(escrow.order_id)
         resumed += running.resumed
-        if running.sagas == 0:
+        if running.sagas:
+            evidence = {"status": escrow.status, "runningSagas": running.sagas}
+            await database.run(partial(resolve_findings, kinds=["NO_SAGA"], subject_id=escrow.id, evidence=evidence))
+        else:
             try:
-                difference = await _difference(trustless_work, escrow)
-                differences += await _keep(database, engine, escrow, difference, found)
+                differences += await looking.at(escrow)
             except Refusal as refusal:
                 failed += 1
                 log.warning("escrow_not_compared", escrow_id=escrow.id, code=refusal.code, error=refusal.message)
@@ -85,25 +105,70 @@ async def _note(database: Database, escrow: Escrow) -> None:
     await database.run(lambda tx: store.checked(tx, escrow.id))
 
 
-async def _difference(trustless_work: TrustlessWork, escrow: Escrow) -> Difference | None:
-    if escrow.status in MOVING:
-        return Difference("NO_SAGA", {"status": escrow.status, "contractId": escrow.contract_id})
-    return compare(escrow, await trustless_work.escrow(escrow.contract))
+async def _end_findings_of_ended(tx: Tx) -> None:
+    """An escrow that a saga has brought to its end had the evidence of the chain: nothing about it is open."""
+    about = [one for one in await unresolved(tx, KINDS, FINDINGS_SWEPT_MAX) if one.subject_type == "Escrow"]
+    states = await store.states_of(tx, [one.subject_id for one in about])
+    for one in about:
+        state = states.get(one.subject_id, "discarded")
+        if state in ESCROW.terminal or one.subject_id not in states:
+            await resolve_findings(tx, [one.kind], one.subject_id, {"status": state})
 
 
-async def _keep(
-    database: Database, engine: Engine, escrow: Escrow, difference: Difference | None, found: Found
-) -> bool:
-    """Hand the difference on, unless the escrow has moved while we asked; True when it is new."""
-    if difference is None:
-        return False
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """One run's questions about escrows at rest."""
 
-    async def keep(tx: Tx) -> bool:
-        if not await store.lock_unchanged(tx, escrow) or await engine.is_carrying(tx, escrow.order_id):
-            return False
-        return await found(tx, escrow, difference)
+    database: Database
+    trustless_work: TrustlessWork
+    engine: Engine
 
-    return await database.run(keep)
+    async def at(self, escrow: Escrow) -> bool:
+        """Compare an escrow that no saga carries; True when it differs and that is news. Raises Refusal."""
+        if escrow.status in MOVING:
+            difference = Difference("NO_SAGA", {"status": escrow.status, "contractId": escrow.contract_id})
+            return await self._keep(escrow, difference, agreed=())
+        view = await self.trustless_work.escrow(escrow.contract)
+        found = compare(escrow, view)
+        known = OF_CONTRACT if view is not None else ()
+        kinds = [kind for kind in known if found is None or kind != found.kind]
+        return await self._keep(escrow, found, agreed=[*kinds, "NO_SAGA"], facts=_facts(escrow, view))
+
+    async def _keep(
+        self,
+        escrow: Escrow,
+        difference: Difference | None,
+        *,
+        agreed: Sequence[str],
+        facts: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Write down what was seen, unless the escrow has moved while we asked; True when there is news."""
+
+        async def keep(tx: Tx) -> bool:
+            if not await store.lock_unchanged(tx, escrow) or await self.engine.is_carrying(tx, escrow.order_id):
+                return False
+            if agreed:
+                await resolve_findings(tx, agreed, escrow.id, facts or {})
+            if difference is None:
+                return False
+            found = Found(
+                escrow.marketplace_id, difference.kind, "Escrow", escrow.id, difference.facts, difference.amount
+            )
+            return await raise_finding(tx, found)
+
+        return await self.database.run(keep)
+
+
+def _facts(escrow: Escrow, view: EscrowView | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"status": escrow.status, "contractId": escrow.contract_id}
+    if view is not None:
+        facts |= {
+            "amount": format_chain_amount(escrow.amount),
+            "contractAmount": format_chain_amount(view.amount),
+            "contractBalance": None if view.balance is None else format_chain_amount(view.balance),
+            "contractFlags": {"disputed": view.disputed, "released": view.released, "resolved": view.resolved},
+        }
+    return facts
 
 
 def compare(escrow: Escrow, view: EscrowView | None) -> Difference | None:
@@ -112,15 +177,9 @@ def compare(escrow: Escrow, view: EscrowView | None) -> Difference | None:
     A contract may hold more than the order's amount: strangers can send to it. A dispute of ours reaches the contract
     only when it is resolved.
     """
-    facts: dict[str, Any] = {"status": escrow.status, "contractId": escrow.contract_id}
+    facts = _facts(escrow, view)
     if view is None:
         return Difference("CONTRACT_UNKNOWN", facts)
-    facts |= {
-        "amount": format_chain_amount(escrow.amount),
-        "contractAmount": format_chain_amount(view.amount),
-        "contractBalance": None if view.balance is None else format_chain_amount(view.balance),
-        "contractFlags": {"disputed": view.disputed, "released": view.released, "resolved": view.resolved},
-    }
     kind = None
     if view.engagement_id != escrow.order_id or view.amount != escrow.amount:
         kind = "OTHER_TERMS"
@@ -130,7 +189,10 @@ def compare(escrow: Escrow, view: EscrowView | None) -> Difference | None:
         kind = "DISPUTE_UNKNOWN"
     elif view.balance is not None:
         kind = _money_differs(escrow, view.balance)
-    return None if kind is None else Difference(kind, facts)
+    if kind is None:
+        return None
+    held = 0 if escrow.status == "CREATED" else escrow.amount
+    return Difference(kind, facts, None if view.balance is None else view.balance - held)
 
 
 def _money_differs(escrow: Escrow, balance: int) -> str | None:

@@ -102,6 +102,12 @@ async def least_lately_checked(tx: Tx, limit: int, stale_seconds: float) -> list
     return [_escrow(row) for row in rows]
 
 
+async def states_of(tx: Tx, escrow_ids: Sequence[str]) -> dict[str, str]:
+    """Escrow id to state, for those that there are."""
+    rows = await tx.rows("SELECT id, status FROM escrows WHERE id = ANY($1::text[])", list(escrow_ids))
+    return {row["id"]: row["status"] for row in rows}
+
+
 async def lock_unchanged(tx: Tx, escrow: Escrow) -> bool:
     """True when the escrow still is as it was read; then it stays so until the transaction ends."""
     return bool(

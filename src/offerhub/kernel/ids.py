@@ -10,7 +10,7 @@ import time
 from typing import Final, Literal
 
 Prefix = Literal[
-    "usr", "ord", "topup", "esc", "dsp", "wd", "evt", "aud", "key", "mkt", "wal", "sga", "mst", "req", "run"
+    "usr", "ord", "topup", "esc", "dsp", "wd", "evt", "aud", "key", "mkt", "wal", "sga", "mst", "req", "run", "fnd"
 ]  # fmt: skip
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

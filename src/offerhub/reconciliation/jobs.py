@@ -2,15 +2,13 @@
 
 from typing import Final
 
-from offerhub.escrows.jobs import Difference, compare_escrows
-from offerhub.escrows.model import Escrow
+from offerhub.escrows.jobs import compare_escrows
 from offerhub.kernel.clock import Clock
 from offerhub.providers.airtm.client import Airtm
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.trustless_work.client import TrustlessWork
-from offerhub.reconciliation.model import Discrepancy, Outcome, ReconciliationJob
-from offerhub.reconciliation.service import report
-from offerhub.runtime.database import Database, Tx
+from offerhub.reconciliation.model import Outcome, ReconciliationJob
+from offerhub.runtime.database import Database
 from offerhub.sagas.engine import Engine
 from offerhub.topups import jobs as topups
 from offerhub.wallets.jobs import check_missed_deposits
@@ -65,7 +63,6 @@ def chain_jobs(
             trustless_work,
             engine,
             clock,
-            _report_escrow,
             limit=ESCROWS_BATCH,
             stale_seconds=ESCROWS_STALE_SECONDS,
             pause_seconds=PAUSE_SECONDS,
@@ -87,8 +84,3 @@ def chain_jobs(
         ReconciliationJob("sync-escrows", ESCROWS_EVERY_SECONDS, sync_escrows),
         ReconciliationJob("check-missed-deposits", DEPOSITS_EVERY_SECONDS, missed_deposits, deposits_scheduled),
     ]
-
-
-async def _report_escrow(tx: Tx, escrow: Escrow, difference: Difference) -> bool:
-    found = Discrepancy(escrow.marketplace_id, "Escrow", escrow.id, difference.kind, escrow.status, difference.facts)
-    return await report(tx, found)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from msgspec import Meta
 
@@ -134,15 +134,3 @@ class SchedulesAnswer(Shape):
     """Everything that runs by the clock, the next one first."""
 
     schedules: list[ScheduleAnswer]
-
-
-@dataclass(frozen=True, slots=True)
-class Discrepancy:
-    """Something that differs from what is outside. One `kind` is reported once per resource and `state`."""
-
-    marketplace_id: str
-    resource_type: str
-    resource_id: str
-    kind: str
-    state: str
-    facts: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Use cases of reconciliation: run a job, ask for a run, list runs, keep what was found to differ."""
+"""Use cases of reconciliation: run a job, ask for a run, list runs."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from offerhub.events.journal import AuditEntry, Job, record
 from offerhub.kernel.clock import Clock
 from offerhub.kernel.pages import Page
 from offerhub.reconciliation import store
-from offerhub.reconciliation.model import Discrepancy, Outcome, ReconciliationJob, Run, RunsQuery
-from offerhub.runtime.actor import Actor, system
+from offerhub.reconciliation.model import Outcome, ReconciliationJob, Run, RunsQuery
+from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import UNREACHABLE, Database, Tx
 from offerhub.runtime.queue import Handler
 from offerhub.runtime.redaction import scrub
@@ -146,25 +146,3 @@ async def latest(tx: Tx) -> dict[str, Run]:
 async def purge(tx: Tx) -> int:
     """Forget a batch of runs that ended more than thirty days ago; returns how many."""
     return await store.purge(tx, RUNS_KEPT_SECONDS, PURGE_BATCH)
-
-
-async def report(tx: Tx, found: Discrepancy) -> bool:
-    """Keep what differs, and put it into the audit trail and the log the first time; True then."""
-    if not await store.keep_discrepancy(tx, found):
-        return False
-    entry = AuditEntry(
-        "DISCREPANCY_FOUND",
-        found.resource_type,
-        found.resource_id,
-        after={"kind": found.kind, **found.facts},
-        result="DISCREPANCY_FOUND",
-    )
-    await record(tx, system(found.marketplace_id, "reconciliation"), audit=[entry])
-    log.error(
-        "discrepancy_found",
-        kind=found.kind,
-        resource_type=found.resource_type,
-        resource_id=found.resource_id,
-        facts=found.facts,
-    )
-    return True

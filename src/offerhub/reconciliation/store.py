@@ -1,11 +1,11 @@
 """All SQL of reconciliation."""
 
-from typing import Any, Final
+from typing import Final
 
 from offerhub.errors import invalid_field
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.pages import LIMIT_DEFAULT, LIMIT_MAX, Page, page
-from offerhub.reconciliation.model import Discrepancy, Outcome, Run, RunsQuery
+from offerhub.reconciliation.model import Outcome, Run, RunsQuery
 from offerhub.runtime.database import Row, Tx
 
 _COLUMNS: Final = """id, job, trigger, status, requested_by, checked, changed, discrepancies, errors, failure,
@@ -179,22 +179,3 @@ async def purge(tx: Tx, kept_seconds: float, limit: int) -> int:
         kept_seconds,
         limit,
     )
-
-
-async def keep_discrepancy(tx: Tx, found: Discrepancy) -> bool:
-    """Keep what differs; True when it is new. What is known already was only seen again."""
-    fresh: Any = await tx.value(
-        """
-        INSERT INTO discrepancies (resource_type, resource_id, kind, state, marketplace_id, facts)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT (resource_id, kind, state) DO UPDATE SET seen_at = clock_timestamp(), facts = excluded.facts
-        RETURNING found_at = seen_at
-        """,
-        found.resource_type,
-        found.resource_id,
-        found.kind,
-        found.state,
-        found.marketplace_id,
-        found.facts,
-    )
-    return bool(fresh)

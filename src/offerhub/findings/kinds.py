@@ -1,0 +1,60 @@
+"""Every kind of finding: what it means, and what is to be done about it.
+
+A part of the program that finds something new adds its kind here, and to docs/operating/reconciliation.md.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Kind(NamedTuple):
+    """What a finding of this kind says, and the next action of a person, both in Markdown."""
+
+    means: str
+    next_action: str
+
+
+_TRUSTLESS: Final = (
+    "Look the contract up on a Stellar explorer. If the chain agrees with the books, Trustless Work's index "
+    "lags: wait. "
+)
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "NO_SAGA": Kind(
+        "An escrow is on its way (`CREATING`, `FUNDING`, `RELEASING`, `REFUNDING`), and no saga carries it.",
+        "Keep the log lines of its order, run `offerhub prove`, and report it. Nothing moves its money meanwhile.",
+    ),
+    "CONTRACT_UNKNOWN": Kind(
+        "Trustless Work knows no contract of this escrow.",
+        f"{_TRUSTLESS}If it lasts for an hour, ask Trustless Work about the contract.",
+    ),
+    "OTHER_TERMS": Kind(
+        "The contract names another order or another amount than the escrow.",
+        "Stop new orders (maintenance) and treat it as a security incident; ask Trustless Work over another channel.",
+    ),
+    "PAID_OUT": Kind(
+        "The contract has paid out, and the escrow was neither released nor refunded by this service.",
+        f"{_TRUSTLESS}Otherwise somebody with one of its keys paid it out: find out who, then book what happened.",
+    ),
+    "DISPUTE_UNKNOWN": Kind(
+        "The contract is in a dispute that this service did not raise.",
+        f"{_TRUSTLESS}Otherwise find out which key raised it; the order's money is safe in the contract meanwhile.",
+    ),
+    "MONEY_MISSING": Kind(
+        "The contract of a funded escrow holds less than the order's amount.",
+        f"{_TRUSTLESS}Otherwise stop new orders (maintenance) and report it to Trustless Work: "
+        "the money is gone there.",
+    ),
+    "FUNDED_UNBOOKED": Kind(
+        "The contract holds the order's amount, and the books say that it was not funded.",
+        f"{_TRUSTLESS}Otherwise the funding was done outside of this service: release or refund it there, "
+        "and ask who did it.",
+    ),
+}
+
+
+def require_known(kind: str) -> Kind:
+    """The kind of this name. Raises ValueError for one that is not in the table."""
+    if kind not in KINDS:
+        raise ValueError(f"findings.kinds.KINDS has no kind {kind}")
+    return KINDS[kind]
