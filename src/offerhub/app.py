@@ -23,7 +23,7 @@ from offerhub.access.tokens import TokenSigner
 from offerhub.audit import api as audit_api
 from offerhub.balances import api as balances_api
 from offerhub.disputes import api as disputes_api
-from offerhub.disputes.service import Disputes
+from offerhub.disputes.service import Disputes, open_found
 from offerhub.disputes.steps import Resolve
 from offerhub.edge import api as edge_api
 from offerhub.edge import application, documentation
@@ -176,7 +176,7 @@ class Product:
         )
         self.engine.register(
             [
-                *order_steps.plans(contracts),
+                *order_steps.plans(contracts, open_found),
                 Resolve(contracts),
                 Provision(chain, own, self.platform),
                 PayOut(chain, own),

@@ -623,6 +623,9 @@ class ProviderError(Refusal):
         "contract_error": "the number of the contract's error",
         "contract_error_name": "its name",
         "reason": "what was not understood",
+        "contract": "the contract's address",
+        "contractState": "what the contract knew when it refused: disputed, released, resolved, milestones",
+        "topUp": "the USDC that must be sent to the contract before it can share its balance out",
     }
 
 

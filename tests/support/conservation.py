@@ -3,6 +3,7 @@
     Σ users (available, reserved, withdrawing) + Σ escrows + fees booked + the treasury's capital
   = Σ wallets + Σ contracts + fees that contracts paid + the treasury's account + what is ours at Airtm
     + what was credited by hand + what the operator says to have moved into Airtm
+    - what strangers have sent into contracts and no payout has brought out yet
 
 Both sides are read where they are true, in the database and at the sandbox, and compared line by line: each user's
 wallet, each order's contract and its fees, the treasury, Airtm. A line that differs names whose money it is. The
@@ -70,8 +71,8 @@ async def assert_conserved(
 ) -> Conserved:
     """The books, the chain and Airtm agree to the unit, as soon as what is under way has ended; the proof holds.
 
-    `unbooked` is money that is known to lie at an address (a wallet or a contract) without being anybody's in the
-    books, in units: what strangers sent into a contract, or what was put aside. Fails with every line that differs.
+    `unbooked` is money that is known to lie at an address without being anybody's in the books, in units, such as
+    what was put aside. Fails with every line that differs.
     """
     deadline = asyncio.get_running_loop().time() + patience
     async with aiohttp.ClientSession() as http:
@@ -103,6 +104,7 @@ async def compare(
     lines.append(airtm)
     promised = sum(books.kinds.get(kind, 0) for kind in _PROMISES)
     promised += sum(unbooked.values()) + in_transit
+    promised += sum(_strange(order, outside) - order["surplus"] for order in books.orders)
     found = sum(line.outside for line in lines) + in_transit - books.kinds.get("world:manual", 0)
     return Conserved(lines, promised, found, in_transit)
 
@@ -179,7 +181,8 @@ _USERS: Final = """
 
 _ORDERS: Final = """
     SELECT e.order_id, e.contract_id, e.roles, e.treasury, coalesce(h.units, 0)::bigint AS held,
-        coalesce(f.platform, 0)::bigint AS platform, coalesce(f.protocol, 0)::bigint AS protocol
+        coalesce(f.platform, 0)::bigint AS platform, coalesce(f.protocol, 0)::bigint AS protocol,
+        coalesce(f.surplus, 0)::bigint AS surplus
     FROM escrows e
     LEFT JOIN (
         SELECT a.owner, sum(p.amount) AS units FROM ledger.postings p
@@ -187,7 +190,8 @@ _ORDERS: Final = """
     ) h ON h.owner = e.order_id
     LEFT JOIN (
         SELECT t.subject, sum(p.amount) FILTER (WHERE a.kind = 'fees:platform') AS platform,
-            sum(p.amount) FILTER (WHERE a.kind = 'fees:trustless_work') AS protocol
+            sum(p.amount) FILTER (WHERE a.kind = 'fees:trustless_work') AS protocol,
+            -sum(p.amount) FILTER (WHERE a.kind IN ('world:stellar', 'world:treasury')) AS surplus
         FROM ledger.transactions t JOIN ledger.postings p ON p.transaction_id = t.id
         JOIN ledger.accounts a ON a.id = p.account_id GROUP BY t.subject
     ) f ON f.subject = e.order_id
@@ -239,7 +243,9 @@ def _escrows(books: _Books, outside: _Outside, unbooked: Mapping[str, int]) -> l
     for order in books.orders:
         contract, roles = order["contract_id"], order["roles"]
         place = f"contract of {order['order_id']} ({contract})"
-        lines.append(Line(place, order["held"] + unbooked.get(contract, 0), outside.held.get(contract, 0)))
+        # What came from anybody but the depositor is nobody's until a payout brings it out.
+        strange = _strange(order, outside) - order["surplus"] + unbooked.get(contract, 0)
+        lines.append(Line(place, order["held"] + strange, outside.held.get(contract, 0)))
         out = outside.flows.get(contract, {})
         platform = roles["platform_address"]
         parties = {platform, roles["receiver"], roles["approver"], order["treasury"]}
@@ -247,6 +253,12 @@ def _escrows(books: _Books, outside: _Outside, unbooked: Mapping[str, int]) -> l
         protocol = sum(units for address, units in out.items() if address not in parties)
         lines.append(Line(f"fee of Trustless Work for {order['order_id']}", order["protocol"], protocol))
     return lines
+
+
+def _strange(order: Row, outside: _Outside) -> int:
+    """Units that an order's contract has received from others than who pays it in."""
+    contract, depositor = order["contract_id"], order["treasury"] or order["roles"]["approver"]
+    return sum(sent.get(contract, 0) for source, sent in outside.flows.items() if source != depositor)
 
 
 def _treasury(books: _Books, outside: _Outside, unbooked: Mapping[str, int]) -> list[Line]:

@@ -19,6 +19,7 @@ from offerhub.runtime.database import Tx
 from offerhub.sagas.engine import Engine
 
 RESOLVE: Final = "dispute.resolve"
+_FOUND: Final = "Raised on the escrow's contract itself while a payout was under way."
 
 
 async def require(tx: Tx, marketplace_id: str, dispute_id: str) -> Dispute:
@@ -72,6 +73,15 @@ async def open_dispute(tx: Tx, actor: Actor, order_id: str, opened: OpenDispute)
         audit=[AuditEntry("DISPUTE_OPENED", "Dispute", dispute.id, after=payload, user_id=party)],
     )
     return await wire(tx, dispute)
+
+
+async def open_found(tx: Tx, actor: Actor, order_id: str) -> DisputeWithOrderAnswer:
+    """Freeze an order in progress whose contract was found disputed, so that support decides.
+
+    We raise disputes on contracts only to resolve them, so this one came from another hand. It counts as the
+    seller's, since payouts are asked for by the buyer's side. Raises as `open_dispute`.
+    """
+    return await open_dispute(tx, actor, order_id, OpenDispute(openedBy="SELLER", reason="OTHER", evidence=[_FOUND]))
 
 
 async def assign(

@@ -51,4 +51,4 @@ class Resolve:
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
         """The contract refused: the order is disputed again, and support decides anew."""
-        await payout.reopen(tx, saga.actor, saga.input["orderId"], "DISPUTED", refusal.code)
+        await payout.reopen(tx, saga.actor, saga.input["orderId"], "DISPUTED", refusal)

@@ -174,8 +174,8 @@ def _facts(escrow: Escrow, view: EscrowView | None) -> dict[str, Any]:
 def compare(escrow: Escrow, view: EscrowView | None) -> Difference | None:
     """How an escrow at rest (CREATED, FUNDED, DISPUTED) differs from the contract that Trustless Work shows.
 
-    A contract may hold more than the order's amount: strangers can send to it. A dispute of ours reaches the contract
-    only when it is resolved.
+    Strangers can send to a contract: what they sent is a surplus. A dispute of ours reaches the contract only when it
+    is resolved.
     """
     facts = _facts(escrow, view)
     if view is None:
@@ -196,6 +196,9 @@ def compare(escrow: Escrow, view: EscrowView | None) -> Difference | None:
 
 
 def _money_differs(escrow: Escrow, balance: int) -> str | None:
-    if escrow.status == "CREATED":
-        return "FUNDED_UNBOOKED" if balance >= escrow.amount else None
-    return "MONEY_MISSING" if balance < escrow.amount else None
+    if escrow.status == "CREATED" and balance >= escrow.amount:
+        return "FUNDED_UNBOOKED"
+    ours = 0 if escrow.status == "CREATED" else escrow.amount
+    if balance == ours:
+        return None
+    return "MONEY_MISSING" if balance < ours else "SURPLUS"

@@ -1,6 +1,6 @@
 """Saga steps on an escrow's contract: each is one intent, carried to the chain and settled by evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +17,9 @@ from offerhub.errors import (
     SigningRefused,
 )
 from offerhub.escrows import store
+from offerhub.escrows.surplus import is_odd, odd_refusal, share_out
 from offerhub.kernel.clock import Clock
+from offerhub.kernel.money import Units
 from offerhub.providers.stellar.horizon import Accepted, Horizon, Submission
 from offerhub.providers.stellar.horizon import Unknown as Unsettled
 from offerhub.providers.stellar.network import network_id
@@ -29,6 +31,8 @@ from offerhub.providers.trustless_work.intents import (
     DisputeIntent,
     FundIntent,
     Intent,
+    ReleaseIntent,
+    ResolveIntent,
     StatusIntent,
     read_intent,
 )
@@ -50,6 +54,12 @@ NAMES: Final[Mapping[str, str]] = {
 """Kind of intent to the name of the contract's function, which is also the step's."""
 
 
+COMPLETED: Final = "completed"
+"""The status that we give a milestone."""
+Later = StatusIntent | ApproveIntent | ReleaseIntent | DisputeIntent | ResolveIntent
+_LATER: Final = (StatusIntent, ApproveIntent, ReleaseIntent, DisputeIntent, ResolveIntent)
+"""Intents about a contract that is funded."""
+
 REFUSALS: Final = (ProviderError, ProviderUnavailable, ProviderTimeout, ProviderRateLimited)
 """What a saga on a contract may end in: refused by the API, the contract or our own check, or nobody answered."""
 
@@ -68,16 +78,62 @@ class Contracts:
     fee_max_stroops: int
     deployer: Deployer | None = None
 
-    def call(self, intent: Intent) -> ChainCall:
-        """The transaction that carries an intent out."""
+    def call(self, intent: Intent, order_id: str) -> ChainCall:
+        """The transaction that carries an intent out. A resolution is about all that the contract holds by then."""
+        asked = intent
+
+        async def build(_: str) -> str:
+            nonlocal asked
+            if not isinstance(intent, ResolveIntent):
+                return await self.trustless_work.build(intent)
+            asked = whole = await self._whole(intent, order_id)
+            try:
+                return await self.trustless_work.build(whole)
+            except ProviderError as refusal:
+                raise odd_refusal(refusal, whole) if is_odd(whole) else refusal from None
+
         return ChainCall(
             account=intent.signer,
-            build=lambda _: self.trustless_work.build(intent),
-            approve=lambda xdr: self._approve(xdr, intent),
+            build=build,
+            approve=lambda xdr: self._approve(xdr, asked),
             submit=self._submit,
             wants_transfers=not isinstance(intent, DeployIntent),
             explain=_explain,
         )
+
+    async def _whole(self, intent: ResolveIntent, order_id: str) -> ResolveIntent:
+        """The same decision about the contract's balance of this moment; a wrong answer makes the contract refuse."""
+        balances = await self.trustless_work.balances([intent.contract_id])
+        escrow = await self.database.run(lambda tx: store.of_order(tx, order_id), read_only=True)
+        assert escrow is not None
+        return share_out(intent, escrow.depositor, balances.get(intent.contract_id, Units(0)))
+
+    async def seen(self, contract: str) -> Facts | None:
+        """What Trustless Work shows of a contract, as JSON; None when it shows nothing now."""
+        try:
+            view = await self.trustless_work.escrow(contract)
+        except Refusal as refusal:
+            log.warning("contract_not_seen", contract=contract, code=refusal.code)
+            return None
+        if view is None:
+            return None
+        marked = [status == COMPLETED for status, _ in view.milestones]
+        approved = [is_approved for _, is_approved in view.milestones]
+        return {
+            "disputed": view.disputed,
+            "released": view.released,
+            "resolved": view.resolved,
+            "marked": _leading(marked),
+            "approved": _leading(approved),
+        }
+
+    async def left_behind(self, contract: str) -> int:
+        """Units that a contract still holds after its release: what strangers sent. 0 when nobody can say."""
+        try:
+            return (await self.trustless_work.balances([contract])).get(contract, Units(0))
+        except Refusal as refusal:
+            log.warning("contract_not_seen", contract=contract, code=refusal.code)
+            return 0
 
     async def _approve(self, xdr: str, intent: Intent) -> Approved:
         # stellar-sdk takes a second to import; only processes that sign pay for it.
@@ -119,6 +175,11 @@ class Contracts:
         return said
 
 
+def _leading(known: Sequence[bool]) -> int:
+    """How many of the first ones hold."""
+    return next((index for index, holds in enumerate(known) if not holds), len(known))
+
+
 def _explain(code: str, operation_codes: Any) -> Refusal:
     return ProviderError(
         "The escrow contract refused the transaction.", resultCode=code, operationCodes=list(operation_codes)
@@ -147,7 +208,8 @@ class ContractStep:
 
     async def attempt(self, saga: Saga, position: int) -> Outcome:
         """Make the transaction, or find out what became of it."""
-        outcome = await self.contracts.chain.carry(saga, position, self.contracts.call(self.intent))
+        call = self.contracts.call(self.intent, saga.input["orderId"])
+        outcome = await self.contracts.chain.carry(saga, position, call)
         if (
             isinstance(outcome, Settled)
             and isinstance(self.intent, DeployIntent)
@@ -156,7 +218,26 @@ class ContractStep:
             return Unknown("the deployment is in a ledger, but this Horizon does not tell the contract's address")
         if isinstance(outcome, Refused) and isinstance(self.intent, FundIntent):
             return replace(outcome, refusal=_funding_refusal(outcome.refusal))
+        if isinstance(outcome, Settled) and isinstance(self.intent, ReleaseIntent):
+            return await self._with_surplus(outcome, self.intent)
+        if isinstance(outcome, Refused) and isinstance(self.intent, _LATER):
+            return await self._with_evidence(outcome, self.intent)
         return outcome
+
+    async def _with_surplus(self, outcome: Settled, intent: ReleaseIntent) -> Outcome:
+        """A release pays the order's amount; what else the contract held is in it still."""
+        left = await self.contracts.left_behind(intent.contract_id)
+        return replace(outcome, facts={**outcome.facts, "left": left}) if left else outcome
+
+    async def _with_evidence(self, outcome: Refused, intent: Later) -> Outcome:
+        """The contract would not: it may know of something that we do not, such as a dispute raised elsewhere."""
+        if type(outcome.refusal) is not ProviderError:
+            return outcome
+        seen = await self.contracts.seen(intent.contract_id)
+        if seen is None:
+            return outcome
+        details = {**outcome.refusal.details, "contractState": seen}
+        return replace(outcome, refusal=ProviderError(outcome.refusal.message, **details))
 
     async def settle(self, tx: Tx, saga: Saga, facts: Facts) -> None:
         """Keep what the contract knows by now."""

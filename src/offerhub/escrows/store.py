@@ -1,6 +1,6 @@
 """All SQL of escrows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from offerhub.errors import EscrowInvalidState
@@ -185,6 +185,21 @@ async def note_progress(
         approved,
         disputed,
     )
+
+
+async def learn(tx: Tx, escrow_id: str, seen: Mapping[str, Any]) -> Escrow:
+    """Take over what the contract has been seen to know: `marked`, `approved` (counts) and `disputed`."""
+    row = await tx.one(
+        f"""
+        UPDATE escrows SET marked_on_chain = $2, approved_on_chain = $3, disputed_on_chain = $4
+        WHERE id = $1 RETURNING {_COLUMNS}
+        """,
+        escrow_id,
+        seen["marked"],
+        seen["approved"],
+        seen["disputed"],
+    )
+    return _escrow(row)
 
 
 async def pinned_deployer(tx: Tx, network: str) -> Deployer | None:

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from offerhub.errors import InternalError
+import structlog
+
+from offerhub.errors import InternalError, Refusal
 from offerhub.escrows import service as escrows
 from offerhub.escrows.model import Escrow
+from offerhub.escrows.steps import COMPLETED
+from offerhub.escrows.surplus import with_surplus
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
 from offerhub.kernel.clock import to_wire
-from offerhub.kernel.money import Units, format_amount
+from offerhub.kernel.money import Units, format_amount, format_chain_amount
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Around, Entry, Leg
@@ -35,6 +39,8 @@ from offerhub.sagas.model import Facts
 
 End = Literal["RELEASED", "REFUNDED"]
 
+log = structlog.get_logger("offerhub.orders")
+
 
 def release_intents(escrow: Escrow) -> list[CallIntent]:
     """Everything that is left to do until the seller is paid: mark, approve, release.
@@ -47,7 +53,7 @@ def release_intents(escrow: Escrow) -> list[CallIntent]:
     count = len(escrow.terms["milestones"])
     contract = escrow.contract
     marks: list[CallIntent] = [
-        StatusIntent(contract, roles["service_provider"], index, "completed")
+        StatusIntent(contract, roles["service_provider"], index, COMPLETED)
         for index in range(escrow.marked_on_chain, count)
     ]
     approvals = [
@@ -111,11 +117,12 @@ def read_payout(escrow: Escrow, facts: Facts, seller_share: int) -> Payout:
     if escrow.treasury is None:
         return Payout(paid_to(receiver), paid_to(escrow.depositor), platform_fee, protocol_fee, surplus)
     arrived = paid_to(escrow.treasury)
-    seller = share_of(arrived, seller_share, escrow.amount)
+    part, _ = with_surplus(seller_share, escrow.amount - seller_share, surplus)
+    seller = share_of(arrived, part, total)
     return Payout(seller, arrived - seller, platform_fee, protocol_fee, surplus, arrived)
 
 
-def share_of(arrived: int, seller_share: int, amount: int) -> int:
+def share_of(arrived: int, seller_share: int, total: int) -> int:
     """The seller's part of what arrived for both, as the contract would have paid it: each bears fees by its share.
 
     The remainder of a division goes to the buyer, and to the seller where the buyer has no share.
@@ -123,7 +130,7 @@ def share_of(arrived: int, seller_share: int, amount: int) -> int:
     >>> share_of(997_000_000, 600_000_000, 1_000_000_000), share_of(997_000_001, 1_000_000_000, 1_000_000_000)
     (598200000, 997000001)
     """
-    return arrived * seller_share // amount
+    return arrived * seller_share // total
 
 
 async def close(
@@ -178,8 +185,24 @@ async def close(
     events.append(Event(f"escrow.{end.lower()}", "Escrow", escrow.id, summary, order.seller_id))
     final = {"orderId": order.id, "finalStatus": end, "closedAt": at}
     events.append(Event("order.closed", "Order", order.id, final, order.buyer_id))
-    entry = AuditEntry(end, "Order", order.id, {"status": order.status}, {"status": closed.status} | summary)
-    await record(tx, actor, events=[*events, *extra], audit=[entry])
+    audit = [AuditEntry(end, "Order", order.id, {"status": order.status}, {"status": closed.status} | summary)]
+    audit += _surplus(escrow, payout, facts)
+    await record(tx, actor, events=[*events, *extra], audit=audit)
+
+
+def _surplus(escrow: Escrow, payout: Payout, facts: Facts) -> list[AuditEntry]:
+    """What strangers had sent into the contract, where there was something: paid out along, or left in it."""
+    left = int(facts.get("left", 0))
+    if not payout.surplus and not left:
+        return []
+    told = {
+        "contractId": escrow.contract,
+        "paidOut": format_chain_amount(payout.surplus),
+        "leftInContract": format_chain_amount(left),
+        "transactionHash": facts["hash"],
+    }
+    log.error("escrow_surplus", escrow_id=escrow.id, **told)
+    return [AuditEntry("ESCROW_SURPLUS", "Escrow", escrow.id, after=told, result="DISCREPANCY_FOUND")]
 
 
 def _credits(order: Order, payout: Payout, seller: Around | None, buyer: Around | None) -> list[Event]:
@@ -213,8 +236,14 @@ def _ended(order: Order, end: End, payout: Payout, at: str, seller: Around | Non
     return Event("order.refunded", "Order", order.id, common | more, order.buyer_id)
 
 
-async def reopen(tx: Tx, actor: Actor, order_id: str, back_to: Literal["IN_PROGRESS", "DISPUTED"], why: str) -> None:
-    """A payout was refused: order and escrow go back to where they were, and the money stays in the contract."""
+async def reopen(
+    tx: Tx, actor: Actor, order_id: str, back_to: Literal["IN_PROGRESS", "DISPUTED"], why: Refusal
+) -> bool:
+    """A payout was refused: order and escrow go back to where they were, and the money stays in the contract.
+
+    What the contract was seen to know by then is taken over, so that the next try asks for what it allows. True when
+    it turned out to be disputed and we had raised no dispute there.
+    """
     order = await service.require(tx, actor.marketplace_id, order_id, lock=True)
     escrow = await escrows.of_order(tx, order.id)
     assert escrow is not None
@@ -222,10 +251,13 @@ async def reopen(tx: Tx, actor: Actor, order_id: str, back_to: Literal["IN_PROGR
         tx, escrow.id, "FUNDED" if back_to == "IN_PROGRESS" else "DISPUTED", ["RELEASING", "REFUNDING"]
     )
     await service.move(tx, order, back_to, ["RELEASE_REQUESTED", "REFUND_REQUESTED"])
-    entry = AuditEntry(
-        "PAYOUT_REFUSED", "Order", order.id, {"status": order.status}, {"status": back_to, "reason": why}, "FAILURE"
-    )
+    after = {"status": back_to, "reason": why.code}
+    entry = AuditEntry("PAYOUT_REFUSED", "Order", order.id, {"status": order.status}, after, "FAILURE")
     await record(tx, actor, audit=[entry])
+    seen = why.details.get("contractState")
+    if seen is None or seen["released"] or seen["resolved"]:
+        return False
+    return (await escrows.learn(tx, escrow.id, seen)).disputed_on_chain and not escrow.disputed_on_chain
 
 
 async def require_payable(tx: Tx, actor: Actor, order_id: str) -> tuple[Order, Escrow]:

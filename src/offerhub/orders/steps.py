@@ -1,6 +1,6 @@
 """What an order's sagas do: deploy, fund, release, refund; and how states and books follow."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from offerhub.errors import InternalError, Refusal
@@ -18,9 +18,12 @@ from offerhub.orders import payout, service
 from offerhub.orders.model import Order
 from offerhub.orders.resolution import REFUND, RELEASE
 from offerhub.orders.service import DEPLOY, FUND
+from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.sagas.model import Facts, Saga, Step
 from offerhub.wallets.steps import CheckBacking
+
+Disputed = Callable[[Tx, Actor, str], Awaitable[object]]
 
 
 class Deploy:
@@ -145,11 +148,17 @@ def _funding_legs(order: Order, escrow: Escrow) -> list[Leg]:
 
 
 class PayOut:
-    """Plans `order.release` and `order.refund`: input `{orderId, escrowId, intents}`."""
+    """Plans `order.release` and `order.refund`: input `{orderId, escrowId, intents}`.
 
-    def __init__(self, contracts: Contracts, kind: Literal["order.release", "order.refund"]) -> None:
+    `disputed` opens the dispute of an order in progress whose contract turned out to be disputed.
+    """
+
+    def __init__(
+        self, contracts: Contracts, disputed: Disputed, kind: Literal["order.release", "order.refund"]
+    ) -> None:
         self.kind = kind
         self._contracts = contracts
+        self._disputed = disputed
         self._end: payout.End = "RELEASED" if kind == RELEASE else "REFUNDED"
 
     def steps(self, saga: Saga) -> Sequence[Step]:
@@ -163,10 +172,16 @@ class PayOut:
         await payout.close(tx, saga.actor, order, self._end, facts[-1], seller_share=share)
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
-        """Back to work: the money is still in the contract, and what it knows by now is remembered."""
-        await payout.reopen(tx, saga.actor, saga.input["orderId"], "IN_PROGRESS", refusal.code)
+        """Back to work: the money is still in the contract, and what it knows by now is remembered.
+
+        Where somebody else has raised a dispute on the contract meanwhile, support decides.
+        """
+        order_id = saga.input["orderId"]
+        if await payout.reopen(tx, saga.actor, order_id, "IN_PROGRESS", refusal):
+            await self._disputed(tx, saga.actor, order_id)
 
 
-def plans(contracts: Contracts) -> tuple[Deploy, Fund, PayOut, PayOut]:
-    """The plans of this slice."""
-    return Deploy(contracts), Fund(contracts), PayOut(contracts, RELEASE), PayOut(contracts, REFUND)
+def plans(contracts: Contracts, disputed: Disputed) -> tuple[Deploy, Fund, PayOut, PayOut]:
+    """The plans of this slice; `disputed` opens the dispute of an order whose contract was found disputed."""
+    release, refund = PayOut(contracts, disputed, RELEASE), PayOut(contracts, disputed, REFUND)
+    return Deploy(contracts), Fund(contracts), release, refund

@@ -9,7 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from offerhub.kernel.money import UNITS_MAX, Units, format_amount, is_whole_cents, parse_chain_amount
+from offerhub.kernel.money import (
+    UNITS_MAX,
+    Units,
+    format_amount,
+    format_chain_amount,
+    is_whole_cents,
+    parse_chain_amount,
+)
 
 DECIMAL_EXPONENT_MAX: Final = 15
 
@@ -19,6 +26,16 @@ def number(units: int) -> msgspec.Raw:
     assert units > 0
     assert is_whole_cents(units)
     return msgspec.Raw(format_amount(units).encode())
+
+
+def exact_number(units: int) -> msgspec.Raw:
+    """An amount that need not be whole cents, as the text of a JSON number. Asserts that it is positive.
+
+    >>> bytes(exact_number(1_000_000_001)), bytes(exact_number(1_000_000))
+    (b'100.0000001', b'0.1')
+    """
+    assert units > 0
+    return msgspec.Raw(format_chain_amount(units).rstrip("0").rstrip(".").encode())
 
 
 def units_of(value: Any) -> Units:

@@ -312,7 +312,7 @@ def test_basis_points_as_percent(bps: int, text: bytes) -> None:
         lambda: FundIntent("C", "G", Units(1), TERMS),
         lambda: FundIntent("C", "G", Units(0), TERMS),
         lambda: ResolveIntent("C", "G", ()),
-        lambda: ResolveIntent("C", "G", (("GA", Units(150_000)),)),
+        lambda: ResolveIntent("C", "G", (("GA", Units(150_000)), ("GB", Units(150_000)))),
         lambda: ResolveIntent("C", "G", (("GA", Units(100_000)), ("GA", Units(100_000)))),
         lambda: msgspec.structs.replace(TERMS, amount=Units(123)),
         lambda: msgspec.structs.replace(TERMS, milestones=()),
@@ -337,7 +337,7 @@ def test_an_intent_that_cannot_work_is_not_made(build: Any) -> None:
         {"kind": "steal"},
         {"kind": "release", "contract_id": "C"},
         {"kind": "release", "contract_id": "C", "signer": "G", "more": 1},
-        {"kind": "resolve", "contract_id": "C", "signer": "G", "distributions": [["GA", 1]]},
+        {"kind": "resolve", "contract_id": "C", "signer": "G", "distributions": [["GA", 0]]},
     ],
 )
 def test_what_is_not_a_stored_intent_is_refused(value: dict[str, Any]) -> None:

@@ -127,7 +127,10 @@ class DisputeIntent(_Intent, frozen=True, tag="dispute"):
 
 
 class ResolveIntent(_Intent, frozen=True, tag="resolve"):
-    """The dispute resolver shares out the whole balance. Amounts are before fees and add up to the balance."""
+    """The dispute resolver shares out the whole balance. Amounts are before fees and add up to the balance.
+
+    One of them may have a fraction of a cent: what strangers had sent into the contract has to go somewhere.
+    """
 
     contract_id: str
     signer: str
@@ -138,8 +141,10 @@ class ResolveIntent(_Intent, frozen=True, tag="resolve"):
             raise ValueError(f"a resolution has 1 to {DISTRIBUTIONS_MAX} parts")
         if len({address for address, _ in self.distributions}) != len(self.distributions):
             raise ValueError("a resolution names each address once")
-        for _, amount in self.distributions:
-            _check_amount(amount)
+        if any(amount <= 0 for _, amount in self.distributions):
+            raise ValueError("each part of a resolution is positive")
+        if sum(not is_whole_cents(amount) for _, amount in self.distributions) > 1:
+            raise ValueError("only one part of a resolution has a fraction of a cent")
 
 
 CallIntent = FundIntent | StatusIntent | ApproveIntent | ReleaseIntent | DisputeIntent | ResolveIntent

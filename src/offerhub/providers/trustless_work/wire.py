@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from offerhub.kernel.money import Units
-from offerhub.providers.numbers import number, units_of
+from offerhub.providers.numbers import exact_number, number, units_of
 from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
     DeployIntent,
@@ -130,7 +130,7 @@ def _request(intent: Intent) -> tuple[str, dict[str, Any]]:
         case DisputeIntent():
             body["signer"] = intent.signer
         case ResolveIntent():
-            parts = [{"address": address, "amount": number(part)} for address, part in intent.distributions]
+            parts = [{"address": address, "amount": exact_number(part)} for address, part in intent.distributions]
             body |= {"disputeResolver": intent.signer, "distributions": parts}
     return path, body
 
