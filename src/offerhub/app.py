@@ -34,6 +34,7 @@ from offerhub.findings import api as findings_api
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.lines import lines
 from offerhub.operations import api as operations_api
+from offerhub.operations import metrics as operations_metrics
 from offerhub.operations.maintenance import MaintenanceGate
 from offerhub.operations.model import Finding, Probe, PublicConfig
 from offerhub.orders import api as orders_api
@@ -54,6 +55,7 @@ from offerhub.runtime.database import Database
 from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.http import HttpClient
 from offerhub.runtime.line import Line
+from offerhub.runtime.metrics import Metrics
 from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Route
 from offerhub.runtime.urgency import Urgency, working
@@ -113,7 +115,11 @@ class Product:
             usdc_code=settings.stellar.usdc_asset_code,
             friendbot_url=settings.stellar.friendbot_url,
         )
-        self.lines = lines(settings, http, self.clock, client)
+        self.metrics = Metrics(self.clock, VERSION)
+        self.lines = lines(settings, http, self.clock, client, self.metrics.call)
+        self.metrics.add(
+            *operations_metrics.database_sources(database), operations_metrics.line_source(self.lines.snapshots)
+        )
         self.horizon = Horizon(
             self.lines.stellar,
             self.network,
@@ -201,6 +207,7 @@ class Product:
         served = (
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
             *operations_api.maintenance_routes(),
+            *operations_metrics.metrics_routes(self.metrics),
             *operations_api.queue_routes(self.database, DeadLetters(queues, QUEUES), queues),
             *reconciliation_api.routes(self.reconciliation, self.database, queues),
             *findings_api.routes(),
@@ -325,6 +332,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
         name: RateLimiter(client, limit=limit, window_seconds=60)
         for name, limit in server.user_limits_per_minute.items()
     }
+    made.metrics.add(operations_metrics.queue_source(queues, QUEUES))
     try:
         edge = application.build(
             made.routes(_probes(made, client), queues),
@@ -338,6 +346,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
             vault=made.vault,
             clock=made.clock,
             gate=MaintenanceGate(made.database, made.clock),
+            observe=made.metrics.request,
         )
         yield Cors(edge, server.allowed_origins) if server.allowed_origins else edge
     finally:

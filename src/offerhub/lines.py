@@ -8,7 +8,7 @@ import redis.asyncio
 from offerhub.kernel.clock import Clock
 from offerhub.runtime.budget import RequestBudget
 from offerhub.runtime.http import HttpClient
-from offerhub.runtime.line import Line, LineOptions, LineSnapshot
+from offerhub.runtime.line import Line, LineOptions, LineSnapshot, Observer
 from offerhub.settings import Settings
 
 FRIENDBOT_PLACES: Final = 8
@@ -29,7 +29,9 @@ class Lines:
         return [line.snapshot() for line in lines if line is not None]
 
 
-def lines(settings: Settings, http: HttpClient, clock: Clock, client: "redis.asyncio.Redis | None") -> Lines:
+def lines(
+    settings: Settings, http: HttpClient, clock: Clock, client: "redis.asyncio.Redis | None", observe: Observer
+) -> Lines:
     """Lay the lines. Without a Redis client each process counts its budgets for itself."""
     common = LineOptions(
         attempts=settings.providers.read_attempts,
@@ -49,14 +51,15 @@ def lines(settings: Settings, http: HttpClient, clock: Clock, client: "redis.asy
     stellar = replace(common, places=settings.stellar.concurrency, neutral=frozenset({("POST", 504)}))
     trustless, airtm = settings.trustless_work, settings.airtm
     return Lines(
-        stellar=Line("stellar", http, clock, stellar),
-        friendbot=Line("friendbot", http, clock, replace(common, places=FRIENDBOT_PLACES)),
+        stellar=Line("stellar", http, clock, stellar, observe=observe),
+        friendbot=Line("friendbot", http, clock, replace(common, places=FRIENDBOT_PLACES), observe=observe),
         trustless_work=Line(
             "trustless_work",
             http,
             clock,
             replace(common, places=trustless.concurrency),
             budget("trustless_work", trustless.requests_per_minute, 60),
+            observe,
         ),
         airtm=None
         if airtm is None
@@ -66,5 +69,6 @@ def lines(settings: Settings, http: HttpClient, clock: Clock, client: "redis.asy
             clock,
             replace(common, places=airtm.concurrency),
             budget("airtm", airtm.requests_per_second, 1),
+            observe,
         ),
     )

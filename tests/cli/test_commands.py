@@ -1,8 +1,10 @@
 """The commands as an operator meets them: exit codes, and words instead of tracebacks."""
 
 import json
+import socket
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -14,7 +16,8 @@ from offerhub.ledger.ledger import Entry, Leg
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database
 from support.command import MASTER_KEY as SECRET
-from support.command import offerhub
+from support.command import offerhub, started
+from support.own_redis import OwnRedis
 
 
 @pytest.fixture
@@ -104,3 +107,26 @@ async def test_help_says_what_each_command_does(tmp_path: Path) -> None:
     for name in ("serve", "worker", "dev", "demo", "sandbox", "migrate", "prove", "bootstrap", "wallets"):
         line = next(line for line in printed.splitlines() if line.strip("│ ").startswith(f"{name} "))
         assert len(line.strip("│ ").split()) > 3
+
+
+async def test_a_worker_tells_its_metrics_on_a_port_of_its_own(
+    tmp_path: Path, fresh_database_url: str, own_redis: OwnRedis, sandbox_environ: dict[str, str]
+) -> None:
+    await own_redis.start()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    variables = {"DATABASE_URL": fresh_database_url, "REDIS_URL": own_redis.url, "METRICS_PORT": str(port)}
+    worker = await started(tmp_path, "worker", **{**sandbox_environ, **variables})
+    try:
+        assert worker.stdout is not None
+        while "offerhub worker ready" not in (line := (await worker.stdout.readline()).decode()):
+            assert line, "the worker did not start"
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            async with http.get("/health") as heard:
+                assert (await heard.json())["status"] == "healthy"
+            async with http.get("/metrics") as heard:
+                assert 'offerhub_metrics_source_up{source="queues"} 1.0' in await heard.text()
+    finally:
+        worker.terminate()
+        await worker.communicate()
+    assert worker.returncode == 0

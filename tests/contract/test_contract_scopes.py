@@ -101,6 +101,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
             ("POST", "treasury/rebalancings"),
         )
     },
+    "GET /metrics": Guard("read", "metrics"),
     "POST /webhooks/airtm": Guard("public"),
     "POST /webhooks/trustless-work": Guard("public"),
 }
@@ -109,7 +110,7 @@ LEGACY: Final = ("users", "balance", "orders", "topups", "withdrawals", "wallet"
 SCOPES: Final = (
     *("read", "write", "support", "*", "admin"),
     *LEGACY,
-    *("events.read", "orders.read", "users.write"),
+    *("events.read", "metrics.read", "orders.read", "users.write"),
     "",
 )
 INSTALLATION: Final = (
@@ -118,6 +119,7 @@ INSTALLATION: Final = (
     "/admin/dlq",
     "/admin/reconciliation",
     "/admin/treasury",
+    "/metrics",
 )
 """What concerns the whole installation: beside the scope it takes the default marketplace (contract 1.11)."""
 FOR_ALL: Final = "/admin/maintenance/status"
@@ -134,7 +136,7 @@ def allowed(guard: Guard, scope: str) -> bool:
         return True
     if guard.scope == "support" or guard.domain is None:
         return False
-    return scope in (guard.domain, f"{guard.domain}.{guard.scope}")
+    return scope == f"{guard.domain}.{guard.scope}" or scope == guard.domain in LEGACY
 
 
 def test_the_table_knows_every_route() -> None:

@@ -18,7 +18,7 @@ MARKETPLACES = ("marketplaces.create", "marketplaces.list")
 OPERATORS = tuple(
     route.name
     for route in all_routes()
-    if route.path.startswith(("/admin/queues", "/admin/dlq", "/admin/reconciliation", "/admin/treasury"))
+    if route.path.startswith(("/admin/queues", "/admin/dlq", "/admin/reconciliation", "/admin/treasury", "/metrics"))
 )
 """What concerns the whole installation."""
 MAINTENANCE = ("maintenance.enable", "maintenance.disable")

@@ -13,6 +13,7 @@ import uvloop
 
 from offerhub.app import http_application, product
 from offerhub.cli.environment import environment, services, settings_of
+from offerhub.cli.metrics_port import metrics_port
 from offerhub.runtime import migrations
 from offerhub.settings import Settings
 from offerhub.worker import background
@@ -105,7 +106,7 @@ async def _worker(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with product(settings) as made:
         await made.bootstrap()
-        async with background(made):
+        async with metrics_port(made), background(made):
             print("offerhub worker ready", flush=True)
             await stop.wait()
 

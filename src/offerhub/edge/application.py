@@ -6,7 +6,7 @@ limit belongs to the key; callers who cannot be identified are limited by their 
 answer is JSON.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -34,6 +34,9 @@ BODY_BYTES_MAX_DEFAULT: Final = 100_000
 MAINTENANCE_PATHS: Final = "/admin/maintenance/"
 """What ends maintenance must not be stopped by it."""
 
+Observer = Callable[[str, int, float], None]
+"""Told the route's name, the status and the seconds of each answer."""
+
 _PUBLIC = Actor(DEFAULT_MARKETPLACE_ID, "public", "public", "public")
 
 log = structlog.get_logger(__name__)
@@ -59,13 +62,15 @@ def build(
     vault: Vault | None = None,
     clock: Clock | None = None,
     gate: Gate | None = None,
+    observe: Observer | None = None,
 ) -> ASGIApp:
     """The application that serves these routes at `/api/v1/*` and at `/*`.
 
     `limiter` None switches the rate limit off; `user_limits` are the limits of routes of their own, by their
     variable, and one that is missing is off. `inline_wait_seconds` bounds the wait for a saga. `lifespan` runs
-    around the server's life. `gate` is asked before every change; without one all are accepted. Raises ValueError
-    when two routes claim one path and method, or when a route's answers are to be sealed and there is no vault.
+    around the server's life. `gate` is asked before every change; without one all are accepted. `observe` is told of
+    every answer. Raises ValueError when two routes claim one path and method, or when a route's answers are to be
+    sealed and there is no vault.
     """
     unsealed = [route.name for route in routes if route.sealed and vault is None]
     if unsealed:
@@ -73,7 +78,9 @@ def build(
     endpoint = Endpoint(
         database, sagas, clock or SystemClock(), inline_wait_seconds, body_bytes_max, vault, user_limits or {}
     )
-    return Edge(RouteTable(routes), endpoint, authenticate, limiter, gate, version, Router(lifespan=lifespan))
+    return Edge(
+        RouteTable(routes), endpoint, authenticate, limiter, gate, version, Router(lifespan=lifespan), observe
+    )
 
 
 class Edge:
@@ -88,6 +95,7 @@ class Edge:
         gate: Gate | None,
         version: str,
         router: Router,
+        observe: Observer | None,
     ) -> None:
         self._table = table
         self._endpoint = endpoint
@@ -96,6 +104,7 @@ class Edge:
         self._gate = gate
         self._version_header = (b"x-offerhub-version", version.encode("ascii"))
         self._router = router
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -107,12 +116,15 @@ class Edge:
         with structlog.contextvars.bound_contextvars(request_id=request.correlation_id):
             reply = await self._reply(request)
             await reply.send(send, self._headers(request))
+            seconds = self._endpoint.clock.monotonic() - started
+            if self._observe is not None:
+                self._observe(request.route, reply.status, seconds)
             log.info(
                 "request",
                 method=scope["method"],
                 path=request.path,
                 status=reply.status,
-                milliseconds=round((self._endpoint.clock.monotonic() - started) * 1000, 1),
+                milliseconds=round(seconds * 1000, 1),
             )
 
     def _headers(self, request: Request) -> Headers:
@@ -130,6 +142,7 @@ class Edge:
     async def _serve(self, request: Request) -> Reply:
         try:
             route, path = self._table.find(request.method, request.path)
+            request.route = route.name
             if route.body is not None:
                 request.require_json()
             actor = await self._identify(route, request)

@@ -64,6 +64,7 @@ TAGS: Final = {
     "treasury": "The operator's money that pays escrows in while users pay through Airtm.",
     "audit": "Who changed what, and when.",
     "operations": "The service itself: its health, its settings, maintenance and what operators look after.",
+    "metrics": "What the service tells those who watch it.",
     "documentation": "This document, for people and for machines.",
 }
 """By a route's domain, in the order in which a reader meets them."""

@@ -15,6 +15,8 @@ from offerhub.errors import PayloadTooLarge, Unauthorized, UnsupportedMediaType,
 BODY_SECONDS_MAX: Final = 30.0
 USER_AGENT_CHARACTERS_MAX: Final = 256
 BASE_PATH: Final = "/api/v1"
+UNMATCHED: Final = "unmatched"
+"""In place of a route's name, for a request that found none."""
 
 _CORRELATION_ID = re.compile(r"[\x20-\x7e]{1,128}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -22,7 +24,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 @dataclass(slots=True)
 class Request:
-    """One request. `path` is below the base path; `allowance` is filled in once the rate limit was asked."""
+    """One request. `path` is below the base path; `allowance` and `route`, its name, are filled in once known."""
 
     scope: Scope
     receive: Receive
@@ -32,6 +34,7 @@ class Request:
     path: str
     ip: str
     allowance: Allowance | None = field(default=None)
+    route: str = UNMATCHED
 
     @classmethod
     def read(cls, scope: Scope, receive: Receive) -> "Request":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from offerhub.kernel.money import format_chain_amount
+from offerhub.operations import store
 from offerhub.operations.checks import CHECKS, Check
 from offerhub.runtime.database import Database, Tx
 
@@ -65,12 +66,7 @@ async def prove(database: Database) -> Proof:
                 findings.append(
                     Finding(check, [{name: _plain(value) for name, value in row.items()} for row in rows])
                 )
-        totals = await tx.rows(
-            """
-            SELECT a.kind, sum(p.amount)::bigint AS total
-            FROM ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id GROUP BY a.kind ORDER BY a.kind
-            """
-        )
+        totals = await store.ledger_totals(tx)
         postings = await tx.value("SELECT count(*) FROM ledger.postings")
         seconds = time.perf_counter() - started
         return Proof(len(CHECKS), postings, seconds, {row["kind"]: row["total"] for row in totals}, findings)

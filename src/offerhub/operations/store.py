@@ -39,3 +39,49 @@ async def enable_maintenance(tx: Tx, message: str, enabled_by: str) -> Maintenan
 async def disable_maintenance(tx: Tx) -> None:
     """Switch it off."""
     await tx.execute("UPDATE maintenance SET message = NULL, enabled_at = NULL, enabled_by = NULL")
+
+
+WAITING: Final = {
+    "outbox_rows": "Jobs that are not done yet, handed over or not.",
+    "outbox_oldest_seconds": "How long the job that waits longest has been due without being handed over.",
+    "deposits_quarantined": "Records of the network that could not be booked and wait for a person.",
+    "audit_entries_waiting": "Audit entries that are not known to be sealed yet.",
+}
+"""What `waiting_work` counts, with a sentence for each."""
+
+
+async def running_sagas(tx: Tx) -> list[Row]:
+    """Sagas under way by kind: how many (running), the age of the oldest in seconds, steps of unknown outcome."""
+    return await tx.rows(
+        """
+        SELECT s.kind, count(DISTINCT s.id) AS running,
+            extract(epoch FROM clock_timestamp() - min(s.created_at))::float8 AS oldest,
+            count(*) FILTER (WHERE p.status = 'UNKNOWN') AS unknown
+        FROM sagas s LEFT JOIN saga_steps p ON p.saga_id = s.id AND p.status = 'UNKNOWN'
+        WHERE s.status = 'RUNNING' GROUP BY s.kind
+        """
+    )
+
+
+async def waiting_work(tx: Tx) -> Row:
+    """The numbers of WAITING."""
+    return await tx.one(
+        """
+        SELECT (SELECT count(*) FROM outbox) AS outbox_rows,
+            coalesce((SELECT extract(epoch FROM clock_timestamp() - min(due_at)) FROM outbox
+                WHERE enqueued_at IS NULL AND due_at <= now()), 0)::float8 AS outbox_oldest_seconds,
+            (SELECT count(*) FROM quarantined_records) AS deposits_quarantined,
+            (SELECT coalesce((SELECT max(position) FROM audit_entries), 0) - settled FROM audit_sealing)
+                AS audit_entries_waiting
+        """
+    )
+
+
+async def ledger_totals(tx: Tx) -> list[Row]:
+    """The sum of all postings (total, in units) by kind of account."""
+    return await tx.rows(
+        """
+        SELECT a.kind, sum(p.amount)::bigint AS total
+        FROM ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id GROUP BY a.kind ORDER BY a.kind
+        """
+    )

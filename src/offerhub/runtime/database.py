@@ -159,6 +159,11 @@ class Database:
         )
         return cls(pool, hook)
 
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """How many there are, how many of them are idle, and how many there may be."""
+        return self._pool.get_size(), self._pool.get_idle_size(), self._pool.get_max_size()
+
     async def close(self) -> None:
         """Give back every connection."""
         await self._pool.close()

@@ -45,6 +45,8 @@ RETRY_AFTER_SECONDS_MAX: Final = 60.0
 """A provider that asks for more than this is asked again nevertheless."""
 
 Held = Literal["breaker_open", "no_place", "budget_spent", "asked_to_wait"]
+Observer = Callable[[str, str, float], None]
+"""Told the provider, the outcome and the seconds of each attempted call."""
 CallOutcome = Literal["answered", "refused", "rate_limited", "server_error", "no_answer", "not_sent"]
 
 _WORDS: Final[Mapping[Held, str]] = {
@@ -132,13 +134,24 @@ class _Passing(Exception):
         self.is_last = is_last
 
 
+def _unobserved(_provider: str, _outcome: str, _seconds: float) -> None:
+    """Nobody watches."""
+
+
 class Line:
     """The line to one provider, used in place of the HttpClient behind it. Without a budget, calls are not paced."""
 
     def __init__(
-        self, provider: str, http: Caller, clock: Clock, options: LineOptions, budget: RequestBudget | None = None
+        self,
+        provider: str,
+        http: Caller,
+        clock: Clock,
+        options: LineOptions,
+        budget: RequestBudget | None = None,
+        observe: Observer = _unobserved,
     ) -> None:
         self.provider = provider
+        self._observe = observe
         self._http = http
         self._clock = clock
         self._options = options
@@ -260,27 +273,31 @@ class Line:
                 response = await trip.send(trip.deadline - now)
             except NotSent:
                 permit.failed()
-                self._counts.calls["not_sent"] += 1
+                self._count("not_sent", now)
                 raise
             except NoAnswer:
                 permit.failed()
-                self._counts.calls["no_answer"] += 1
+                self._count("no_answer", now)
                 raise
-            self._judge(trip.method, response, permit)
+            self._judge(trip.method, response, permit, now)
             return response
 
-    def _judge(self, method: Method, response: Response, permit: Permit) -> None:
+    def _count(self, outcome: CallOutcome, started: float) -> None:
+        self._counts.calls[outcome] += 1
+        self._observe(self.provider, outcome, self._clock.monotonic() - started)
+
+    def _judge(self, method: Method, response: Response, permit: Permit, started: float) -> None:
         """What an answer tells about the provider. A refusal of ours is a provider in good health."""
         status = response.status
         if status == 429 or status >= 500:
-            self._counts.calls["rate_limited" if status == 429 else "server_error"] += 1
+            self._count("rate_limited" if status == 429 else "server_error", started)
             self._heed_retry_after(response)
             if status == 429 or (method, status) in self._options.neutral:
                 permit.withdrawn()
             else:
                 permit.failed()
             return
-        self._counts.calls["answered" if status < 400 else "refused"] += 1
+        self._count("answered" if status < 400 else "refused", started)
         permit.succeeded()
 
     @contextlib.asynccontextmanager

@@ -57,6 +57,13 @@ HOST: Final = Variable(
     "`127.0.0.1` in development and test, else `0.0.0.0`",
 )
 PORT: Final = Variable("PORT", "Service", integer(1, 65535), 4000, "The port that the HTTP service listens on.")
+METRICS_PORT: Final = Variable(
+    "METRICS_PORT",
+    "Service",
+    integer(0, 65535),
+    0,
+    "A worker's own port for `/metrics` and `/health`, which ask for no key: keep it inside. 0: none.",
+)
 PUBLIC_BASE_URL: Final = Variable(
     "PUBLIC_BASE_URL",
     "Service",

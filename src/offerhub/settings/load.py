@@ -94,6 +94,7 @@ def _server(reader: Reader, environment: Environment) -> Server:
     return Server(
         host=reader.get(the.HOST, host),
         port=port,
+        metrics_port=reader.get(the.METRICS_PORT),
         public_base_url=reader.get(the.PUBLIC_BASE_URL, f"http://localhost:{port}"),
         allowed_origins=reader.get(the.ALLOWED_ORIGINS),
         log_level=reader.get(the.LOG_LEVEL, "debug" if reader.get(the.DEBUG) else "info"),

@@ -19,6 +19,8 @@ class Server:
 
     host: str
     port: int
+    metrics_port: int
+    """A worker's; 0 for none."""
     public_base_url: str
     allowed_origins: tuple[str, ...]
     log_level: str
