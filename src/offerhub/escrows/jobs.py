@@ -35,6 +35,7 @@ OF_CONTRACT: Final = (
     "DISPUTE_UNKNOWN",
     "MONEY_MISSING",
     "FUNDED_UNBOOKED",
+    "SURPLUS",
 )
 """Kinds of findings that a look at the contract makes, and ends."""
 KINDS: Final = ("NO_SAGA", *OF_CONTRACT)

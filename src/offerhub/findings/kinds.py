@@ -50,6 +50,15 @@ KINDS: Final[Mapping[str, Kind]] = {
         f"{_TRUSTLESS}Otherwise the funding was done outside of this service: release or refund it there, "
         "and ask who did it.",
     ),
+    "SURPLUS": Kind(
+        "The contract holds more than this service has put in: somebody else has sent to it.",
+        "Nothing: a refund or the decision of a dispute gives it back to the buyer; a release leaves it there.",
+    ),
+    "SURPLUS_LEFT": Kind(
+        "A release has left a surplus in the contract: money that somebody else had sent to it.",
+        "Find out who sent it. Only the contract's roles can bring it out, by a dispute and its resolution. "
+        "Resolve the finding when that is decided.",
+    ),
 }
 
 

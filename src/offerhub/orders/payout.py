@@ -18,6 +18,8 @@ from offerhub.escrows.steps import COMPLETED
 from offerhub.escrows.surplus import with_surplus
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.findings.model import Found
+from offerhub.findings.service import raise_finding
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount, format_chain_amount
 from offerhub.ledger import ledger
@@ -186,23 +188,26 @@ async def close(
     final = {"orderId": order.id, "finalStatus": end, "closedAt": at}
     events.append(Event("order.closed", "Order", order.id, final, order.buyer_id))
     audit = [AuditEntry(end, "Order", order.id, {"status": order.status}, {"status": closed.status} | summary)]
-    audit += _surplus(escrow, payout, facts)
     await record(tx, actor, events=[*events, *extra], audit=audit)
+    await _tell_surplus(tx, actor, escrow, payout, facts)
 
 
-def _surplus(escrow: Escrow, payout: Payout, facts: Facts) -> list[AuditEntry]:
-    """What strangers had sent into the contract, where there was something: paid out along, or left in it."""
+async def _tell_surplus(tx: Tx, actor: Actor, escrow: Escrow, payout: Payout, facts: Facts) -> None:
+    """Tell what strangers had sent into the contract, where there was something: paid out along, or left in it."""
     left = int(facts.get("left", 0))
     if not payout.surplus and not left:
-        return []
+        return
     told = {
         "contractId": escrow.contract,
         "paidOut": format_chain_amount(payout.surplus),
         "leftInContract": format_chain_amount(left),
         "transactionHash": facts["hash"],
     }
-    log.error("escrow_surplus", escrow_id=escrow.id, **told)
-    return [AuditEntry("ESCROW_SURPLUS", "Escrow", escrow.id, after=told, result="DISCREPANCY_FOUND")]
+    log.warning("escrow_surplus", escrow_id=escrow.id, **told)
+    await record(tx, actor, audit=[AuditEntry("ESCROW_SURPLUS", "Escrow", escrow.id, after=told)])
+    if left:
+        found = Found(escrow.marketplace_id, "SURPLUS_LEFT", "Escrow", escrow.id, told, left)
+        await raise_finding(tx, found, "sagas")
 
 
 def _credits(order: Order, payout: Payout, seller: Around | None, buyer: Around | None) -> list[Event]:
