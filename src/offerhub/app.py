@@ -46,14 +46,15 @@ from offerhub.providers.stellar.fees import Fees
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
 from offerhub.providers.trustless_work.client import TrustlessWork
+from offerhub.queues import NAMES
+from offerhub.queues import check as check_queues
 from offerhub.reconciliation import api as reconciliation_api
 from offerhub.reconciliation import jobs as reconciliation_jobs
 from offerhub.reconciliation.model import ReconciliationJob
-from offerhub.reconciliation.service import QUEUE as RECONCILIATION_QUEUE
 from offerhub.reconciliation.service import Reconciliation
 from offerhub.runtime.database import Database
-from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.http import HttpClient
+from offerhub.runtime.jobs import Priority
 from offerhub.runtime.line import Line
 from offerhub.runtime.metrics import Metrics
 from offerhub.runtime.queue import Queues
@@ -62,7 +63,6 @@ from offerhub.runtime.urgency import Urgency, working
 from offerhub.runtime.vault import Vault
 from offerhub.sagas.bumps import Bumps
 from offerhub.sagas.chain import Chain
-from offerhub.sagas.engine import QUEUE as SAGA_QUEUE
 from offerhub.sagas.engine import Engine
 from offerhub.settings import Airtm as AirtmSettings
 from offerhub.settings import Settings
@@ -83,7 +83,6 @@ from offerhub.wallets.platform import PlatformAccount
 from offerhub.wallets.service import Wallets
 from offerhub.wallets.steps import OwnTransactions, Provision
 from offerhub.webhooks import api as webhooks_api
-from offerhub.webhooks.service import QUEUE as WEBHOOK_QUEUE
 from offerhub.webhooks.service import Inbox
 from offerhub.withdrawals import airtm_steps
 from offerhub.withdrawals import api as withdrawals_api
@@ -92,7 +91,6 @@ from offerhub.withdrawals.steps import PayOut
 
 VERSION: Final = version("offerhub")
 REDIS_SECONDS_MAX: Final = 0.5
-QUEUES: Final = (SAGA_QUEUE, RECONCILIATION_QUEUE, WEBHOOK_QUEUE)
 
 
 class Product:
@@ -184,18 +182,18 @@ class Product:
             [
                 *order_steps.plans(contracts, open_found),
                 Resolve(contracts),
-                Provision(chain, own, self.platform),
                 PayOut(chain, own),
             ]
         )
+        self.engine.register([Provision(chain, own, self.platform)], Priority.LATER)
         if self.airtm is not None:
             self.engine.register(
                 [
-                    LinkAirtm(self.airtm),
                     CreateTopUp(self.airtm, self.engine),
                     *airtm_steps.plans(self.airtm),
                 ]
             )
+            self.engine.register([LinkAirtm(self.airtm)], Priority.LATER)
 
     def routes(self, probes: dict[str, Probe], queues: Queues) -> tuple[Route, ...]:
         """Every endpoint of the product."""
@@ -208,7 +206,7 @@ class Product:
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
             *operations_api.maintenance_routes(),
             *operations_metrics.metrics_routes(self.metrics),
-            *operations_api.queue_routes(self.database, DeadLetters(queues, QUEUES), queues),
+            *operations_api.queue_routes(self.database, queues, NAMES),
             *reconciliation_api.routes(self.reconciliation, self.database, queues),
             *findings_api.routes(),
             *access_api.routes(self.tokens, self.clock, token_seconds=self.settings.keys.token_seconds),
@@ -292,7 +290,11 @@ async def load_signing() -> None:
 
 @contextlib.asynccontextmanager
 async def product(settings: Settings) -> AsyncIterator[Product]:
-    """Connect to the database and the providers; everything is closed in the end."""
+    """Connect to the database and the providers; everything is closed in the end.
+
+    Raises SettingsError when the settings name a queue that is none.
+    """
+    check_queues(settings)
     database = await Database.connect(
         settings.storage.database_url.reveal(), pool_size=settings.storage.database_pool_size
     )

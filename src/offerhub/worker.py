@@ -4,28 +4,28 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any, Final
 
 import structlog
 
+from offerhub import queues as catalogue
 from offerhub.app import Product
 from offerhub.audit.chain import Sealer
 from offerhub.edge import idempotency
 from offerhub.reconciliation import service as reconciliation
+from offerhub.runtime import dead_letters
 from offerhub.runtime.database import UNREACHABLE, Tx, heed_cancellation
+from offerhub.runtime.dead_letters import DeadLetters
+from offerhub.runtime.jobs import Handler
 from offerhub.runtime.leases import Lease, LeaseToken
 from offerhub.runtime.outbox import Relay
-from offerhub.runtime.queue import Handler, Queues, Workers
+from offerhub.runtime.queue import Queues, Workers
 from offerhub.runtime.schedules import Schedules
 from offerhub.sagas import engine
 from offerhub.webhooks import service as inbox
 from offerhub.webhooks.jobs import Processing
 from offerhub.webhooks.jobs import purge as purge_webhooks
-
-CONCURRENCY: Final[Mapping[str, int]] = {engine.QUEUE: 32, inbox.QUEUE: 8, reconciliation.QUEUE: 1}
-CLOSE_SECONDS: Final = 10.0
-"""How long running jobs may finish when the process stops; what is left is resumed by another."""
 
 WALLETS_SECONDS: Final = 30.0
 """How often wallets are looked for whose set-up was refused."""
@@ -34,9 +34,29 @@ ANSWERS_SECONDS: Final = 600.0
 SEALS_SECONDS: Final = 2.0
 """How often audit entries are looked for that are not sealed yet."""
 RUNS_SECONDS: Final = 3600.0
-"""How often runs of reconciliation jobs are looked for that ended long ago."""
+"""How often runs and failures of jobs are looked for that ended long ago."""
 
 log = structlog.get_logger("offerhub.worker")
+
+
+class Stopping:
+    """The one deadline of a process that stops: it begins when somebody says so, and is shared by all that end."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends_at: float | None = None
+
+    def begin(self) -> None:
+        """Start the clock; saying it again changes nothing."""
+        if self._ends_at is None:
+            self._ends_at = asyncio.get_running_loop().time() + self._seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """How long what still runs may take; never negative."""
+        if self._ends_at is None:
+            return self._seconds
+        return max(0.0, self._ends_at - asyncio.get_running_loop().time())
 
 
 async def _keep_house(made: Product, name: str, chore: Callable[[Tx], Awaitable[int]], seconds: float) -> None:
@@ -53,55 +73,92 @@ async def _keep_house(made: Product, name: str, chore: Callable[[Tx], Awaitable[
         await made.clock.sleep(1.0 if done else seconds)
 
 
-@contextlib.asynccontextmanager
-async def background(made: Product, *, schedules: bool | None = None) -> AsyncIterator[None]:
-    """Run the background work of a process while the block runs; stop it cleanly in the end.
-
-    `schedules` tells whether this process looks after what runs by the clock. None: unless NODE_ENV is `test`.
-    """
-    redis_url = made.settings.storage.redis_url.reveal()
-    queues = Queues(redis_url)
-    relay = Relay(made.database, queues)
+def handlers(made: Product) -> dict[tuple[str, str], Handler]:
+    """What runs each job, by its queue and name."""
 
     async def drive(payload: Mapping[str, Any]) -> None:
         await made.engine.drive(payload["sagaId"])
 
     webhooks = Processing(made.database, made.engine, made.airtm)
-    handlers: dict[tuple[str, str], Handler] = {
+    return {
         (engine.QUEUE, engine.JOB): drive,
         (inbox.QUEUE, inbox.JOB): webhooks.process,
         **made.reconciliation.handlers(),
     }
-    workers = Workers(redis_url, handlers, CONCURRENCY, finish=relay.finish)
-    holder = f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _tasks(
+    made: Product, queues: Queues, taken: Collection[str], holder: str, *, schedules: bool
+) -> dict[str, Coroutine[Any, Any, None]]:
+    """What goes on beside the jobs. Each belongs to a queue, and goes on where that queue's jobs are taken."""
 
     async def watch(_: LeaseToken) -> None:
         await made.deposits.watch()
 
-    tasks = [
-        asyncio.create_task(_keep_house(made, "wallets", made.wallets.begin_again, WALLETS_SECONDS), name="wallets"),
-        asyncio.create_task(_keep_house(made, "answers", idempotency.purge, ANSWERS_SECONDS), name="answers"),
-        asyncio.create_task(_keep_house(made, "webhooks", purge_webhooks, ANSWERS_SECONDS), name="webhooks"),
-        asyncio.create_task(_keep_house(made, "audit", Sealer(made.vault).seal, SEALS_SECONDS), name="audit"),
-        asyncio.create_task(_keep_house(made, "runs", reconciliation.purge, RUNS_SECONDS), name="runs"),
-        asyncio.create_task(relay.run(), name="outbox relay"),
-        asyncio.create_task(made.engine.sweep_forever(), name="saga sweeper"),
-    ]
-    if made.settings.stellar.monitor_enabled:
-        lease = Lease(made.database, "deposits", holder)
-        tasks.append(asyncio.create_task(lease.hold(watch), name="deposit watcher"))
-    if schedules if schedules is not None else made.settings.environment != "test":
-        wanted = Schedules(queues, reconciliation.QUEUE, made.reconciliation.schedules())
-        tasks.append(asyncio.create_task(wanted.keep(), name="schedules"))
+    tasks: dict[str, Coroutine[Any, Any, None]] = {
+        "answers": _keep_house(made, "answers", idempotency.purge, ANSWERS_SECONDS),
+        "audit": _keep_house(made, "audit", Sealer(made.vault).seal, SEALS_SECONDS),
+        "failures": _keep_house(made, "failures", dead_letters.purge, RUNS_SECONDS),
+    }
+    if engine.QUEUE in taken:
+        tasks["saga sweeper"] = made.engine.sweep_forever()
+        tasks["wallets"] = _keep_house(made, "wallets", made.wallets.begin_again, WALLETS_SECONDS)
+        if made.settings.stellar.monitor_enabled:
+            tasks["deposit watcher"] = Lease(made.database, "deposits", holder).hold(watch)
+    if inbox.QUEUE in taken:
+        tasks["webhooks"] = _keep_house(made, "webhooks", purge_webhooks, ANSWERS_SECONDS)
+    if reconciliation.QUEUE in taken:
+        tasks["runs"] = _keep_house(made, "runs", reconciliation.purge, RUNS_SECONDS)
+        if schedules:
+            tasks["schedules"] = Schedules(queues, reconciliation.QUEUE, made.reconciliation.schedules()).keep()
+    return tasks
+
+
+@contextlib.asynccontextmanager
+async def background(
+    made: Product,
+    *,
+    schedules: bool | None = None,
+    taken: Collection[str] = catalogue.NAMES,
+    stopping: Stopping | None = None,
+) -> AsyncIterator[Workers]:
+    """Run the background work of a process while the block runs; stop it cleanly in the end.
+
+    `schedules` tells whether this process looks after what runs by the clock. None: unless NODE_ENV is `test`.
+    `taken` names the queues whose jobs it takes; it hands over those of all. Whoever stops the process may pause the
+    workers that are yielded before the block ends.
+    """
+    settings = made.settings
+    redis_url = settings.storage.redis_url.reveal()
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    queues = Queues(redis_url)
+    relay = Relay(made.database, queues)
+    letters = DeadLetters(made.database, queues, catalogue.NAMES, holder)
+    workers = Workers(
+        redis_url,
+        {key: handler for key, handler in handlers(made).items() if key[0] in taken},
+        catalogue.concurrency(settings),
+        finish=relay.finish,
+        fail=letters.keep,
+        limits=catalogue.limits(settings),
+        name=holder,
+    )
+    scheduled = schedules if schedules is not None else settings.environment != "test"
+    wanted = _tasks(made, queues, taken, holder, schedules=scheduled)
+    wanted |= {"outbox relay": relay.run(), "dead letters": letters.watch()}
+    tasks = [asyncio.create_task(work, name=name) for name, work in wanted.items()]
     workers.start()
-    log.info("background_started", holder=holder)
+    deadline = stopping or Stopping(settings.jobs.shutdown_seconds)
+    log.info("background_started", holder=holder, queues=sorted(taken))
     try:
-        yield
+        yield workers
     finally:
+        deadline.begin()
+        await workers.pause()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await made.engine.stop()
-        await workers.close(CLOSE_SECONDS)
+        await workers.close(deadline.seconds_left)
         await queues.close()
         log.info("background_stopped", holder=holder)

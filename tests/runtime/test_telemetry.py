@@ -69,3 +69,17 @@ def test_secrets_are_masked_wherever_they_stand(production: bool) -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ValueError, match="warning"):
         telemetry.configure(level="verbose")
+
+
+def test_the_queues_can_be_turned_up_alone() -> None:
+    stream = io.StringIO()
+    telemetry.configure(level="warning", stream=stream, queues=True)
+    log = structlog.get_logger("anybody")
+    log.debug("queue.job_taken", job_id="outbox-1")
+    log.debug("saga_waits")
+    log.info("background_started")
+    log.warning("chore_delayed")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+        "queue.job_taken",
+        "chore_delayed",
+    ]

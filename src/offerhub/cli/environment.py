@@ -24,7 +24,8 @@ def environment(**extra: str) -> dict[str, str]:
 def settings_of(environ: Mapping[str, str]) -> Settings:
     """The settings, with logging set up to match. Raises SettingsError, naming every fault at once."""
     settings = load(with_development_key(environ))
-    telemetry.configure(level=settings.server.log_level, production=settings.is_production)
+    server = settings.server
+    telemetry.configure(level=server.log_level, production=settings.is_production, queues=server.log_queues)
     return settings
 
 

@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import math
+import os
 import signal
 import socket
-from collections.abc import Coroutine
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -12,16 +16,19 @@ import uvicorn
 import uvloop
 
 from offerhub.app import http_application, product
-from offerhub.cli.environment import environment, services, settings_of
+from offerhub.cli.environment import CommandError, environment, services, settings_of
 from offerhub.cli.metrics_port import metrics_port
+from offerhub.queues import NAMES
 from offerhub.runtime import migrations
+from offerhub.runtime.queue import Workers
 from offerhub.settings import Settings
-from offerhub.worker import background
+from offerhub.worker import Stopping, background
 
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than load balancers and client pools keep an idle connection, so that it is never we who drop a request."""
-GRACEFUL_SECONDS: Final = 15
-"""How long open requests may finish when the service is asked to stop."""
+FORCED_AFTER_SECONDS: Final = 10.0
+"""A process that has not stopped so long after its deadline is ended."""
+FORCED_STATUS: Final = 1
 
 log = structlog.get_logger("offerhub.serve")
 
@@ -29,15 +36,21 @@ log = structlog.get_logger("offerhub.serve")
 class _Server(uvicorn.Server):
     """Uvicorn, saying when and where it listens."""
 
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: str, stop: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stop = stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
         if self.started:
             print(self._ready, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to listen, and let open requests end."""
+        await self._stop()
+        await super().shutdown(sockets)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -51,9 +64,31 @@ async def prepare(settings: Settings) -> None:
         log.info("migration_applied", version=applied.version, name=applied.name)
 
 
+def end_by_force(seconds: float) -> None:
+    """End the process with status 1 should it still be there in so many seconds. What it leaves is taken up again."""
+
+    def end() -> None:
+        print(f"offerhub: not stopped after {seconds:g} s, ended", file=sys.stderr, flush=True)
+        os._exit(FORCED_STATUS)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
 async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
     """Run the service with these settings until it is told to stop."""
     await prepare(settings)
+    stopping = Stopping(settings.jobs.shutdown_seconds)
+    workers: Workers | None = None
+
+    async def stop() -> None:
+        stopping.begin()
+        end_by_force(settings.jobs.shutdown_seconds + FORCED_AFTER_SECONDS)
+        log.info("stopping", seconds=settings.jobs.shutdown_seconds)
+        if workers is not None:
+            await workers.pause()
+
     # Uvicorn raises the signal that stopped it again, once it has shut down; by then it has done its work.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -75,11 +110,11 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
             server_header=False,
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            timeout_graceful_shutdown=math.ceil(settings.jobs.shutdown_seconds),
         )
         if jobs:
-            await stack.enter_async_context(background(made))
-        await _Server(config, f"offerhub ready {address}").serve()
+            workers = await stack.enter_async_context(background(made, stopping=stopping))
+        await _Server(config, f"offerhub ready {address}", stop).serve()
 
 
 def serve(*, jobs: bool = True) -> None:
@@ -98,7 +133,7 @@ def serve(*, jobs: bool = True) -> None:
         run(serve_with(settings, jobs=jobs))
 
 
-async def _worker(settings: Settings) -> None:
+async def _worker(settings: Settings, taken: Collection[str]) -> None:
     await prepare(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -106,15 +141,36 @@ async def _worker(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with product(settings) as made:
         await made.bootstrap()
-        async with metrics_port(made), background(made):
+        async with metrics_port(made), background(made, taken=taken):
             print("offerhub worker ready", flush=True)
             await stop.wait()
+            end_by_force(settings.jobs.shutdown_seconds + FORCED_AFTER_SECONDS)
+            log.info("stopping", seconds=settings.jobs.shutdown_seconds)
 
 
-def worker() -> None:
-    """Run background jobs without the HTTP API; any number may run beside `offerhub serve --no-jobs`."""
+def chosen_queues(text: str) -> frozenset[str]:
+    """The queues that a text such as `sagas,webhooks` names. Raises CommandError for one that there is not."""
+    found = frozenset(name.strip() for name in text.split(",") if name.strip())
+    unknown = ", ".join(sorted(found - set(NAMES)))
+    if unknown or not found:
+        raise CommandError(f"there is no queue {unknown or 'named'}: --queues takes {', '.join(NAMES)}.")
+    return found
+
+
+def worker(*, queues: str = ",".join(NAMES)) -> None:
+    """Run background jobs without the HTTP API; any number may run beside `offerhub serve --no-jobs`.
+
+    Stops cleanly on SIGTERM and Ctrl-C: what it has not finished by then another worker takes at once.
+
+    Parameters
+    ----------
+    queues
+        The queues whose jobs it takes, with commas in between. What belongs to a queue, such as the watch for
+        deposits, goes with it, so somebody must take each of them.
+    """
+    taken = chosen_queues(queues)
     with services(settings_of(environment())) as settings:
-        run(_worker(settings))
+        run(_worker(settings, taken))
 
 
 async def _bootstrap(settings: Settings) -> None:

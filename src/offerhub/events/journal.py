@@ -11,6 +11,7 @@ from typing import Any, Literal
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
+from offerhub.runtime.jobs import Priority
 from offerhub.runtime.redaction import redact
 
 Result = Literal["SUCCESS", "FAILURE", "DISCREPANCY_FOUND"]
@@ -50,6 +51,7 @@ class Job:
     name: str
     payload: Mapping[str, Any]
     delay_seconds: float = 0.0
+    priority: Priority = Priority.FIRST
 
 
 _RECORD = "SELECT journal($1, $2, $3, $4, $5)"
@@ -103,6 +105,7 @@ async def record(
             "name": job.name,
             "payload": dict(job.payload),
             "delay_seconds": job.delay_seconds,
+            "priority": int(job.priority),
         }
         for job in jobs
     ]

@@ -1,6 +1,6 @@
 """The routes of operations: what is public (contract 2.1), and maintenance and queues (contract 2.14)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from offerhub.errors import NotFound, ServiceUnavailable
@@ -9,6 +9,7 @@ from offerhub.operations import maintenance, service
 from offerhub.operations.model import (
     ConfigAnswer,
     DeadLetterAnswer,
+    DeadLetterDetails,
     DeadLettersQuery,
     DetailedHealthAnswer,
     DisableMaintenance,
@@ -26,7 +27,6 @@ from offerhub.operations.model import (
 )
 from offerhub.operations.queues import QueueOffice
 from offerhub.runtime.database import Database
-from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Call, Envelope, Route
 
@@ -85,25 +85,28 @@ def maintenance_routes() -> tuple[Route, ...]:
     )  # fmt: skip
 
 
-def queue_routes(database: Database, dead_letters: DeadLetters, queues: Queues) -> tuple[Route, ...]:
-    """The routes that show the queues and move dead letters, for operators."""
-    office = QueueOffice(database, dead_letters, queues)
+def queue_routes(database: Database, queues: Queues, names: Sequence[str]) -> tuple[Route, ...]:
+    """The routes that show the queues of these names and move dead letters, for operators."""
+    office = QueueOffice(database, queues, names)
+    support: dict[str, Any] = {"scope": "support", "domain": "operations"}
+    data: dict[str, Any] = {**support, "envelope": Envelope.DATA}
     # They speak to Redis, which no transaction waits for. A letter that was moved is gone, so no key is needed.
-    support: dict[str, Any] = {"scope": "support", "domain": "operations", "unit": "none"}
-    one: dict[str, Any] = {**support, "envelope": Envelope.DATA, "errors": (NotFound, ServiceUnavailable)}
+    move: dict[str, Any] = {**data, "unit": "none", "errors": (NotFound, ServiceUnavailable)}
     return (
         Route("GET", "/admin/queues", "queues.list", "Count the jobs of every queue.",
-              office.counts, **support, envelope=Envelope.DATA, answer=QueuesAnswer, errors=(ServiceUnavailable,)),
+              office.counts, **data, unit="none", answer=QueuesAnswer, errors=(ServiceUnavailable,),
+              description="With the age of the oldest that has not run, dead letters, and who takes them."),
         Route("GET", "/admin/dlq", "dead_letters.list", "List jobs that failed for good.",
               office.newest, **support, envelope=Envelope.PAGE, answer=DeadLetterAnswer, query=DeadLettersQuery,
-              errors=(ServiceUnavailable,), description="The one that failed last comes first."),
+              unit="read", description="The one that failed last comes first. They outlive Redis."),
         Route("GET", "/admin/dlq/{letter_id}", "dead_letters.get", "Show a job that failed for good.",
-              office.show, **one, answer=DeadLetterAnswer, description="With the trace of its last attempt."),
+              office.show, **data, unit="read", answer=DeadLetterDetails, errors=(NotFound,),
+              description="With every attempt that failed and the trace of the last one."),
         Route("POST", "/admin/dlq/{letter_id}/retry", "dead_letters.retry", "Let a failed job run again.",
-              office.retry, **one, answer=MovedLetterAnswer,
-              description="It waits for a worker, with all its attempts. Every job is safe to run again."),
+              office.retry, **move, answer=MovedLetterAnswer,
+              description="It is handed over again, with all its attempts. Every job is safe to run again."),
         Route("DELETE", "/admin/dlq/{letter_id}", "dead_letters.discard", "Give a failed job up.",
-              office.discard, **one, answer=MovedLetterAnswer,
+              office.discard, **move, answer=MovedLetterAnswer,
               description="It never runs again. What a saga has begun is carried on all the same: sagas do not "
               "depend on their jobs."),
     )  # fmt: skip

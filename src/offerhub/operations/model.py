@@ -153,9 +153,16 @@ class QueueAnswer(Shape):
     waiting: Count
     active: Annotated[int, Meta(ge=0, description="Running just now.")]
     completed: Annotated[int, Meta(ge=0, description="The latest that succeeded; a thousand are kept.")]
-    failed: Annotated[int, Meta(ge=0, description="Dead letters.")]
+    failed: Annotated[int, Meta(ge=0, description="In BullMQ's failed set, which Redis may lose.")]
     delayed: Annotated[int, Meta(ge=0, description="Waiting for their time: a schedule, or the next attempt.")]
-    prioritized: Count
+    prioritized: Annotated[int, Meta(ge=0, description="Waiting behind those that are `waiting`.")]
+    deadLetters: Annotated[int, Meta(ge=0, description="Jobs that failed for good and wait for an operator.")]
+    notHandedOver: Annotated[int, Meta(ge=0, description="Due, and still in PostgreSQL alone.")]
+    oldestSeconds: Annotated[
+        float | None, Meta(description="How long the oldest job that is due has not run; dead letters aside.")
+    ]
+    workers: Annotated[int | None, Meta(description="Processes that take its jobs; null where Redis does not tell.")]
+    paused: Annotated[bool, Meta(description="Whether somebody has paused it with a tool of BullMQ's.")]
 
 
 class QueuesAnswer(Shape):
@@ -174,6 +181,11 @@ class QueuesAnswer(Shape):
                         "failed": 0,
                         "delayed": 1,
                         "prioritized": 0,
+                        "deadLetters": 0,
+                        "notHandedOver": 0,
+                        "oldestSeconds": 0.21,
+                        "workers": 2,
+                        "paused": False,
                     }
                 }
             ],
@@ -198,7 +210,25 @@ class DeadLetterAnswer(Shape):
     ]
     createdAt: Timestamp
     failedAt: Timestamp
-    trace: Annotated[str | UnsetType, Meta(description="Where the last attempt failed; not in a list.")] = UNSET
+
+
+class AttemptAnswer(Shape):
+    """One attempt that failed."""
+
+    attempt: Annotated[int, Meta(ge=1, description="Counted anew after each retry.")]
+    failedAt: Timestamp
+    reason: Annotated[str, Meta(description="What it failed with.")]
+    worker: Annotated[str, Meta(description="The process that made it; `unknown` for one that is not ours.")]
+
+
+class DeadLetterDetails(DeadLetterAnswer):
+    """A dead letter with how it came about."""
+
+    trace: Annotated[str, Meta(description="Where the last attempt failed.")]
+    history: Annotated[
+        list[AttemptAnswer],
+        Meta(description="The last fifty attempts that failed, over all retries, the oldest first."),
+    ]
 
 
 class MovedLetterAnswer(Shape):

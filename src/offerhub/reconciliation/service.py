@@ -16,7 +16,7 @@ from offerhub.reconciliation import store
 from offerhub.reconciliation.model import Outcome, ReconciliationJob, Run, RunsQuery
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import UNREACHABLE, Database, Tx
-from offerhub.runtime.queue import Handler
+from offerhub.runtime.jobs import Handler, Priority
 from offerhub.runtime.redaction import scrub
 from offerhub.runtime.schedules import Schedule
 
@@ -70,7 +70,8 @@ class Reconciliation:
             # Between the two statements it may have ended.
             return (running, False) if running else await self.request(tx, actor, job_type)
         entry = AuditEntry("RECONCILIATION_REQUESTED", "ReconciliationRun", fresh.id, after={"job": job.type})
-        await record(tx, actor, audit=[entry], jobs=[Job(QUEUE, job.name, {"runId": fresh.id})])
+        asked = Job(QUEUE, job.name, {"runId": fresh.id}, priority=Priority.LATER)
+        await record(tx, actor, audit=[entry], jobs=[asked])
         return fresh, True
 
     async def run(self, job: ReconciliationJob, run_id: str | None = None) -> None:

@@ -6,7 +6,10 @@ transaction, none of which is open while Redis is spoken to:
 1. claim: `due_at` moves ten seconds ahead, so no other relay takes the row meanwhile;
 2. the job is added to its queue under an id made from the row's, so adding it twice is one job;
 3. mark: `enqueued_at` is set and `enqueued` counts the hand-over. A crash before this repeats steps 1 and 2;
-4. `finish` deletes the row when the job's handler has succeeded.
+4. `finish` deletes the row when the job's handler has succeeded, and with it a dead letter that somebody has let run.
+
+Rows of priority 0 go before all others. A row whose job is a dead letter (`dead_at`) is left alone until an operator
+has decided about it.
 
 A sweep looks at rows that were handed over a minute ago and still stand. What the queue still knows (waiting,
 delayed, running, or failed and waiting for an operator) is left alone; what it does not know any more is
@@ -16,6 +19,7 @@ Handlers may therefore run twice and must be idempotent.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,15 +36,20 @@ BATCH_ROWS: Final = 100
 CLAIM_SECONDS: Final = 10.0
 SWEEP_AFTER_SECONDS: Final = 60.0
 BACKOFF_SECONDS_MAX: Final = 2.0
+_OURS: Final = re.compile(r"outbox-([0-9]+)(?:-([0-9]+))?", re.ASCII)
 
 # now() and not clock_timestamp(): only a stable function can be looked up in the index.
+# Two looks, as each has an index of its own: what is urgent is found however much else is due.
 _CLAIM = """
-WITH due AS (
-    SELECT id FROM outbox WHERE enqueued_at IS NULL AND due_at <= now()
+WITH urgent AS (
+    SELECT id FROM outbox WHERE enqueued_at IS NULL AND dead_at IS NULL AND priority = 0 AND due_at <= now()
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+), later AS (
+    SELECT id FROM outbox WHERE enqueued_at IS NULL AND dead_at IS NULL AND priority > 0 AND due_at <= now()
+    ORDER BY due_at LIMIT $1 - (SELECT count(*) FROM urgent) FOR UPDATE SKIP LOCKED
+), due AS (SELECT id FROM urgent UNION ALL SELECT id FROM later)
 UPDATE outbox o SET due_at = clock_timestamp() + make_interval(secs => $2) FROM due WHERE o.id = due.id
-RETURNING o.id, o.queue, o.name, o.payload, o.enqueued
+RETURNING o.id, o.queue, o.name, o.payload, o.enqueued, o.priority
 """
 _MARK = """
 UPDATE outbox SET enqueued_at = clock_timestamp(), enqueued = enqueued + 1
@@ -50,14 +59,22 @@ _UNCLAIM = "UPDATE outbox SET due_at = clock_timestamp() WHERE id = ANY($1) AND 
 # Moving enqueued_at on keeps other relays away and is when the row will be looked at next.
 _LOOK_AGAIN = """
 WITH old AS (
-    SELECT id FROM outbox WHERE enqueued_at <= now() - make_interval(secs => $2)
+    SELECT id FROM outbox WHERE enqueued_at <= now() - make_interval(secs => $2) AND dead_at IS NULL
     ORDER BY enqueued_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE outbox o SET enqueued_at = clock_timestamp() FROM old WHERE o.id = old.id
 RETURNING o.id, o.queue, o.enqueued
 """
 _FORGOTTEN = "UPDATE outbox SET enqueued_at = NULL, due_at = clock_timestamp() WHERE id = ANY($1)"
-_FINISH = "DELETE FROM outbox WHERE id = ANY($1)"
+_BACKLOG = """
+SELECT queue, count(*) FILTER (WHERE enqueued_at IS NULL) AS not_handed_over,
+    extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS oldest_seconds
+FROM outbox WHERE dead_at IS NULL AND (enqueued_at IS NOT NULL OR due_at <= now()) GROUP BY queue
+"""
+_FINISH = """
+WITH gone AS (DELETE FROM outbox WHERE id = ANY($1) RETURNING id)
+DELETE FROM dead_letters d USING gone WHERE d.outbox_id = gone.id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,7 @@ class _Row:
     name: str
     payload: dict[str, Any]
     enqueued: int
+    priority: int
 
 
 def job_id(outbox_id: int, hand_over: int) -> str:
@@ -79,9 +97,38 @@ def job_id(outbox_id: int, hand_over: int) -> str:
     return f"outbox-{outbox_id}" if hand_over == 1 else f"outbox-{outbox_id}-{hand_over}"
 
 
-async def forget(tx: Tx, outbox_id: int) -> None:
-    """Give a row up in the caller's transaction: its job is never handed over again."""
-    await tx.execute(_FINISH, [outbox_id])
+def job_key(of_job: str) -> str:
+    """What names a job over all its hand-overs, from the id of any of them.
+
+    >>> job_key("outbox-17"), job_key("outbox-17-2"), job_key("repeat:sync:1")
+    ('outbox-17', 'outbox-17', 'repeat:sync:1')
+    """
+    found = _OURS.fullmatch(of_job)
+    return of_job if found is None else f"outbox-{found[1]}"
+
+
+def hand_over_of(of_job: str) -> int:
+    """Which hand-over of its row an id of `job_id` names.
+
+    >>> hand_over_of("outbox-17"), hand_over_of("outbox-17-2")
+    (1, 2)
+    """
+    found = _OURS.fullmatch(of_job)
+    return 1 if found is None or found[2] is None else int(found[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Rows of a queue: those that are due and not handed over, and the age of the oldest that is due and not run."""
+
+    not_handed_over: int
+    oldest_seconds: float | None
+
+
+async def backlog(tx: Tx) -> dict[str, Backlog]:
+    """Queue to what stands of it; a queue of which nothing is due is not there. Dead letters do not count."""
+    rows = await tx.rows(_BACKLOG)
+    return {row["queue"]: Backlog(row["not_handed_over"], row["oldest_seconds"]) for row in rows}
 
 
 class Relay:
@@ -153,7 +200,7 @@ class Relay:
         claimed = await self._database.run(lambda tx: tx.rows(_CLAIM, BATCH_ROWS, CLAIM_SECONDS))
         if not claimed:
             return 0
-        rows = sorted((_Row(*row.values()) for row in claimed), key=lambda row: row.id)
+        rows = sorted((_Row(*row.values()) for row in claimed), key=lambda row: (row.priority, row.id))
         taken: list[int] = []
         try:
             # Half the claim: nobody else may come for these rows while we are still handing them over.
@@ -168,7 +215,12 @@ class Relay:
     async def _add(self, rows: Sequence[_Row], taken: list[int]) -> None:
         for row in rows:
             await self._queues.add(
-                row.queue, row.name, row.payload, job_id=job_id(row.id, row.enqueued + 1), outbox_id=row.id
+                row.queue,
+                row.name,
+                row.payload,
+                job_id=job_id(row.id, row.enqueued + 1),
+                priority=row.priority,
+                outbox_id=row.id,
             )
             taken.append(row.id)
 

@@ -6,35 +6,32 @@ A job's data, as Node workers and Bull Board see it, is always
 do nothing about `outboxId`: the relay clears the row once it sees that the job is completed.
 
 A worker that dies is replaced within five seconds: its lock on the job runs out after `LOCK_SECONDS`, and the check
-for such jobs runs four times as often. A job can therefore run twice, and handlers must be idempotent.
-Jobs that fail at every attempt stay in the queue's failed set, the dead letters, until an operator acts.
+for such jobs runs four times as often. A job can therefore run twice, and handlers must be idempotent. A worker that
+is told to stop hands back, at its deadline, what it has not finished: the next one takes it at once.
+Jobs that fail at every attempt are dead letters (`dead_letters`); whoever keeps those is told of every failure.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, Literal
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import redis.asyncio as redis
 import structlog
 from bullmq import Job, Queue, Worker  # type: ignore[import-untyped]
+from bullmq.custom_errors import DelayedError, UnrecoverableError  # type: ignore[import-untyped]
 from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from offerhub.kernel.chance import jitter
+from offerhub.runtime.jobs import COUNTED, Depth, Fail, Failure, Finish, Handler, Limit, Priority, State
 
 log = structlog.stdlib.get_logger(__name__)
 
-Handler = Callable[[dict[str, Any]], Awaitable[None]]
-"""Runs one job, given its payload; whatever it raises makes the job be tried again."""
-Finish = Callable[[int], Awaitable[None]]
-"""Told the outbox id of a job whose handler has succeeded."""
-State = Literal["waiting", "active", "delayed", "completed", "failed", "prioritized", "waiting-children", "unknown"]
-
 PREFIX: Final = "bull"
-COUNTED: Final = ("waiting", "active", "completed", "failed", "delayed", "prioritized")
 ATTEMPTS_MAX: Final = 5
 BACKOFF_SECONDS: Final = 3.0
 """Doubles with every attempt: five attempts reach over about 45 s, longer than a database takes to restart."""
@@ -47,6 +44,8 @@ CONCURRENCY_DEFAULT: Final = 10
 RECONNECT_SECONDS_MAX: Final = 2.0
 FETCH_GRACE_SECONDS: Final = 0.5
 CANCEL_ROUNDS_MAX: Final = 10
+HAND_BACK_SECONDS: Final = 1.0
+"""How long Redis may take to take jobs back from a worker that stops."""
 
 
 class QueueUnavailable(Exception):
@@ -103,6 +102,7 @@ class Queues:
         job_id: str,
         delay_seconds: float = 0,
         attempts: int = ATTEMPTS_MAX,
+        priority: int = Priority.FIRST,
         outbox_id: int | None = None,
     ) -> None:
         """Add a job, unless the queue still has one with this id. Raises QueueUnavailable.
@@ -114,6 +114,7 @@ class Queues:
         options = {
             "jobId": job_id,
             "delay": round(delay_seconds * 1000),
+            "priority": int(priority),
             "attempts": attempts,
             "backoff": {"type": "exponential", "delay": backoff_ms},
             "removeOnComplete": {"count": COMPLETED_KEPT},
@@ -121,6 +122,7 @@ class Queues:
         }
         with reaching(queue):
             await self.bullmq(queue).add(name, job_data(payload, outbox_id), options)
+        log.debug("queue.job_added", queue=queue, job=name, job_id=job_id, priority=int(priority))
 
     async def state(self, queue: str, job_id: str) -> State:
         """Where the job is now; `unknown` when the queue has no such job. Raises QueueUnavailable."""
@@ -133,6 +135,19 @@ class Queues:
         with reaching(queue):
             found: dict[str, int] = await self.bullmq(queue).getJobCounts(*COUNTED)
         return {state: int(found[state]) for state in COUNTED}
+
+    async def depth(self, queue: str) -> Depth:
+        """What stands in the queue, and how many workers take from it. Raises QueueUnavailable."""
+        counts = await self.counts(queue)
+        with reaching(queue):
+            paused = bool(await self.bullmq(queue).isPaused())
+            try:
+                clients = await self.bullmq(queue).get_workers()
+            except ResponseError:
+                # Some hosted servers forbid CLIENT LIST.
+                return Depth(counts, paused, None)
+        # Each worker has several connections of one name.
+        return Depth(counts, paused, len({client["rawname"] for client in clients if "rawname" in client}))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -155,25 +170,33 @@ class Workers:
         concurrency: Mapping[str, int],
         *,
         finish: Finish | None = None,
+        fail: Fail | None = None,
+        limits: Mapping[str, Limit] | None = None,
+        name: str = "",
         prefix: str = PREFIX,
         lock_seconds: float = LOCK_SECONDS,
     ) -> None:
         """`handlers` by (queue, job name); `concurrency` is jobs at a time by queue, 10 where it says nothing.
 
-        `finish` is normally `Relay.finish`. A job is complete only when it has returned, too. Raises ValueError
-        when the URL is not one of Redis.
+        `finish` is normally `Relay.finish`. A job is complete only when it has returned, too. `limits` by queue are
+        shared by all workers that have the same ones. `name` tells this process from the others, for people.
+        Raises ValueError when the URL is not one of Redis.
         """
         parse_url(redis_url)  # here, and not first in a background task
         self._redis_url = redis_url
         self._handlers = dict(handlers)
         self._concurrency = dict(concurrency)
         self._finish = finish
+        self._fail = fail
+        self._limits = dict(limits or {})
+        self._name = name
         self._prefix = prefix
         self._lock_seconds = lock_seconds
         self._workers: dict[str, Any] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._jobs: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._handing_back = False
 
     def start(self) -> None:
         """Begin to take jobs, now or as soon as Redis is there. Needs a running event loop."""
@@ -181,19 +204,24 @@ class Workers:
         queues = sorted({queue for queue, _ in self._handlers})
         self._keepers = [asyncio.create_task(self._keep(queue), name=f"queue {queue}") for queue in queues]
 
-    async def close(self, deadline_seconds: float) -> None:
-        """Take no more jobs, let those that run finish, and cancel them after `deadline_seconds`.
-
-        A cancelled job is run again by another worker.
-        """
+    async def pause(self) -> None:
+        """Take no more jobs; those that run go on. There is no way back."""
         self._closing = True
-        deadline = _monotonic() + deadline_seconds
-        workers = list(self._workers.values())
-        for worker in workers:
-            # Paused first: BullMQ's own close stops renewing the locks of jobs that still run.
+        for worker in self._workers.values():
             await worker.pause(do_not_wait_active=True)
+
+    async def close(self, deadline_seconds: float) -> None:
+        """Take no more jobs, let those that run finish, and cancel and hand them back after `deadline_seconds`.
+
+        A job that was handed back is run again by another worker; it has lost no attempt.
+        """
+        deadline = _monotonic() + deadline_seconds
+        # Paused first: BullMQ's own close stops renewing the locks of jobs that still run.
+        await self.pause()
+        workers = list(self._workers.values())
         while self._jobs and _monotonic() < deadline:
             await asyncio.wait(self._jobs, timeout=deadline - _monotonic())
+        await self._cancel_jobs()
         closing = [asyncio.ensure_future(worker.close()) for worker in workers]
         if closing:
             await asyncio.wait(closing, timeout=FETCH_GRACE_SECONDS)
@@ -212,6 +240,13 @@ class Workers:
             for worker in workers:
                 worker.cancelProcessing()
         log.error("queue.not_closed", tasks=len(left))
+
+    async def _cancel_jobs(self) -> None:
+        self._handing_back = True
+        for job in self._jobs:
+            job.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=HAND_BACK_SECONDS)
 
     async def _keep(self, queue: str) -> None:
         """Run the queue's worker; should its loop ever end, run a new one."""
@@ -234,8 +269,8 @@ class Workers:
             await asyncio.sleep(jitter(wait_seconds))
 
     async def _work(self, queue: str, client: "redis.Redis") -> None:
-        async def process(job: Job, _: str) -> None:
-            await self._process(queue, job)
+        async def process(job: Job, token: str) -> None:
+            await self._process(queue, job, token)
 
         lock_ms = round(self._lock_seconds * 1000)
         options = {
@@ -247,7 +282,12 @@ class Workers:
             "stalledInterval": lock_ms // 4,
             "maxStalledCount": STALLS_MAX,
             "runRetryDelay": 500,
+            "name": self._name,
         }
+        if (limit := self._limits.get(queue)) is not None:
+            options["limiter"] = {"max": limit.jobs, "duration": round(limit.seconds * 1000)}
+            # Nobody wakes an idle worker when the span is over: it looks again after this many seconds.
+            options["drainDelay"] = 1
         worker = Worker(queue, process, options)
         worker.on("error", lambda error, *_: log.warning("queue.error", queue=queue, error=repr(error)))
         worker.on("stalled", lambda job_id: log.warning("queue.stalled", queue=queue, job_id=job_id))
@@ -255,22 +295,64 @@ class Workers:
         self._workers[queue] = worker
         await worker.run()
 
-    async def _process(self, queue: str, job: Any) -> None:
+    async def _process(self, queue: str, job: Any, token: str) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
         with structlog.contextvars.bound_contextvars(queue=queue, job=job.name, job_id=job.id):
+            log.debug("queue.job_taken", attempt=job.attemptsMade + 1)
             try:
-                await self._handlers[queue, job.name](job.data["payload"])
-                outbox_id = job.data["outboxId"]
-                if self._finish is not None and outbox_id is not None:
-                    await self._finish(outbox_id)
-            except asyncio.CancelledError as error:
-                if task.cancelling():
-                    raise
-                # Let out, it would end the worker's loop and with it every other job.
-                raise RuntimeError("the handler cancelled itself") from error
+                await self._run(queue, job, task)
+            except asyncio.CancelledError:
+                if self._handing_back:
+                    await _hand_back(job, token)
+                raise
+            except Exception as error:
+                await self._tell(queue, job, error)
+                raise
+            log.debug("queue.job_done")
+
+    async def _run(self, queue: str, job: Any, task: "asyncio.Task[Any]") -> None:
+        try:
+            await self._handlers[queue, job.name](job.data["payload"])
+            outbox_id = job.data["outboxId"]
+            if self._finish is not None and outbox_id is not None:
+                await self._finish(outbox_id)
+        except asyncio.CancelledError as error:
+            if task.cancelling():
+                raise
+            # Let out, it would end the worker's loop and with it every other job.
+            raise RuntimeError("the handler cancelled itself") from error
+
+    async def _tell(self, queue: str, job: Any, error: Exception) -> None:
+        """Tell whoever keeps failures; that it cannot be kept just now must not hide the failure itself."""
+        if self._fail is None:
+            return
+        attempt = job.attemptsMade + 1
+        failure = Failure(
+            queue,
+            job.id,
+            job.name,
+            job.data,
+            attempt,
+            attempt >= job.opts["attempts"] or isinstance(error, UnrecoverableError),
+            str(error) or type(error).__name__,
+            "".join(traceback.format_exception(error)),
+            job.timestamp,
+        )
+        try:
+            await self._fail(failure)
+        except Exception as lost:  # noqa: BLE001 - whatever it is, the queue still has the job
+            log.warning("queue.failure_not_kept", error=repr(lost))
+
+
+async def _hand_back(job: Any, token: str) -> None:
+    """Let another worker take a job of ours at once. Raises DelayedError, which tells our own that it is done."""
+    with reaching(job.name):
+        await job.moveToDelayed(0, token)
+    log.info("queue.job_handed_back")
+    raise DelayedError
 
 
 def _log_failure(queue: str, job: Any, error: Exception) -> None:

@@ -22,11 +22,17 @@ LEVELS: Final = {
     "error": logging.ERROR,
 }
 # They log what the edge logs better, or every call at INFO.
+_OF_QUEUES: Final = ("queue.", "outbox.", "schedules.", "dead_letter.")
 _QUIET: Final = ("uvicorn.access", "aiohttp.access", "asyncio")
 
 
-def configure(*, level: str = "info", production: bool = True, stream: TextIO | None = None) -> None:
-    """Set up logging for this process; safe to call again. Raises ValueError for a level that is not in LEVELS."""
+def configure(
+    *, level: str = "info", production: bool = True, queues: bool = False, stream: TextIO | None = None
+) -> None:
+    """Set up logging for this process; safe to call again. Raises ValueError for a level that is not in LEVELS.
+
+    With `queues` every step of a job is logged, whatever the level.
+    """
     if level.lower() not in LEVELS:
         raise ValueError(f"the log level must be one of {', '.join(LEVELS)}")
     threshold = LEVELS[level.lower()]
@@ -39,9 +45,10 @@ def configure(*, level: str = "info", production: bool = True, stream: TextIO | 
         _mask_fields,
     ]
     finish: list[Processor] = [_renderer(production), _mask_line]
+    chosen: list[Processor] = [structlog.stdlib.add_log_level, _above(threshold)] if queues else []
     structlog.configure(
-        processors=[*shared, *finish],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        processors=[*chosen, *shared, *finish],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if queues else threshold),
         logger_factory=structlog.WriteLoggerFactory(target),
         cache_logger_on_first_use=False,
     )
@@ -61,6 +68,18 @@ def configure(*, level: str = "info", production: bool = True, stream: TextIO | 
 
 def _renderer(production: bool) -> Processor:
     return structlog.processors.JSONRenderer() if production else structlog.dev.ConsoleRenderer()
+
+
+def _above(threshold: int) -> Processor:
+    """Drop what is below the threshold, except what the queues have to say."""
+
+    def drop(_: WrappedLogger, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        level = LEVELS.get(event["level"], logging.CRITICAL)
+        if level < threshold and not str(event["event"]).startswith(_OF_QUEUES):
+            raise structlog.DropEvent
+        return event
+
+    return drop
 
 
 def _mask_fields(_: WrappedLogger, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -21,6 +21,7 @@ from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
+from offerhub.runtime.jobs import Priority
 from offerhub.runtime.urgency import Urgency, working
 from offerhub.sagas import store
 from offerhub.sagas.model import Facts, NotYet, Outcome, Plan, Refused, Saga, Settled, Step, Unavailable, Unknown
@@ -62,15 +63,20 @@ class Engine:
         self._database = database
         self._clock = clock or SystemClock()
         self._plans: dict[str, Plan] = {}
+        self._priorities: dict[str, Priority] = {}
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._holder = f"{os.getpid()}:{secrets.token_hex(6)}"
         self._stopping = False
 
-    def register(self, plans: Iterable[Plan]) -> None:
-        """Make plans known; a saga of an unknown kind is left alone (a newer program's, during an upgrade)."""
+    def register(self, plans: Iterable[Plan], priority: Priority = Priority.FIRST) -> None:
+        """Make plans known, with the priority of their jobs: what moves money goes first.
+
+        A saga of an unknown kind is left alone (a newer program's, during an upgrade).
+        """
         for plan in plans:
             assert plan.kind not in self._plans
             self._plans[plan.kind] = plan
+            self._priorities[plan.kind] = priority
 
     async def start(
         self,
@@ -90,9 +96,8 @@ class Engine:
         """
         saga = Saga(new_id("sga"), actor.marketplace_id, kind, subject_id, "RUNNING", values, actor.correlation_id)
         await store.insert(tx, saga, [step.name for step in self._plans[kind].steps(saga)])
-        await journal.record(
-            tx, actor, events=events, audit=audit, jobs=[journal.Job(QUEUE, JOB, {"sagaId": saga.id})]
-        )
+        job = journal.Job(QUEUE, JOB, {"sagaId": saga.id}, priority=self._priorities[kind])
+        await journal.record(tx, actor, events=events, audit=audit, jobs=[job])
         return saga.id
 
     async def running(self, tx: Tx, kind: str, subject_id: str) -> str | None:

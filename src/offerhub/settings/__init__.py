@@ -8,6 +8,7 @@ from offerhub.settings.load import derive_key, load
 from offerhub.settings.model import (
     Airtm,
     Client,
+    Jobs,
     Keys,
     Payments,
     Providers,
@@ -23,6 +24,7 @@ from offerhub.settings.variable import Secret, SettingsError
 __all__ = [
     "Airtm",
     "Client",
+    "Jobs",
     "Keys",
     "Payments",
     "Providers",

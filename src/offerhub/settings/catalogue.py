@@ -1,5 +1,6 @@
 """Every environment variable: name, kind, default, one sentence. The reference page is made from this list."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from offerhub.settings.variable import (
     HTTPS_URL,
     KEY_VERSION_MAX,
     ORIGINS,
+    RATE,
     STELLAR_ACCOUNT,
     TEXT,
     WEBHOOK_SECRET,
@@ -26,6 +28,7 @@ from offerhub.settings.variable import (
     choice,
     integer,
     pattern,
+    per_name,
     seconds,
     secret,
     secret_url,
@@ -87,10 +90,23 @@ LOG_LEVEL: Final = Variable(
     choice({"debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error"}),
     "info",
     "The least important log line that is written.",
-    "`info`; `debug` when `DEBUG` is set",
+    "`info`; `debug` when `DEBUG` names anything but `bullmq`",
 )
 DEBUG: Final = Variable(
-    "DEBUG", "Service", TEXT, "", "Anything here turns on debug logging while `LOG_LEVEL` is unset.", "none"
+    "DEBUG",
+    "Service",
+    TEXT,
+    "",
+    "`bullmq:*` writes every step of a job to the log; anything else is debug logging while `LOG_LEVEL` is unset.",
+    "none",
+)
+SHUTDOWN_SECONDS: Final = Variable(
+    "SHUTDOWN_SECONDS",
+    "Service",
+    seconds(0, 600),
+    20.0,
+    "How long open requests and running jobs may take to end when the process is told to stop.",
+    "`20`",
 )
 RATE_LIMIT_MAX: Final = Variable(
     "RATE_LIMIT_MAX",
@@ -240,6 +256,22 @@ SAGA_INLINE_WAIT_SECONDS: Final = Variable(
     20.0,
     "How long a request waits for the outside world before it answers with the state reached.",
     "`20`",
+)
+QUEUE_CONCURRENCY: Final[Variable[Mapping[str, int]]] = Variable(
+    "QUEUE_CONCURRENCY",
+    "Queues",
+    per_name(integer(1, 1000), "sagas=64,webhooks=16"),
+    {},
+    "How many jobs of a queue one process runs at a time.",
+    "by [queue](jobs.md)",
+)
+QUEUE_RATE_LIMITS: Final[Variable[Mapping[str, tuple[int, float]]]] = Variable(
+    "QUEUE_RATE_LIMITS",
+    "Queues",
+    per_name(RATE, "webhooks=100/60"),
+    {},
+    "How many jobs of a queue all processes together begin in so many seconds.",
+    "no limits",
 )
 PROVIDER_READ_ATTEMPTS: Final = Variable(
     "PROVIDER_READ_ATTEMPTS",

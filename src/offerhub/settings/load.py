@@ -13,6 +13,7 @@ from offerhub.settings.model import (
     Airtm,
     Client,
     Environment,
+    Jobs,
     Keys,
     Payments,
     Providers,
@@ -50,6 +51,11 @@ def load(environ: Mapping[str, str]) -> Settings:
     settings = Settings(
         environment=environment,
         server=server,
+        jobs=Jobs(
+            concurrency=reader.get(the.QUEUE_CONCURRENCY),
+            limits=reader.get(the.QUEUE_RATE_LIMITS),
+            shutdown_seconds=reader.get(the.SHUTDOWN_SECONDS),
+        ),
         storage=_storage(reader, production),
         keys=_keys(reader, production),
         payments=Payments(
@@ -90,6 +96,9 @@ def _server(reader: Reader, environment: Environment) -> Server:
     host = "127.0.0.1" if environment in ("development", "test") else "0.0.0.0"  # noqa: S104 - a server in a container listens on all of them
     port = reader.get(the.PORT)
     rate_limit_max = reader.get(the.RATE_LIMIT_MAX)
+    # As the npm package of this name reads it: patterns between commas or spaces.
+    debugged = reader.get(the.DEBUG).replace(",", " ").split()
+    queues = [pattern for pattern in debugged if pattern.startswith("bullmq")]
     own = {one.name: reader.get(one) for one in (the.TOPUP_LIMIT_PER_MINUTE, the.WITHDRAWAL_LIMIT_PER_MINUTE)}
     return Server(
         host=reader.get(the.HOST, host),
@@ -97,7 +106,8 @@ def _server(reader: Reader, environment: Environment) -> Server:
         metrics_port=reader.get(the.METRICS_PORT),
         public_base_url=reader.get(the.PUBLIC_BASE_URL, f"http://localhost:{port}"),
         allowed_origins=reader.get(the.ALLOWED_ORIGINS),
-        log_level=reader.get(the.LOG_LEVEL, "debug" if reader.get(the.DEBUG) else "info"),
+        log_level=reader.get(the.LOG_LEVEL, "debug" if len(debugged) > len(queues) else "info"),
+        log_queues=bool(queues) or "*" in debugged,
         rate_limit_max=rate_limit_max,
         rate_limit_window_seconds=reader.get(the.RATE_LIMIT_WINDOW_SECONDS),
         user_limits_per_minute={name: limit for name, limit in own.items() if limit and rate_limit_max},

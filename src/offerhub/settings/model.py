@@ -24,10 +24,22 @@ class Server:
     public_base_url: str
     allowed_origins: tuple[str, ...]
     log_level: str
+    log_queues: bool
+    """Whether every step of a job is logged, whatever the level."""
     rate_limit_max: int
     rate_limit_window_seconds: int
     user_limits_per_minute: Mapping[str, int]
     """By the name of their variable; what is off is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Queues whose pace is not the usual one, by name, and how long a process may take to stop."""
+
+    concurrency: Mapping[str, int]
+    limits: Mapping[str, tuple[int, float]]
+    """Jobs in so many seconds."""
+    shutdown_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,7 @@ class Settings:
 
     environment: Environment
     server: Server
+    jobs: Jobs
     storage: Storage
     keys: Keys
     payments: Payments

@@ -151,6 +151,32 @@ def seconds(low: float, high: float) -> Kind[float]:
     return Kind(f"seconds, {low:g} to {high:g}", parse)
 
 
+def per_name(value: Kind[T], example: str) -> Kind[Mapping[str, T]]:
+    """A value for each of some names, such as `sagas=64,webhooks=16`; which names there are is not known here."""
+
+    def parse(text: str) -> Mapping[str, T]:
+        found: dict[str, T] = {}
+        for entry in text.split(","):
+            name, equals, given = (part.strip() for part in entry.partition("="))
+            if not equals or re.fullmatch(r"[a-z][a-z-]{0,40}", name) is None or name in found:
+                raise ValueError(f"<name>=<value> between commas, each name once, such as {example}")
+            try:
+                found[name] = value.parse(given)
+            except ValueError as error:
+                raise ValueError(f"such that the value of {name} is {error}") from error
+        return found
+
+    return Kind(f"`name={value.text}`, between commas", parse)
+
+
+def _rate(text: str) -> tuple[int, float]:
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,4}(?:\.[0-9]{1,3})?)", text, re.ASCII)
+    found = (int(match[1]), float(match[2])) if match else (0, 0.0)
+    if not (found[0] and 0.1 <= found[1] <= 3600):
+        raise ValueError("<jobs>/<seconds>, such as 100/60, with 0.1 to 3600 seconds")
+    return found
+
+
 def choice(values: Mapping[str, str]) -> Kind[str]:
     """One of some words, each with the value it stands for."""
 
@@ -318,6 +344,7 @@ HTTPS_URL: Final = Kind("URL, https unless loopback", _https_url)
 DURATION: Final = Kind("span, 1 minute to 30 days", _duration)
 AMOUNT: Final = Kind("amount with two decimals", _amount)
 BASIS_POINTS: Final = Kind("percentage, 0.00 to 50.00", _percent)
+RATE: Final[Kind[tuple[int, float]]] = Kind("jobs/seconds", _rate)
 BOOLEAN: Final = Kind("`true` or `false`", _boolean)
 ORIGINS: Final = Kind("origins between commas, or `*`", _origins)
 FOLDER: Final = Kind("folder", lambda text: Path(text).expanduser())
