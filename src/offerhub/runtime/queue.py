@@ -146,8 +146,9 @@ class Queues:
             except ResponseError:
                 # Some hosted servers forbid CLIENT LIST.
                 return Depth(counts, paused, None)
-        # Each worker has several connections of one name.
-        return Depth(counts, paused, len({client["rawname"] for client in clients if "rawname" in client}))
+        # Each worker has several connections of one name. The list is that of the whole server.
+        ours = str(self._client.connection_pool.connection_kwargs.get("db", 0))
+        return Depth(counts, paused, len({client["rawname"] for client in clients if client.get("db") == ours}))
 
     async def close(self) -> None:
         """Close every connection."""
