@@ -334,7 +334,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
         name: RateLimiter(client, limit=limit, window_seconds=60)
         for name, limit in server.user_limits_per_minute.items()
     }
-    made.metrics.add(operations_metrics.queue_source(queues, QUEUES))
+    made.metrics.add(operations_metrics.queue_source(queues, NAMES))
     try:
         edge = application.build(
             made.routes(_probes(made, client), queues),

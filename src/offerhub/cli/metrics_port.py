@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from offerhub.app import QUEUES, VERSION, Product
+from offerhub.app import VERSION, Product
 from offerhub.operations.metrics import queue_source
+from offerhub.queues import NAMES
 from offerhub.runtime.metrics import MEDIA_TYPE
 from offerhub.runtime.queue import Queues
 
@@ -26,7 +27,7 @@ async def metrics_port(made: Product) -> AsyncIterator[None]:
         return web.Response(body=await made.metrics.render(), headers={"content-type": MEDIA_TYPE})
 
     queues = Queues(settings.storage.redis_url.reveal())
-    made.metrics.add(queue_source(queues, QUEUES))
+    made.metrics.add(queue_source(queues, NAMES))
     app = web.Application()
     app.add_routes([web.get("/health", health), web.get("/metrics", metrics)])
     runner = web.AppRunner(app, access_log=None)

@@ -81,12 +81,12 @@ def database_sources(database: Database) -> tuple[Source, ...]:
 
 
 def queue_source(queues: Queues, names: Sequence[str]) -> Source:
-    """Jobs in Redis by queue and state; `failed` are dead letters."""
+    """Jobs in Redis by queue and state."""
 
     async def read() -> Sequence[Reading]:
         found = {name: await queues.counts(name) for name in names}
         return (
-            Reading("offerhub_queue_jobs", "Jobs by queue and state; failed ones are dead letters.",
+            Reading("offerhub_queue_jobs", "Jobs in Redis by queue and state.",
                     _by_two(found), ("queue", "state")),
         )  # fmt: skip
 

@@ -42,8 +42,9 @@ async def disable_maintenance(tx: Tx) -> None:
 
 
 WAITING: Final = {
-    "outbox_rows": "Jobs that are not done yet, handed over or not.",
+    "outbox_rows": "Jobs that are not done yet, handed over or not; without dead letters.",
     "outbox_oldest_seconds": "How long the job that waits longest has been due without being handed over.",
+    "dead_letters": "Jobs that failed for good and wait for a person.",
     "deposits_quarantined": "Records of the network that could not be booked and wait for a person.",
     "audit_entries_waiting": "Audit entries that are not known to be sealed yet.",
 }
@@ -67,9 +68,11 @@ async def waiting_work(tx: Tx) -> Row:
     """The numbers of WAITING."""
     return await tx.one(
         """
-        SELECT (SELECT count(*) FROM outbox) AS outbox_rows,
+        SELECT (SELECT count(*) FROM outbox WHERE dead_at IS NULL) AS outbox_rows,
             coalesce((SELECT extract(epoch FROM clock_timestamp() - min(due_at)) FROM outbox
-                WHERE enqueued_at IS NULL AND due_at <= now()), 0)::float8 AS outbox_oldest_seconds,
+                WHERE enqueued_at IS NULL AND dead_at IS NULL AND due_at <= now()), 0)::float8
+                AS outbox_oldest_seconds,
+            (SELECT count(*) FROM dead_letters) AS dead_letters,
             (SELECT count(*) FROM quarantined_records) AS deposits_quarantined,
             (SELECT coalesce((SELECT max(position) FROM audit_entries), 0) - settled FROM audit_sealing)
                 AS audit_entries_waiting
