@@ -22,6 +22,8 @@ keys = App(name="keys", help="The API keys of a running service: `create`, `list
 app.command(keys)
 maintenance = App(name="maintenance", help="Refuse changes at a running service: `enable`, `disable`, `status`.")
 app.command(maintenance)
+dlq = App(name="dlq", help="Jobs that failed for good, at a running service: `list`, `show`, `retry`, `discard`.")
+app.command(dlq)
 audit = App(name="audit", help="The audit trail: `verify` walks its chain, `export` copies it.")
 app.command(audit)
 config = App(name="config", help="Which service the commands ask: `set` keeps it, `show` shows it.")
@@ -35,6 +37,7 @@ for _name, _where, _help in (
     ("dev", "development:dev", "Run the service together with a sandbox of its providers."),
     ("sandbox", "sandbox.app:sandbox", "Run the stand-ins for Stellar, Trustless Work and Airtm, or control them."),
     ("demo", "demo:demo", "Show a marketplace's money from deposit to withdrawal, with a crash in the middle."),
+    ("queues", "queues:show_queues", "Show the queues of a running service: jobs, the oldest, workers."),
     ("prove", "database:prove_command", "Derive every balance again and hold every state against the books."),
 ):
     app.command(f"offerhub.cli.{_where}", name=_name, help=_help)
@@ -49,6 +52,10 @@ keys.command("offerhub.cli.keys:token", name="token", help="Issue a short-lived 
 maintenance.command("offerhub.cli.maintenance:enable", name="enable", help="Refuse every change; reading goes on.")
 maintenance.command("offerhub.cli.maintenance:disable", name="disable", help="Accept changes again.")
 maintenance.command("offerhub.cli.maintenance:status", name="status", help="Say whether changes are accepted.")
+dlq.command("offerhub.cli.queues:list_letters", name="list", help="List jobs that failed for good, newest first.")
+dlq.command("offerhub.cli.queues:show_letter", name="show", help="Show one with every attempt that failed.")
+dlq.command("offerhub.cli.queues:retry", name="retry", help="Let failed jobs run again, with all their attempts.")
+dlq.command("offerhub.cli.queues:discard", name="discard", help="Give failed jobs up: they never run again.")
 audit.command("offerhub.cli.audit:verify", name="verify", help="Find what was edited, removed, reordered or added.")
 audit.command("offerhub.cli.audit:export", name="export", help="Write the sealed trail as lines that chain.")
 config.command("offerhub.cli.config:set_config", name="set", help="Keep the URL and the key of a service.")

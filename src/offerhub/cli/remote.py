@@ -22,6 +22,8 @@ from offerhub.cli.environment import CommandError, environment
 URL_VARIABLE: Final = "OFFERHUB_API_URL"
 KEY_VARIABLE: Final = "OFFERHUB_API_KEY"
 ANSWER_SECONDS_MAX: Final = 60
+PAGE_MAX: Final = 100
+"""The longest page of most lists."""
 PORT_DEFAULT: Final = 4000
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of tables.")]
@@ -62,15 +64,17 @@ class Service:
             _refuse(found, answer.status)
         return found
 
-    def items(self, path: str, *, query: Mapping[str, Any] | None = None, limit: int) -> Iterator[Any]:
-        """The first `limit` items of a list, page after page."""
+    def items(
+        self, path: str, *, query: Mapping[str, Any] | None = None, limit: int, page: int = PAGE_MAX
+    ) -> Iterator[Any]:
+        """The first `limit` items of a list, `page` at a time."""
         cursor: str | None = None
         left = limit
         while left > 0:
-            page = self.ask("GET", path, query={**(query or {}), "limit": min(left, 100), "cursor": cursor})
-            yield from page["data"]
-            left -= len(page["data"])
-            cursor = page["pagination"].get("nextCursor")
+            found = self.ask("GET", path, query={**(query or {}), "limit": min(left, page), "cursor": cursor})
+            yield from found["data"]
+            left -= len(found["data"])
+            cursor = found["pagination"].get("nextCursor")
             if cursor is None:
                 return
 
