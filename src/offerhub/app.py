@@ -30,6 +30,7 @@ from offerhub.edge import application, documentation
 from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.escrows.steps import Contracts
+from offerhub.events import api as events_api
 from offerhub.findings import api as findings_api
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.lines import lines
@@ -211,6 +212,7 @@ class Product:
             *findings_api.routes(),
             *access_api.routes(self.tokens, self.clock, token_seconds=self.settings.keys.token_seconds),
             *audit_api.routes(),
+            *events_api.routes(self.database),
             *edge_api.routes(),
             *users_api.routes(Users(self.wallets), Linking(self.engine, enabled=self.airtm is not None)),
             *balances_api.routes(self.database, None if on_airtm else self.horizon),

@@ -1,27 +1,13 @@
 """The journal: events are numbered without gaps, whatever writes them at the same moment."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
-from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.events.journal import AuditEntry, Event, Job, record
 from offerhub.kernel.ids import new_id
-from offerhub.runtime.actor import Actor, system
+from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, pool_size=20)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def actor() -> Actor:
-    return system(DEFAULT_MARKETPLACE_ID, "test", "the-request")
 
 
 async def test_writers_of_one_aggregate_never_take_the_same_number(database: Database, actor: Actor) -> None:

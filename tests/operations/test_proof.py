@@ -6,6 +6,7 @@ import pytest
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID as MARKETPLACE
 from offerhub.audit.chain import Sealer
+from offerhub.events import store as log
 from offerhub.events.journal import AuditEntry, record
 from offerhub.kernel.ids import new_id
 from offerhub.ledger import ledger
@@ -113,6 +114,7 @@ async def database(fresh_database_url: str) -> AsyncIterator[Database]:
     opened = await Database.connect(fresh_database_url, pool_size=3)
     await opened.run(_history)
     await opened.run(Sealer(Vault({1: b"k" * 32}, 1)).seal)
+    await opened.run(log.sequence)
     yield opened
     await opened.close()
 
@@ -179,6 +181,10 @@ TAMPERINGS = {
     "a withdrawal completed without a posting": (
         "UPDATE withdrawals SET status = 'WITHDRAWAL_COMPLETED'",
         "A withdrawal that ended has posted its end exactly once, to the world or back to the user.",
+    ),
+    "a place in the log lost": (
+        "DELETE FROM event_log WHERE place = 1",
+        "Every event has one place in the log or waits for one; places have no gap and keep each aggregate's order.",
     ),
     "an event removed": (
         "UPDATE events SET sequence = 2",

@@ -1,1 +1,1 @@
-"""What happened, written in the transaction that made it happen."""
+"""What happened: written in the transaction that made it happen, read in one order by everybody."""

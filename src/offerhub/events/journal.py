@@ -68,7 +68,11 @@ async def record(
     """Write events, audit entries and jobs. Every event also leaves an audit entry named after its type."""
     metadata = {
         name: value
-        for name, value in (("marketplaceId", actor.marketplace_id), ("correlationId", actor.correlation_id))
+        for name, value in (
+            ("marketplaceId", actor.marketplace_id),
+            ("correlationId", actor.correlation_id),
+            ("causationId", actor.cause),
+        )
         if value is not None
     }
     event_rows = [

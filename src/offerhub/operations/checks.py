@@ -202,6 +202,23 @@ CHECKS: Final[Sequence[Check]] = (
         """,
     ),
     Check(
+        "I9",
+        "Every event has one place in the log or waits for one; places have no gap and keep each aggregate's order.",
+        """
+        SELECT e.id, e.position, NULL::bigint AS place FROM events e
+        WHERE (EXISTS (SELECT FROM event_log l WHERE l.event = e.position)) =
+            (EXISTS (SELECT FROM event_arrivals a WHERE a.event = e.position))
+        UNION ALL
+        SELECT id, position, place FROM (
+            SELECT e.id, l.event AS position, l.place, e.sequence,
+                l.place - lag(l.place, 1, 0::bigint) OVER p AS step, lag(e.sequence, 1, 0) OVER a AS before
+            FROM event_log l LEFT JOIN events e ON e.position = l.event
+            WINDOW p AS (ORDER BY l.place), a AS (PARTITION BY e.aggregate_type, e.aggregate_id ORDER BY l.place)
+        ) log
+        WHERE id IS NULL OR step <> 1 OR sequence <> before + 1
+        """,
+    ),
+    Check(
         "I8",
         "Every closed order and every ended withdrawal has its event.",
         """

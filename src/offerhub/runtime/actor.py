@@ -9,7 +9,8 @@ class Actor:
     """The authenticated caller of one request, or the part of the system that acts by itself.
 
     `credential_id` is the API key's id, `master`, or the system's name such as `system:sagas`.
-    `bound_user_id` is set for a key that acts for one user.
+    `bound_user_id` is set for a key that acts for one user. `cause` is the id of the work in the background, such as
+    a saga, that acts.
     """
 
     marketplace_id: str
@@ -22,6 +23,7 @@ class Actor:
     idempotency_key: str | None = None
     ip: str | None = None
     user_agent: str | None = None
+    cause: str | None = None
 
     def for_audit(self) -> dict[str, Any]:
         """What the audit trail keeps of the caller."""
@@ -35,6 +37,6 @@ class Actor:
         }
 
 
-def system(marketplace_id: str, part: str, correlation_id: str | None = None) -> Actor:
+def system(marketplace_id: str, part: str, correlation_id: str | None = None, cause: str | None = None) -> Actor:
     """The system itself, such as `system("mkt_…", "deposits")`."""
-    return Actor(marketplace_id, "system", f"system:{part}", part, correlation_id=correlation_id)
+    return Actor(marketplace_id, "system", f"system:{part}", part, correlation_id=correlation_id, cause=cause)

@@ -35,6 +35,7 @@ ApiKeyId = Annotated[str, _id("key", "The id of an API key.")]
 MarketplaceId = Annotated[str, _id("mkt", "The id of a marketplace.")]
 MilestoneId = Annotated[str, _id("mst", "The id of a milestone.")]
 AuditId = Annotated[str, _id("aud", "The id of an audit entry.")]
+EventId = Annotated[str, _id("evt", "The id of an event.")]
 
 Amount = Annotated[
     str,

@@ -63,7 +63,7 @@ class Saga:
     @property
     def actor(self) -> Actor:
         """Who acts when the saga settles: the system, under the correlation id of the request that began it."""
-        return system(self.marketplace_id, "sagas", self.correlation_id)
+        return system(self.marketplace_id, "sagas", self.correlation_id, cause=self.id)
 
 
 @dataclass(frozen=True, slots=True)

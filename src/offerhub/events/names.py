@@ -1,0 +1,76 @@
+"""The names of all events (contract 6.2), and the patterns that choose among them."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from offerhub.errors import invalid_field
+
+NAMES: Final = (
+    "topup.created",
+    "topup.confirmation_required",
+    "topup.processing",
+    "topup.succeeded",
+    "topup.failed",
+    "topup.canceled",
+    "order.created",
+    "order.funds_reserved",
+    "order.escrow_creating",
+    "order.escrow_funding",
+    "order.escrow_funded",
+    "order.in_progress",
+    "order.release_requested",
+    "order.refund_requested",
+    "order.released",
+    "order.refunded",
+    "order.disputed",
+    "order.closed",
+    "order.canceled",
+    "withdrawal.created",
+    "withdrawal.committed",
+    "withdrawal.pending",
+    "withdrawal.pending_user_action",
+    "withdrawal.completed",
+    "withdrawal.failed",
+    "withdrawal.canceled",
+    "dispute.opened",
+    "dispute.under_review",
+    "dispute.resolved",
+    "balance.credited",
+    "balance.debited",
+    "balance.reserved",
+    "balance.released",
+    "user.created",
+    "user.airtm_linked",
+    "user.stellar_linked",
+    "escrow.created",
+    "escrow.funding_started",
+    "escrow.funded",
+    "escrow.released",
+    "escrow.refunded",
+    "escrow.milestone_completed",
+    "wallet.created",
+    "api_key.created",
+    "api_key.revoked",
+)
+
+
+def matching(patterns: Iterable[str], field: str = "types") -> frozenset[str]:
+    """The names that a list of patterns chooses: `order.created`, `order.*`, `*.failed`, `*`.
+
+    Raises ValidationFailed, naming `field`, for a pattern that chooses none: a misspelling is not taken for silence.
+
+    >>> sorted(matching(["dispute.*", "order.closed"]))
+    ['dispute.opened', 'dispute.resolved', 'dispute.under_review', 'order.closed']
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        head, star, tail = pattern.partition("*")
+        if star:
+            long = len(head) + len(tail)
+            found = {name for name in NAMES if name.startswith(head) and name.endswith(tail) and len(name) >= long}
+        else:
+            found = {pattern} & set(NAMES)
+        if not found:
+            raise invalid_field(field, f"{field}: no event is called {pattern[:60]!r}")
+        chosen |= found
+    return frozenset(chosen)
