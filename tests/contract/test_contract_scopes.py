@@ -78,6 +78,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
     "GET /disputes/{dispute_id}": Guard("read", "disputes"),
     "POST /disputes/{dispute_id}/assign": Guard("support"),
     "POST /disputes/{dispute_id}/resolve": Guard("support"),
+    "GET /events/log": Guard("read", "events"),
     "GET /audit/logs": Guard("support"),
     **{f"POST /admin/maintenance/{switch}": Guard("support") for switch in ("enable", "disable")},
     "GET /admin/maintenance/status": Guard("support"),

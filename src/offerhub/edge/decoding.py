@@ -129,9 +129,15 @@ def _list_names(wanted: type[Body]) -> frozenset[str]:
 
 
 def _is_list(annotation: Any) -> bool:
-    described = msgspec.inspect.type_info(annotation)
-    members = described.types if isinstance(described, msgspec.inspect.UnionType) else (described,)
-    return any(isinstance(member, msgspec.inspect.ListType) for member in members)
+    return _describes_list(msgspec.inspect.type_info(annotation))
+
+
+def _describes_list(described: msgspec.inspect.Type) -> bool:
+    if isinstance(described, msgspec.inspect.Metadata):
+        return _describes_list(described.type)
+    if isinstance(described, msgspec.inspect.UnionType):
+        return any(_describes_list(member) for member in described.types)
+    return isinstance(described, msgspec.inspect.ListType)
 
 
 def _convert(value: Any, wanted: type[B], *, strict: bool) -> B:

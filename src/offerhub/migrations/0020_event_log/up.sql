@@ -24,6 +24,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON event_log FOR EACH ROW EXE
 
 INSERT INTO event_arrivals SELECT position FROM events;
 DROP INDEX events_by_marketplace;
+-- It was to tell readers how far they may go.
+ALTER TABLE events DROP COLUMN written_by;
 
 -- Give places to at most so many events that have none; returns to how many. An aggregate's events keep their order:
 -- the later one was written after the earlier one had been committed, or beside it with the higher position.
