@@ -95,7 +95,9 @@ BEGIN
     FROM jsonb_to_recordset(p_audit) AS a (id text, action text, resource_type text, resource_id text, user_id text,
         before jsonb, after jsonb, result text);
 
-    INSERT INTO outbox (queue, name, payload, due_at)
-    SELECT j.queue, j.name, j.payload, clock_timestamp() + make_interval(secs => coalesce(j.delay_seconds, 0))
-    FROM jsonb_to_recordset(p_jobs) AS j (queue text, name text, payload jsonb, delay_seconds double precision);
+    INSERT INTO outbox (queue, name, payload, due_at, priority)
+    SELECT j.queue, j.name, j.payload, clock_timestamp() + make_interval(secs => coalesce(j.delay_seconds, 0)),
+        coalesce(j.priority, 0)
+    FROM jsonb_to_recordset(p_jobs) AS j (queue text, name text, payload jsonb, delay_seconds double precision,
+        priority integer);
 END $$;
