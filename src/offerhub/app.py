@@ -38,6 +38,7 @@ from offerhub.operations import api as operations_api
 from offerhub.operations import metrics as operations_metrics
 from offerhub.operations.maintenance import MaintenanceGate
 from offerhub.operations.model import Finding, Probe, PublicConfig
+from offerhub.operations.radar import Radar
 from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
 from offerhub.orders.resolution import Resolution
@@ -207,6 +208,7 @@ class Product:
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
             *operations_api.maintenance_routes(),
             *operations_metrics.metrics_routes(self.metrics),
+            *operations_api.stuck_routes(Radar(self.settings.payments.stuck_budget_percent)),
             *operations_api.queue_routes(self.database, queues, NAMES),
             *reconciliation_api.routes(self.reconciliation, self.database, queues),
             *findings_api.routes(),

@@ -87,6 +87,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
         for method, path in (
             ("GET", "queues"),
             ("GET", "queues/schedules"),
+            ("GET", "stuck"),
             ("GET", "dlq"),
             ("GET", "dlq/{letter_id}"),
             ("POST", "dlq/{letter_id}/retry"),
@@ -121,6 +122,7 @@ INSTALLATION: Final = (
     "/admin/reconciliation",
     "/admin/treasury",
     "/metrics",
+    "/admin/stuck",
 )
 """What concerns the whole installation: beside the scope it takes the default marketplace (contract 1.11)."""
 FOR_ALL: Final = "/admin/maintenance/status"

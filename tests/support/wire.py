@@ -10,7 +10,10 @@ from support.product import Marketplace
 
 OTHER_SUITES: Final = frozenset(
     {
-        *(f"GET /admin/{path}" for path in ("queues", "queues/schedules", "dlq", "dlq/{letter_id}", "treasury")),
+        *(
+            f"GET /admin/{path}"
+            for path in ("stuck", "queues", "queues/schedules", "dlq", "dlq/{letter_id}", "treasury")
+        ),
         *("POST /admin/dlq/{letter_id}/retry", "DELETE /admin/dlq/{letter_id}"),
         *("POST /admin/reconciliation/{job}/run", "GET /admin/reconciliation/runs"),
         *(

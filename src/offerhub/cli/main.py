@@ -26,6 +26,8 @@ dlq = App(name="dlq", help="Jobs that failed for good, at a running service: `li
 app.command(dlq)
 audit = App(name="audit", help="The audit trail: `verify` walks its chain, `export` copies it.")
 app.command(audit)
+reconcile = App(name="reconcile", help="Books beside the outside, at a running service: `run`, `findings`, `show`, …")
+app.command(reconcile)
 config = App(name="config", help="Which service the commands ask: `set` keeps it, `show` shows it.")
 app.command(config)
 
@@ -38,6 +40,7 @@ for _name, _where, _help in (
     ("sandbox", "sandbox.app:sandbox", "Run the stand-ins for Stellar, Trustless Work and Airtm, or control them."),
     ("demo", "demo:demo", "Show a marketplace's money from deposit to withdrawal, with a crash in the middle."),
     ("queues", "queues:show_queues", "Show the queues of a running service: jobs, the oldest, workers."),
+    ("stuck", "reconcile:stuck", "List what is stuck at a running service: past its time, and not at an end."),
     ("prove", "database:prove_command", "Derive every balance again and hold every state against the books."),
 ):
     app.command(f"offerhub.cli.{_where}", name=_name, help=_help)
@@ -58,6 +61,12 @@ dlq.command("offerhub.cli.queues:retry", name="retry", help="Let failed jobs run
 dlq.command("offerhub.cli.queues:discard", name="discard", help="Give failed jobs up: they never run again.")
 audit.command("offerhub.cli.audit:verify", name="verify", help="Find what was edited, removed, reordered or added.")
 audit.command("offerhub.cli.audit:export", name="export", help="Write the sealed trail as lines that chain.")
+reconcile.command("offerhub.cli.reconcile:run", name="run", help="Run a reconciliation job now.")
+reconcile.command("offerhub.cli.reconcile:runs", name="runs", help="List the latest runs.")
+reconcile.command("offerhub.cli.reconcile:findings", name="findings", help="List what differs and is not resolved.")
+reconcile.command("offerhub.cli.reconcile:show", name="show", help="Show a finding, and what to do next.")
+reconcile.command("offerhub.cli.reconcile:acknowledge", name="acknowledge", help="Say that you look at a finding.")
+reconcile.command("offerhub.cli.reconcile:resolve", name="resolve", help="Say that a finding is dealt with.")
 config.command("offerhub.cli.config:set_config", name="set", help="Keep the URL and the key of a service.")
 config.command("offerhub.cli.config:show", name="show", help="Show which service the commands ask.")
 

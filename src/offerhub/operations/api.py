@@ -24,8 +24,11 @@ from offerhub.operations.model import (
     PublicConfig,
     QueuesAnswer,
     RangeAnswer,
+    StuckAnswer,
+    StuckQuery,
 )
 from offerhub.operations.queues import QueueOffice
+from offerhub.operations.radar import Radar
 from offerhub.runtime.database import Database
 from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Call, Envelope, Route
@@ -82,6 +85,21 @@ def maintenance_routes() -> tuple[Route, ...]:
               _disable, **support, **switch, body=DisableMaintenance),
         Route("GET", "/admin/maintenance/status", "maintenance.status", "Say whether changes are accepted.",
               _status, **support, unit="read"),
+    )  # fmt: skip
+
+
+def stuck_routes(radar: Radar) -> tuple[Route, ...]:
+    """The route that tells what is past its time, for operators."""
+
+    async def stuck(call: Call) -> StuckAnswer:
+        return await radar.stuck(call.tx, call.actor, call.query)
+
+    return (
+        Route("GET", "/admin/stuck", "stuck.list", "List what is stuck: past its time, and not at an end.",
+              stuck, scope="support", domain="operations", envelope=Envelope.DATA, unit="read", query=StuckQuery,
+              answer=StuckAnswer,
+              description="Orders, escrows, disputes, top-ups, withdrawals, sagas, webhooks and jobs, the oldest "
+              "first, each with its cause and what comes next. `STUCK_BUDGET_PERCENT` stretches the times."),
     )  # fmt: skip
 
 

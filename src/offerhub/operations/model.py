@@ -282,3 +282,57 @@ class EnableMaintenance(Body):
 
 class DisableMaintenance(Body):
     """Nothing: an empty body, or `{}`."""
+
+
+StuckType = Literal["Order", "Escrow", "Dispute", "TopUp", "Withdrawal", "Saga", "WebhookEvent", "Job"]
+
+
+class StuckQuery(Body):
+    """Which stuck things to list."""
+
+    type: Annotated[StuckType | None, Meta(description="Only things of this kind.")] = None
+    marketplaceId: Annotated[str | None, Meta(description="Only those of this marketplace.")] = None
+    limit: Annotated[
+        int | None,
+        Meta(
+            description="How many at most; above 500 counts as 500. Without it 100.",
+            examples=[100],
+            extra_json_schema={"minimum": 1},
+        ),
+    ] = None
+
+
+class StuckItemAnswer(Shape):
+    """Something that has not ended and is past its time."""
+
+    type: StuckType
+    id: Annotated[str, Meta(examples=["esc_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"])]
+    marketplaceId: Annotated[str | None, Meta(description="null for what belongs to the whole installation.")]
+    orderId: Annotated[str | None, Meta(description="The order that it is about.")]
+    state: Annotated[str, Meta(examples=["RELEASING"])]
+    since: Timestamp
+    ageSeconds: Annotated[int, Meta(ge=0, description="How long it has been in this state.")]
+    budgetSeconds: Annotated[int, Meta(ge=0, description="How long it may be.")]
+    amount: Annotated[Amount | None, Meta(description="The money that waits; null where it is about none.")]
+    cause: Annotated[
+        str,
+        Meta(
+            description="Why it stands still, as far as is known: the step that is not done, and its last error.",
+            examples=["The contract is paying the seller. Step release_funds is UNKNOWN after 4 attempts."],
+        ),
+    ]
+    waitsFor: Annotated[
+        Literal["SYSTEM", "PROVIDER", "USER", "MARKETPLACE", "OPERATOR"],
+        Meta(description="Who has to act: the service itself, Airtm, the user, the marketplace, or you."),
+    ]
+    nextStep: Annotated[str, Meta(description="What happens next by itself, or what the one who has to act does.")]
+    nextStepAt: Annotated[Timestamp | None, Meta(description="When that is, where it is known.")]
+    sagaId: Annotated[str | None, Meta(description="The saga that carries it.")]
+
+
+class StuckAnswer(Shape):
+    """What is past its time, the oldest first."""
+
+    items: list[StuckItemAnswer]
+    hasMore: Annotated[bool, Meta(description="True when there are more than the limit.")]
+    checkedAt: Timestamp

@@ -273,6 +273,13 @@ QUEUE_RATE_LIMITS: Final[Variable[Mapping[str, tuple[int, float]]]] = Variable(
     "How many jobs of a queue all processes together begin in so many seconds.",
     "no limits",
 )
+STUCK_BUDGET_PERCENT: Final = Variable(
+    "STUCK_BUDGET_PERCENT",
+    "Payments",
+    integer(1, 10_000),
+    100,
+    "How long something may stay in a state before `offerhub stuck` lists it, in percent of what is usual.",
+)
 PROVIDER_READ_ATTEMPTS: Final = Variable(
     "PROVIDER_READ_ATTEMPTS",
     "Providers",

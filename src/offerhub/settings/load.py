@@ -64,6 +64,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             platform_fee_basis_points=reader.get(the.PLATFORM_FEE_PERCENT),
             treasury_floor=reader.get(the.TREASURY_FLOOR),
             saga_inline_wait_seconds=reader.get(the.SAGA_INLINE_WAIT_SECONDS),
+            stuck_budget_percent=reader.get(the.STUCK_BUDGET_PERCENT),
         ),
         providers=Providers(
             read_attempts=reader.get(the.PROVIDER_READ_ATTEMPTS),
