@@ -133,7 +133,7 @@ async def test_somebody_else_pays(airtm_shop: Marketplace, payer: Payer, world: 
         after = await airtm_shop.done("POST", f"/topups/{topup['id']}/refresh")
         assert after["status"] == AWAITING
     assert await airtm_shop.balance(payer) == ("0.00", "0.00")
-    assert (await airtm_shop.audit(topup["id"])).count("TOPUP_PAYIN_MISMATCH") == 1
+    assert (await airtm_shop.audit(topup["id"])).count("DISCREPANCY_FOUND") == 1
 
 
 async def test_twenty_refreshes_at_once_credit_once(airtm_shop: Marketplace, payer: Payer, world: World) -> None:

@@ -64,12 +64,12 @@ def payout(status: PayoutStatus, **changes: Any) -> Payout:
     return Payout(**(facts | changes))
 
 
-async def withdrawal_in(tx: Tx, status: str) -> Withdrawal:
+async def withdrawal_in(tx: Tx, status: str, payee: str = "payee", payout_id: str = PAYOUT_ID) -> Withdrawal:
     """A withdrawal of 40.00 of the 100.00 that its user had."""
-    user = await users.insert(tx, DEFAULT_MARKETPLACE_ID, "payee", None, "BOTH", None)
+    user = await users.insert(tx, DEFAULT_MARKETPLACE_ID, payee, None, "BOTH", None)
     assert user is not None
     legs = [Leg(user.id, Kind.AVAILABLE, 100_0000000), Leg(DEFAULT_MARKETPLACE_ID, Kind.WORLD_MANUAL, -100_0000000)]
-    await ledger.post(tx, ACTOR, Entry("credit", "credit", "credit", legs))
+    await ledger.post(tx, ACTOR, Entry(f"credit:{payee}", "credit", "credit", legs))
     made = await store.insert(
         tx,
         DEFAULT_MARKETPLACE_ID,
@@ -82,7 +82,7 @@ async def withdrawal_in(tx: Tx, status: str) -> Withdrawal:
         memo=None,
         description=None,
     )
-    await store.set_payout(tx, made.id, PAYOUT_ID)
+    await store.set_payout(tx, made.id, payout_id)
     committed = status != "WITHDRAWAL_CREATED"
     await tx.execute("UPDATE withdrawals SET committed = $2 WHERE id = $1", made.id, committed)
     legs = [Leg(user.id, Kind.AVAILABLE, -AMOUNT), Leg(user.id, Kind.WITHDRAWING, AMOUNT)]

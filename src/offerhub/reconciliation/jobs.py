@@ -13,6 +13,7 @@ from offerhub.sagas.engine import Engine
 from offerhub.topups import jobs as topups
 from offerhub.wallets.jobs import check_missed_deposits
 from offerhub.withdrawals import jobs as withdrawals
+from offerhub.withdrawals import refunds
 
 AIRTM_EVERY_SECONDS: Final = 300.0
 AIRTM_BATCH: Final = 50
@@ -40,9 +41,14 @@ def airtm_jobs(database: Database, airtm: Airtm) -> list[ReconciliationJob]:
         )
         return Outcome(done.checked, done.changed, errors=done.failed)
 
+    async def sync_refunds() -> Outcome:
+        done = await refunds.follow(database, airtm)
+        return Outcome(done.checked, done.reversed, done.unexplained, done.failed)
+
     return [
         ReconciliationJob("sync-topups", AIRTM_EVERY_SECONDS, sync_topups),
         ReconciliationJob("sync-withdrawals", AIRTM_EVERY_SECONDS, sync_withdrawals),
+        ReconciliationJob("sync-refunds", AIRTM_EVERY_SECONDS, sync_refunds),
     ]
 
 

@@ -12,7 +12,7 @@ from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Shape
 from offerhub.runtime.vocabulary import Timestamp
 
-JobType = Literal["sync-topups", "sync-withdrawals", "sync-escrows", "check-missed-deposits"]
+JobType = Literal["sync-topups", "sync-withdrawals", "sync-refunds", "sync-escrows", "check-missed-deposits"]
 Trigger = Literal["schedule", "manual"]
 RunStatus = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "ABANDONED"]
 RunId = Annotated[

@@ -68,7 +68,7 @@ async def check(
     assert topup.airtm_payin_id is not None
     payin = await airtm.payin(topup.airtm_payin_id)
     if payin is None:
-        return await database.run(lambda tx: settlement.missing(tx, actor, topup))
+        return await database.run(lambda tx: settlement.missing(tx, topup))
     return await database.run(lambda tx: settlement.apply(tx, actor, topup, payin, canceled_by=canceled_by))
 
 

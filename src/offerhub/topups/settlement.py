@@ -13,6 +13,8 @@ import structlog
 from offerhub.errors import Refusal
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.findings.model import Found
+from offerhub.findings.service import raise_finding, resolve_findings
 from offerhub.kernel.money import format_amount
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
@@ -36,6 +38,9 @@ TARGETS: Final[Mapping[PayinStatus, str]] = {
 LIFETIME_DAYS: Final = 15
 """How long Airtm waits for a payin's confirmation (providers 2.3)."""
 
+MISMATCH: Final = "PAYIN_MISMATCH"
+"""The kind of finding about a payin whose word is not followed."""
+
 CanceledBy = Literal["user", "system"]
 
 log = structlog.get_logger("offerhub.topups")
@@ -49,10 +54,9 @@ async def apply(tx: Tx, actor: Actor, topup: TopUp, payin: Payin, *, canceled_by
     current = await store.lock(tx, topup.id)
     fault = _fault(current, payin)
     if fault is not None:
-        return await _flag(tx, actor, current, payin, fault)
+        return await _tell_a_person(tx, current, payin, fault)
+    await resolve_findings(tx, [MISMATCH], current.id, {"airtmStatus": payin.raw_status}, "airtm")
     target = TARGETS.get(payin.status)
-    if target is None:
-        log.error("topup_status_unrecognised", topup_id=current.id, airtm_status=payin.raw_status)
     if target is None or not TOPUP.allows(current.status, target):
         return await store.saw(tx, current.id, payin_id=payin.id, airtm_status=payin.raw_status)
     return await _move(tx, actor, current, payin, target, canceled_by)
@@ -65,10 +69,10 @@ async def refuse(tx: Tx, actor: Actor, topup: TopUp, refusal: Refusal) -> TopUp:
     return failed
 
 
-async def missing(tx: Tx, actor: Actor, topup: TopUp) -> TopUp:
+async def missing(tx: Tx, topup: TopUp) -> TopUp:
     """Airtm says that it has no such payin, though it once gave us its id: nothing moves, a person decides."""
     current = await store.lock(tx, topup.id)
-    return await _flag(tx, actor, current, None, "Airtm does not know this payin any more")
+    return await _tell_a_person(tx, current, None, "Airtm does not know this payin any more")
 
 
 def _fault(topup: TopUp, payin: Payin) -> str | None:
@@ -77,6 +81,8 @@ def _fault(topup: TopUp, payin: Payin) -> str | None:
         return "the payin is another one"
     if payin.amount != topup.amount:
         return "the payin is over another amount"
+    if payin.status == "UNRECOGNISED":
+        return f"Airtm says {payin.raw_status}, which is no status that we know"
     if topup.status == "TOPUP_SUCCEEDED":
         return "the payin was confirmed and has ended otherwise" if payin.status in ("CANCELED", "FAILED") else None
     return _fault_of_confirmed(topup, payin) if payin.status == "CONFIRMED" else None
@@ -91,22 +97,17 @@ def _fault_of_confirmed(topup: TopUp, payin: Payin) -> str | None:
     return None if payin.net_amount > 0 else "nothing has arrived"
 
 
-async def _flag(tx: Tx, actor: Actor, topup: TopUp, payin: Payin | None, fault: str) -> TopUp:
-    facts: dict[str, Any] = {"topupId": topup.id, "status": topup.status, "fault": fault}
+async def _tell_a_person(tx: Tx, topup: TopUp, payin: Payin | None, fault: str) -> TopUp:
+    evidence: dict[str, Any] = {"topupId": topup.id, "status": topup.status, "fault": fault}
     if payin is not None:
-        facts |= {
+        evidence |= {
             "airtmPayinId": payin.id,
             "airtmStatus": payin.raw_status,
             "amount": format_amount(payin.amount),
             "netAmount": format_amount(payin.net_amount),
             "airtmUserId": payin.airtm_user_id,
         }
-    if topup.fault != fault:
-        log.error("topup_payin_mismatch", topup_id=topup.id, fault=fault)
-        entry = AuditEntry(
-            "TOPUP_PAYIN_MISMATCH", "TopUp", topup.id, None, facts, "DISCREPANCY_FOUND", user_id=topup.user_id
-        )
-        await record(tx, actor, audit=[entry])
+    await raise_finding(tx, Found(topup.marketplace_id, MISMATCH, "TopUp", topup.id, evidence), "airtm")
     if payin is None or payin.code != topup.id:
         return await store.saw(tx, topup.id, fault=fault)
     return await store.saw(tx, topup.id, payin_id=payin.id, airtm_status=payin.raw_status, fault=fault)

@@ -97,13 +97,13 @@ async def move(
     fee: int | None = None,
     failure_reason: str | None = None,
 ) -> TopUp:
-    """Move a locked top-up that is in one of the sources; what is None stays as it was."""
+    """Move a locked top-up that is in one of the sources; what is None stays as it was, but a fault goes."""
     row = await tx.one(
         f"""
         UPDATE topups SET status = $2, airtm_payin_id = coalesce($4, airtm_payin_id),
             airtm_status = coalesce($5, airtm_status), confirmation_uri = coalesce($6, confirmation_uri),
             expires_at = coalesce(created_at + make_interval(days => $7::int), expires_at),
-            net_amount = $8, fee = $9, failure_reason = $10, checked_at = clock_timestamp()
+            net_amount = $8, fee = $9, failure_reason = $10, fault = NULL, checked_at = clock_timestamp()
         WHERE id = $1 AND status = ANY($3::text[]) RETURNING {_COLUMNS}
         """,
         topup_id,

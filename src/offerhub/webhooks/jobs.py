@@ -16,7 +16,9 @@ from offerhub.topups import service as topups
 from offerhub.webhooks import store
 from offerhub.webhooks.model import WebhookEvent
 from offerhub.withdrawals import jobs as withdrawals
+from offerhub.withdrawals import refunds
 from offerhub.withdrawals import service as withdrawing
+from offerhub.withdrawals.states import WITHDRAWAL
 
 RETENTION_DAYS: Final = 30
 PURGE_BATCH: Final = 1_000
@@ -82,7 +84,11 @@ class Processing:
             return "IGNORED", "there is no such withdrawal"
         if withdrawal.airtm_payout_id is None:
             raise NotYetKnown("the payout's own creation has not been answered yet")
-        return "PROCESSED", (await withdrawals.refresh(self.database, airtm, withdrawal)).status
+        found = await withdrawals.refresh(self.database, airtm, withdrawal)
+        if withdrawal.status in WITHDRAWAL.terminal:
+            # News of what has ended: the payout may have been given back.
+            await refunds.follow(self.database, airtm)
+        return "PROCESSED", found.status
 
     async def _at_contract(self, order_id: str) -> tuple[str, str]:
         """News of a contract: whatever of ours is under way for its order looks at the chain at once."""

@@ -45,13 +45,11 @@ async def refresh_unsettled(database: Database, airtm: Airtm, *, limit: int, sta
 async def refresh(database: Database, airtm: Airtm, withdrawal: Withdrawal) -> Withdrawal:
     """Ask Airtm about one payout and follow it. Raises what reading from Airtm raises.
 
-    A payout that Airtm does not show is no reason to give money back: nothing changes.
+    A payout that Airtm does not show is no reason to give money back: nothing changes, and a person is told.
     """
     assert withdrawal.airtm_payout_id is not None
     payout = await airtm.payout(withdrawal.airtm_payout_id)
-    if payout is None:
-        log.error("withdrawal.payout_missing", withdrawal_id=withdrawal.id, payout_id=withdrawal.airtm_payout_id)
-        return withdrawal
-    found = payout
     actor = system(withdrawal.marketplace_id, "airtm")
-    return await database.run(lambda tx: settlement.apply(tx, actor, withdrawal.id, found))
+    if payout is None:
+        return await database.run(lambda tx: settlement.missing(tx, withdrawal.id))
+    return await database.run(lambda tx: settlement.apply(tx, actor, withdrawal.id, payout))

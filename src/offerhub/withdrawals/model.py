@@ -34,6 +34,38 @@ WithdrawalStatus = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class Reversal:
+    """What came back of a payout after it was completed; `amount` is credited to the user."""
+
+    amount: Units
+    reason: str
+    at: datetime
+
+    def wire(self) -> "ReversalAnswer":
+        """As it is shown with its withdrawal."""
+        return ReversalAnswer(amount=format_amount(self.amount), reason=self.reason, at=to_wire(self.at))
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A deposit at Airtm that gives a payout back, as stored; `withdrawal_id` is whose payout it was."""
+
+    deposit_id: str
+    payout_id: str | None
+    amount: Units
+    status: str
+    withdrawal_id: str | None
+
+
+class ReversalAnswer(Shape):
+    """The payment came back after it was completed. The withdrawal stays completed; this much is credited again."""
+
+    amount: Annotated[Amount, Meta(description="What came back and was credited.")]
+    reason: Annotated[str, Meta(examples=["Airtm gave the payout back after it was completed."])]
+    at: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawal:
     """A withdrawal as stored."""
 
@@ -52,6 +84,7 @@ class Withdrawal:
     airtm_payout_id: str | None
     transaction_hash: str | None
     failure_reason: str | None
+    reversal: Reversal | None
     created_at: datetime
     updated_at: datetime
 
@@ -74,6 +107,7 @@ class Withdrawal:
             transactionHash=UNSET if self.transaction_hash is None else self.transaction_hash,
             failureReason=UNSET if self.failure_reason is None else self.failure_reason,
             description=UNSET if self.description is None else self.description,
+            reversal=UNSET if self.reversal is None else self.reversal.wire(),
         )
 
 
@@ -96,6 +130,7 @@ class WithdrawalAnswer(Shape):
     transactionHash: TransactionHash | UnsetType = UNSET
     failureReason: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
+    reversal: ReversalAnswer | UnsetType = UNSET
 
 
 DESTINATION_CHARACTERS_MAX: Final = 255

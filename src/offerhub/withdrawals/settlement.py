@@ -6,12 +6,12 @@ Every end posts under the key `withdrawal:<id>:end`, so that a withdrawal ends o
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-import structlog
-
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.findings.model import Found
+from offerhub.findings.service import raise_finding, resolve_findings
 from offerhub.kernel.clock import to_wire
-from offerhub.kernel.money import format_amount
+from offerhub.kernel.money import Units, format_amount
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Entry, Leg
@@ -22,8 +22,6 @@ from offerhub.withdrawals import store
 from offerhub.withdrawals.model import Withdrawal
 from offerhub.withdrawals.states import WITHDRAWAL
 
-log = structlog.get_logger(__name__)
-
 TOLD: Final[Mapping[PayoutStatus, str]] = {
     "PROCESSING": "WITHDRAWAL_PENDING",
     "WAITING_FOR_USER": "WITHDRAWAL_PENDING_USER_ACTION",
@@ -32,6 +30,11 @@ TOLD: Final[Mapping[PayoutStatus, str]] = {
     "FAILED": "WITHDRAWAL_FAILED",
 }
 """What a payout's status means for its withdrawal; a status that is not here changes nothing."""
+
+MISMATCH: Final = "PAYOUT_MISMATCH"
+"""The kind of finding about a payout whose word is not followed."""
+TROUBLE_SECONDS_MAX: Final = 3600.0
+"""How long a payout may be in trouble at Airtm before a person is told."""
 
 CanceledBy = Literal["user", "system"]
 _NAMES: Final = {"WITHDRAWAL_FAILED": "failed", "WITHDRAWAL_CANCELED": "canceled"}
@@ -110,6 +113,40 @@ async def give_back(
     return done
 
 
+async def reverse(
+    tx: Tx, actor: Actor, withdrawal: Withdrawal, *, amount: Units, reason: str, evidence: str
+) -> Withdrawal:
+    """A payout came back after it was completed: credit what came back. `evidence` is the deposit that brought it.
+
+    The withdrawal stays completed, as it was; the refund is settled beside it. `amount` is at most the withdrawal's.
+    """
+    assert 0 < amount <= withdrawal.amount
+    legs = [
+        Leg(withdrawal.marketplace_id, Kind.WORLD_AIRTM, -amount),
+        Leg(withdrawal.user_id, Kind.AVAILABLE, amount),
+    ]
+    entry = Entry(f"withdrawal:{withdrawal.id}:reversal", "withdrawal_reversed", withdrawal.id, legs, evidence)
+    around = await ledger.post(tx, actor, entry)
+    available = around[withdrawal.user_id, Kind.AVAILABLE]
+    await store.settle_refund(tx, evidence, "REVERSED", withdrawal, reason)
+    await resolve_findings(tx, [MISMATCH], withdrawal.id, {"depositId": evidence}, "airtm")
+    done = await store.lock(tx, withdrawal.id)
+    assert done.reversal is not None
+    payload = {
+        "withdrawalId": done.id,
+        "userId": done.user_id,
+        "amount": format_amount(amount),
+        "currency": done.currency,
+        "reason": reason,
+        "reversedAt": to_wire(done.reversal.at),
+        "newAvailableBalance": format_amount(available.after),
+        **_payout_of(done),
+    }
+    back = catalogue.balance_credited(done.user_id, amount, "withdrawal_cancel", done.id, available)
+    await _tell(tx, actor, done, "reversed", payload, before=back)
+    return done
+
+
 async def commit(tx: Tx, actor: Actor, withdrawal: Withdrawal) -> Withdrawal:
     """Airtm has been told to pay, or has been found to have been."""
     if withdrawal.committed:
@@ -134,28 +171,60 @@ async def apply(
 ) -> Withdrawal:
     """Make a withdrawal follow its payout, however the news came; safe to repeat, in any order.
 
-    It goes forward only, and an end is never left. What is not understood changes nothing and is logged: the money
+    It goes forward only, and an end is never left. What is not understood changes nothing and is told: the money
     stays where it is held.
     """
     withdrawal = await store.lock(tx, withdrawal_id)
+    fault = await _fault(tx, withdrawal, payout)
+    if fault is not None:
+        await _tell_a_person(tx, withdrawal, payout, fault)
+        return withdrawal
+    await resolve_findings(tx, [MISMATCH], withdrawal.id, {"airtmStatus": payout.raw_status}, "airtm")
     target = TOLD.get(payout.status)
-    facts = {"withdrawal_id": withdrawal.id, "payout_id": payout.id, "status": payout.raw_status}
-    if payout.amount != withdrawal.amount or payout.id != withdrawal.airtm_payout_id:
-        log.error("withdrawal.payout_differs", **facts, told=payout.amount, ours=withdrawal.amount)
-        return withdrawal
-    if target is None:
-        if payout.status != "CREATED":
-            log.warning("withdrawal.payout_held", **facts)
-        return withdrawal
-    if target == withdrawal.status:
-        return withdrawal
-    if not WITHDRAWAL.allows(withdrawal.status, target):
-        log.error("withdrawal.payout_contradicts", **facts, ours=withdrawal.status)
+    if target is None or not WITHDRAWAL.allows(withdrawal.status, target):
         return withdrawal
     if target in _NAMES:
         reason = payout.reason or f"Airtm says that the payout is {payout.raw_status}."
         return await give_back(tx, actor, withdrawal, target, reason, payout.reason_code, canceled_by=canceled_by)
     return await _advance(tx, actor, withdrawal, payout, target)
+
+
+async def missing(tx: Tx, withdrawal_id: str) -> Withdrawal:
+    """Airtm does not show a payout whose id it once gave us: nothing moves, a person decides."""
+    withdrawal = await store.lock(tx, withdrawal_id)
+    await _tell_a_person(tx, withdrawal, None, "Airtm does not know this payout any more")
+    return withdrawal
+
+
+async def _fault(tx: Tx, withdrawal: Withdrawal, payout: Payout) -> str | None:
+    """Why this payout's word is not followed, or None. Late news of a state that is over is no fault."""
+    if payout.id != withdrawal.airtm_payout_id:
+        return "the payout is another one"
+    if payout.amount != withdrawal.amount:
+        return "the payout is over another amount"
+    if withdrawal.reversal is not None:
+        return None
+    if payout.status == "UNRECOGNISED":
+        return f"Airtm says {payout.raw_status}, which is no status that we know"
+    if withdrawal.status in WITHDRAWAL.terminal:
+        target = TOLD.get(payout.status)
+        is_other_end = target in WITHDRAWAL.terminal and target != withdrawal.status
+        return f"Airtm says {payout.raw_status} of a payout that had ended otherwise" if is_other_end else None
+    if payout.status == "IN_TROUBLE" and await store.stands_still(tx, withdrawal.id, TROUBLE_SECONDS_MAX):
+        return f"Airtm says {payout.raw_status}, for more than an hour"
+    return None
+
+
+async def _tell_a_person(tx: Tx, withdrawal: Withdrawal, payout: Payout | None, fault: str) -> None:
+    evidence: dict[str, Any] = {"withdrawalId": withdrawal.id, "status": withdrawal.status, "fault": fault}
+    if payout is not None:
+        evidence |= {
+            "airtmPayoutId": payout.id,
+            "airtmStatus": payout.raw_status,
+            "amount": format_amount(payout.amount),
+        }
+    found = Found(withdrawal.marketplace_id, MISMATCH, "Withdrawal", withdrawal.id, evidence)
+    await raise_finding(tx, found, "airtm")
 
 
 async def _advance(tx: Tx, actor: Actor, withdrawal: Withdrawal, payout: Payout, target: str) -> Withdrawal:

@@ -47,7 +47,9 @@ WITHDRAWAL = machine(
             ("withdrawal.pending_user_action",),
         ),
         "WITHDRAWAL_COMPLETED": Told(
-            "Paid. `transactionHash` is there for a payment on Stellar.", events=("withdrawal.completed",)
+            "Paid. `transactionHash` is there for a payment on Stellar. A payout that Airtm gave back after all stays "
+            "in this state, with a `reversal`: that much is back in `available`.",
+            events=("withdrawal.completed", "withdrawal.reversed"),
         ),
         "WITHDRAWAL_FAILED": Told(
             "It was not paid: the money is back in `available`, and `failureReason` says why.",
@@ -58,3 +60,11 @@ WITHDRAWAL = machine(
         ),
     },
 )
+
+REFUND = machine(
+    "airtm refund",
+    "airtm_refunds.status",
+    "OPEN",
+    {"OPEN": {"REVERSED", "RETURNED", "UNEXPLAINED"}, "REVERSED": set(), "RETURNED": set(), "UNEXPLAINED": set()},
+)
+"""A payout's money that came back: booked to its user, given back by the withdrawal's own end, or for a person."""

@@ -1,20 +1,24 @@
 """All SQL of withdrawals."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import Units
 from offerhub.kernel.pages import Page
 from offerhub.runtime.database import Row, Tx
 from offerhub.runtime.paging import PageQuery, fetch
-from offerhub.withdrawals.model import Withdrawal
-from offerhub.withdrawals.states import WITHDRAWAL
+from offerhub.withdrawals.model import Refund, Reversal, Withdrawal
+from offerhub.withdrawals.states import REFUND, WITHDRAWAL
 
 _COLUMNS: Final = """id, marketplace_id, user_id, amount, fee, currency, status, destination_type, destination_ref,
-    memo, description, committed, airtm_payout_id, transaction_hash, failure_reason, created_at, updated_at"""
+    memo, description, committed, airtm_payout_id, transaction_hash, failure_reason, created_at, updated_at,
+    (SELECT (r.amount, r.reason, r.settled_at) FROM airtm_refunds r
+        WHERE r.withdrawal_id = withdrawals.id AND r.status = 'REVERSED') AS reversal"""
 
 
 def _withdrawal(row: Row) -> Withdrawal:
+    reversal = row["reversal"]
     return Withdrawal(
         row["id"],
         row["marketplace_id"],
@@ -31,6 +35,7 @@ def _withdrawal(row: Row) -> Withdrawal:
         row["airtm_payout_id"],
         row["transaction_hash"],
         row["failure_reason"],
+        None if reversal is None else Reversal(Units(reversal[0]), reversal[1], reversal[2]),
         row["created_at"],
         row["updated_at"],
     )
@@ -124,6 +129,16 @@ async def note_failure(tx: Tx, withdrawal_id: str, reason: str) -> None:
     await tx.execute("UPDATE withdrawals SET failure_reason = $2 WHERE id = $1", withdrawal_id, reason)
 
 
+async def stands_still(tx: Tx, withdrawal_id: str, seconds: float) -> bool:
+    """True when a withdrawal has not changed for this long."""
+    found: bool = await tx.value(
+        "SELECT updated_at < clock_timestamp() - make_interval(secs => $2) FROM withdrawals WHERE id = $1",
+        withdrawal_id,
+        seconds,
+    )
+    return found
+
+
 async def set_payout(tx: Tx, withdrawal_id: str, airtm_payout_id: str) -> None:
     """Remember what its payout is called."""
     await tx.execute("UPDATE withdrawals SET airtm_payout_id = $2 WHERE id = $1", withdrawal_id, airtm_payout_id)
@@ -153,3 +168,104 @@ async def page(tx: Tx, marketplace_id: str, user_id: str | None, status: str | N
     filters = {"user_id": user_id, "status": status}
     found = await fetch(tx, marketplace_id, select, "withdrawals", filters, query)
     return Page([_withdrawal(row).wire() for row in found.items], found.next_cursor)
+
+
+class Marks(NamedTuple):
+    """How far the list of deposits has been read: what was first in it, and the cursor at its end."""
+
+    first: str | None
+    end: str | None
+
+
+_FIRST: Final = "airtm_deposits:first"
+_END: Final = "airtm_deposits:end"
+
+
+async def marks(tx: Tx) -> Marks:
+    """How far the list of deposits has been read."""
+    rows = await tx.rows("SELECT name, position FROM cursors WHERE name IN ($1, $2)", _FIRST, _END)
+    found = {row["name"]: row["position"] for row in rows}
+    return Marks(found.get(_FIRST), found.get(_END))
+
+
+async def set_marks(tx: Tx, read: Marks) -> None:
+    """Remember how far the list of deposits has been read; what is None stays as it is."""
+    for name, position in ((_FIRST, read.first), (_END, read.end)):
+        if position is not None:
+            await tx.execute(
+                """
+                INSERT INTO cursors (name, position) VALUES ($1, $2)
+                ON CONFLICT (name) DO UPDATE SET position = excluded.position, updated_at = clock_timestamp()
+                """,
+                name,
+                position,
+            )
+
+
+async def forget_marks(tx: Tx) -> None:
+    """Read the list of deposits anew from its beginning."""
+    await tx.execute("DELETE FROM cursors WHERE name IN ($1, $2)", _FIRST, _END)
+
+
+async def keep_refunds(tx: Tx, found: Sequence[tuple[str, str | None, int]]) -> int:
+    """Keep refunds as (deposit id, payout id, units); returns how many were not known."""
+    return await tx.execute(
+        """
+        INSERT INTO airtm_refunds (deposit_id, payout_id, amount)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING
+        """,
+        [deposit_id for deposit_id, _, _ in found],
+        [payout_id for _, payout_id, _ in found],
+        [amount for _, _, amount in found],
+    )
+
+
+_REFUND: Final = "deposit_id, payout_id, amount, status, withdrawal_id"
+
+
+def _refund(row: Row) -> Refund:
+    return Refund(row["deposit_id"], row["payout_id"], Units(row["amount"]), row["status"], row["withdrawal_id"])
+
+
+async def take_open_refunds(tx: Tx, limit: int) -> list[Refund]:
+    """Refunds that nothing was concluded from yet, the longest ago looked at first; they count as looked at now."""
+    rows = await tx.rows(
+        f"""
+        UPDATE airtm_refunds SET looked_at = clock_timestamp() WHERE deposit_id IN (
+            SELECT deposit_id FROM airtm_refunds WHERE status = 'OPEN'
+            ORDER BY looked_at NULLS FIRST LIMIT $1 FOR UPDATE SKIP LOCKED)
+        RETURNING {_REFUND}
+        """,
+        limit,
+    )
+    return [_refund(row) for row in rows]
+
+
+async def lock_refund(tx: Tx, deposit_id: str) -> Refund:
+    """A refund that there is, locked until the transaction ends."""
+    return _refund(await tx.one(f"SELECT {_REFUND} FROM airtm_refunds WHERE deposit_id = $1 FOR UPDATE", deposit_id))
+
+
+async def settle_refund(
+    tx: Tx, deposit_id: str, to: str, withdrawal: Withdrawal | None, reason: str | None
+) -> None:
+    """Say what a refund came to."""
+    await tx.one(
+        """
+        UPDATE airtm_refunds SET status = $2, marketplace_id = $3, withdrawal_id = $4, reason = $5,
+            settled_at = clock_timestamp()
+        WHERE deposit_id = $1 AND status = ANY($6::text[]) RETURNING deposit_id
+        """,
+        deposit_id,
+        to,
+        None if withdrawal is None else withdrawal.marketplace_id,
+        None if withdrawal is None else withdrawal.id,
+        reason,
+        REFUND.sources_of(to),
+    )
+
+
+async def of_payout(tx: Tx, airtm_payout_id: str) -> Withdrawal | None:
+    """The withdrawal that this payout pays, of whichever marketplace."""
+    row = await tx.row(f"SELECT {_COLUMNS} FROM withdrawals WHERE airtm_payout_id = $1", airtm_payout_id)
+    return None if row is None else _withdrawal(row)

@@ -23,10 +23,12 @@ from offerhub.providers.airtm.client import Airtm
 from offerhub.providers.airtm.model import (
     AirtmBalance,
     AirtmUser,
+    Deposits,
     Done,
     Exists,
     Payin,
     Payout,
+    Refund,
     Rejected,
     Unavailable,
     Unknown,
@@ -129,6 +131,7 @@ READS: list[tuple[Callable[[Airtm], Awaitable[Any]], str]] = [
     (lambda airtm: airtm.payout("po-1"), "/v2/payouts/po-1"),
     (lambda airtm: airtm.payout_by_code("wd_1"), "/v2/payouts/by-code/wd_1"),
     (lambda airtm: airtm.balance(), "/v2/me/balance"),
+    (lambda airtm: airtm.deposits(), "/v2/deposits"),
 ]
 every_read = pytest.mark.parametrize(("call", "path"), READS)
 
@@ -200,8 +203,8 @@ async def test_what_is_read(airtm: Airtm, script: Any) -> None:
         "/v2/payouts/by-code/wd_1": (200, PAYOUT_ROW),
         "/v2/me/balance": (200, b'{"available": 1000.1, "pending": 0.01}'),
     }
-    assert await airtm.find_user("ana@example.com") == AirtmUser("u-1", True, True, "MEX")
-    assert await airtm.find_user("bob@example.com") == AirtmUser("u-2", False, False, None)
+    assert await airtm.find_user("ana@example.com") == AirtmUser("u-1", True, "active", True, "MEX")
+    assert await airtm.find_user("bob@example.com") == AirtmUser("u-2", False, "inactive", False, None)
     assert await airtm.payin(PAYIN.id) == await airtm.payin_by_code("topup_1") == PAYIN
     assert await airtm.payout("po-1") == await airtm.payout_by_code("wd_1") == PAYOUT
     assert await airtm.balance() == AirtmBalance(Units(10_001_000_000), Units(100_000))
@@ -311,13 +314,55 @@ async def test_an_unknown_status_is_kept_apart_and_told(airtm: Airtm, script: An
     script.answers |= {
         "/v2/payouts/po-1": (200, PAYOUT_ROW | {"status": "Teleported"}),
         f"/v2/payins/{PAYIN.id}": (200, PAYIN_ROW | {"status": "Teleported"}),
+        "/v2/users/ana@example.com": (200, {"id": "u-1", "status": "Frozen", "isVerified": True}),
     }
     with capture_logs() as logs:
         payout, payin = await airtm.payout("po-1"), await airtm.payin(PAYIN.id)
+        assert await airtm.find_user("ana@example.com") == AirtmUser("u-1", False, "Frozen", True, None)
     assert payout is not None
     assert payin is not None
     assert (payout.status, payout.raw_status) == (payin.status, payin.raw_status) == ("UNRECOGNISED", "Teleported")
-    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("airtm.status_unrecognised", "warning")] * 2
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("airtm.status_unrecognised", "error")] * 3
+
+
+DEPOSIT_ROW: dict[str, Any] = {
+    "id": "d-2",
+    "type": "refunded",
+    "currency": "USD",
+    "amount": 25.5,
+    "availableBalance": 100,
+    "refundedPayoutId": "po-1",
+    "createdAt": "2026-01-01T00:00:00.000Z",
+}
+
+
+async def test_deposits_come_in_pages(airtm: Airtm, script: Any) -> None:
+    rows = [{"id": "d-3", "type": "Funding"}, DEPOSIT_ROW, {"id": "d-1", "type": "Gift"}]
+    script.answers["/v2/deposits"] = (200, {"items": rows, "startCursor": "a", "endCursor": "z"})
+    with capture_logs() as logs:
+        page = await airtm.deposits()
+    assert page == Deposits(("d-3", "d-2", "d-1"), (Refund("d-2", "po-1", CENTS),), "z")
+    unknown = {"event": "airtm.deposit_type_unrecognised", "deposit": "d-1", "type": "Gift", "log_level": "error"}
+    assert logs == [unknown]
+    script.answers["/v2/deposits"] = (200, {"items": []})
+    assert await airtm.deposits(after="z=+", per_page=10) == Deposits((), (), None)
+    await airtm.deposits(before="a", per_page=1000)
+    assert [asked.raw_path for asked in script.asked] == [
+        "/v2/deposits?perPage=100",
+        "/v2/deposits?perPage=10&after=z%3D%2B",
+        "/v2/deposits?perPage=1000&before=a",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"amount": 0}, {"amount": -1}, {"amount": "25.5"}, {"currency": "EUR"}, {"id": ""}, {"type": None}]
+)
+async def test_a_refund_is_understood_in_full_or_not_at_all(
+    airtm: Airtm, script: Any, change: dict[str, Any]
+) -> None:
+    script.answers["/v2/deposits"] = (200, {"items": [DEPOSIT_ROW | change]})
+    with pytest.raises(ProviderError, match="unknown form"):
+        await airtm.deposits()
 
 
 # -- what became of a call with effect -----------------------------------------------------------------------------
@@ -378,6 +423,12 @@ async def test_a_recipient_who_cannot_be_paid(airtm: Airtm, script: Any, code: s
         ("415055", "no longer"),
         ("415054", "not valid"),
         ("415057", "too large"),
+        ("415014", "own Airtm balance"),
+        ("415015", "most that Airtm pays out"),
+        ("415036", "no way to pay"),
+        ("415046", "no way to pay"),
+        ("415048", "no way to pay"),
+        ("415051", "no way to pay"),
         ("415902", "no such item"),
     ],
 )

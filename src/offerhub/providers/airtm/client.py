@@ -17,6 +17,7 @@ from offerhub.kernel.money import Units
 from offerhub.providers.airtm.model import (
     AirtmBalance,
     AirtmUser,
+    Deposits,
     Done,
     Exists,
     Outcome,
@@ -41,10 +42,13 @@ from offerhub.providers.airtm.refusals import (
     refuses_us,
 )
 from offerhub.providers.airtm.wire import (
+    DEPOSIT_TYPES,
+    USER_STATUSES,
     Request,
     payin_body,
     payout_body,
     read_balance,
+    read_deposits,
     read_payin,
     read_payout,
     read_user,
@@ -53,6 +57,8 @@ from offerhub.runtime.http import Caller, NoAnswer, NotSent, Response
 from offerhub.runtime.line import HeldBack
 
 TIMEOUT_SECONDS: Final = 30.0
+DEPOSITS_PER_PAGE: Final = 100
+"""Airtm allows 10 to 1000."""
 
 T = TypeVar("T")
 log = structlog.stdlib.get_logger(__name__)
@@ -92,12 +98,21 @@ class Airtm:
         ProviderError may not.
         """
         request = Request("find_user", "GET", "/users/{email}", {"email": email})
-        return await self._find(request, NO_SUCH_USER, read_user)
+        return await self._find(request, NO_SUCH_USER, _user)
 
     async def balance(self) -> AirtmBalance:
         """What our own account holds."""
         request = Request("balance", "GET", "/me/balance")
         return self._read(request, await self._ask(request), read_balance)
+
+    async def deposits(
+        self, *, after: str | None = None, before: str | None = None, per_page: int = DEPOSITS_PER_PAGE
+    ) -> Deposits:
+        """One page of what came to our account by another way than a payin, behind or before a cursor."""
+        query = {"perPage": str(per_page)}
+        query |= {name: cursor for name, cursor in (("after", after), ("before", before)) if cursor is not None}
+        request = Request("deposits", "GET", "/deposits", query=query)
+        return self._read(request, await self._ask(request), _deposits)
 
     async def reach(self) -> None:
         """See whether Airtm answers at all, whatever it says. Raises ProviderUnavailable or ProviderTimeout."""
@@ -171,7 +186,7 @@ class Airtm:
     def _payin(self, row: dict[str, Any]) -> Payin:
         payin = read_payin(row, self._checkout)
         if payin.status == "UNRECOGNISED":
-            log.warning("airtm.status_unrecognised", payin=payin.id, status=payin.raw_status)
+            log.error("airtm.status_unrecognised", payin=payin.id, status=payin.raw_status)
         return payin
 
     async def _call(self, request: Request) -> Response:
@@ -272,8 +287,23 @@ def _decode(response: Response, read: Callable[[dict[str, Any]], T]) -> T:
 def _payout(row: dict[str, Any]) -> Payout:
     payout = read_payout(row)
     if payout.status == "UNRECOGNISED":
-        log.warning("airtm.status_unrecognised", payout=payout.id, status=payout.raw_status)
+        log.error("airtm.status_unrecognised", payout=payout.id, status=payout.raw_status)
     return payout
+
+
+def _user(row: dict[str, Any]) -> AirtmUser:
+    user = read_user(row)
+    if user.raw_status.upper() not in USER_STATUSES:
+        log.error("airtm.status_unrecognised", user=user.id, status=user.raw_status)
+    return user
+
+
+def _deposits(row: dict[str, Any]) -> Deposits:
+    found = read_deposits(row)
+    for item in row["items"]:
+        if item["type"].upper() not in DEPOSIT_TYPES:
+            log.error("airtm.deposit_type_unrecognised", deposit=item["id"], type=item["type"])
+    return found
 
 
 Transfer = TypeVar("Transfer", Payin, Payout)

@@ -16,10 +16,14 @@ PayoutStatus = Literal["CREATED", "PROCESSING", "WAITING_FOR_USER", "IN_TROUBLE"
 
 @dataclass(frozen=True, slots=True)
 class AirtmUser:
-    """A user of Airtm as `GET /users/{email}` tells; `country` is ISO 3166 alpha-3 where known."""
+    """A user of Airtm as `GET /users/{email}` tells; `country` is ISO 3166 alpha-3 where known.
+
+    Whoever has a status that Airtm does not document is not active.
+    """
 
     id: str
     is_active: bool
+    raw_status: str
     is_verified: bool
     country: str | None
 
@@ -63,6 +67,27 @@ class AirtmBalance:
 
     available: Units
     pending: Units
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money of a payout that came back to our account: a deposit of the type `refunded`. `id` is the deposit's."""
+
+    id: str
+    payout_id: str | None
+    amount: Units
+
+
+@dataclass(frozen=True, slots=True)
+class Deposits:
+    """One page of what came to our account by another way than a payin: the ids of all, and the refunds among them.
+
+    Airtm does not say how the list is sorted. `end_cursor` is where the next page begins; None on an empty page.
+    """
+
+    ids: tuple[str, ...]
+    refunds: tuple[Refund, ...]
+    end_cursor: str | None
 
 
 T = TypeVar("T")

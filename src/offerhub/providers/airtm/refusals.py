@@ -49,8 +49,11 @@ RECIPIENT: Final[Mapping[str, str]] = {
 }
 """The user at the other end cannot pay or be paid: Airtm's code, and our `details.failureReason`."""
 
+_NO_WAY: Final = "Airtm has no way to pay there."
 _MEANINGS: Final[Mapping[str, str]] = {
     "415005": "Airtm knows no such payout.",
+    "415014": "The marketplace's own Airtm balance does not cover this payout.",
+    "415015": "This is more than the most that Airtm pays out for the marketplace in a day.",
     OUR_BALANCE_TOO_LOW: "The marketplace's own Airtm balance does not cover this payout.",
     "415027": "Airtm has processed this payout already.",
     "415029": "Airtm has a payin with this code already.",
@@ -58,6 +61,12 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "415031": "Airtm knows no such payin.",
     "415032": "Airtm has completed this payin already.",
     "415035": "The amount is too small for Airtm.",
+    "415036": _NO_WAY,
+    "415046": _NO_WAY,
+    "415048": _NO_WAY,
+    "415049": _NO_WAY,
+    "415050": _NO_WAY,
+    "415051": _NO_WAY,
     "415054": "Airtm found the call not valid.",
     "415055": "Airtm says that the payout can no longer be cancelled.",
     "415056": "Airtm has a payout with this code already.",

@@ -9,12 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from offerhub.kernel.money import DECIMALS, Units
-from offerhub.providers.airtm.model import AirtmBalance, AirtmUser, Payin, PayinStatus, Payout, PayoutStatus
+from offerhub.providers.airtm.model import (
+    AirtmBalance,
+    AirtmUser,
+    Deposits,
+    Payin,
+    PayinStatus,
+    Payout,
+    PayoutStatus,
+    Refund,
+)
 from offerhub.providers.numbers import DECIMAL_EXPONENT_MAX, number, units_of
 
 DESCRIPTION_CHARACTERS_MAX: Final = 250
@@ -51,6 +60,10 @@ PAYOUT_STATUSES: Final[Mapping[str, PayoutStatus]] = {
     "FAILED": "FAILED",
 }
 
+USER_STATUSES: Final = frozenset({"ACTIVE", "INACTIVE"})
+DEPOSIT_TYPES: Final = frozenset({"FUNDING", "REFUNDED", "TRANSFER", "WITHDRAWAL"})
+
+_DOLLARS: Final = ("USD", "USDC")
 _TEXT_CHARACTERS_MAX: Final = 500
 _ID = re.compile(r"[0-9A-Za-z_-]{1,100}", re.ASCII)
 _UNIT: Final = Decimal(1).scaleb(-DECIMALS)
@@ -65,6 +78,7 @@ class Request:
     method: Literal["GET", "POST", "DELETE"]
     path: str
     names: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     moves_money: bool = False
 
@@ -75,9 +89,10 @@ class Request:
 
     @property
     def target(self) -> str:
-        """The path as it is sent."""
+        """The path and the query as they are sent."""
         assert self.is_addressable
-        return self.path.format_map({name: quote(value, safe="") for name, value in self.names.items()})
+        path = self.path.format_map({name: quote(value, safe="") for name, value in self.names.items()})
+        return f"{path}?{urlencode(self.query)}" if self.query else path
 
 
 def payin_body(*, code: str, amount: Units, description: str, confirmation_uri: str, cancel_uri: str) -> bytes:
@@ -121,6 +136,7 @@ def read_user(row: dict[str, Any]) -> AirtmUser:
     return AirtmUser(
         id=_id(row["id"]),
         is_active=_word(row["status"]) == "ACTIVE",
+        raw_status=row["status"],
         is_verified=row["isVerified"] is True,
         country=_text(row.get("country")),
     )
@@ -166,6 +182,22 @@ def read_payout(row: dict[str, Any]) -> Payout:
 def read_balance(row: dict[str, Any]) -> AirtmBalance:
     """Our own balance, from `GET /me/balance`."""
     return AirtmBalance(available=amount_of(row["available"]), pending=amount_of(row["pending"]))
+
+
+def read_deposits(row: dict[str, Any]) -> Deposits:
+    """One page of `GET /deposits`. Of what is no refund only the id is read: it moves nothing here."""
+    items = row["items"]
+    if not isinstance(items, list):
+        raise ValueError("the items are no list")  # noqa: TRY004 - the value is wrong, not its type
+    refunds = tuple(_refund(item) for item in items if _word(item["type"]) == "REFUNDED")
+    return Deposits(tuple(_id(item["id"]) for item in items), refunds, _text(row.get("endCursor")))
+
+
+def _refund(row: dict[str, Any]) -> Refund:
+    amount = amount_of(row["amount"])
+    if amount <= 0 or row.get("currency", "USD") not in _DOLLARS:
+        raise ValueError(f"not a sum of dollars: {amount} {row.get('currency')!r}"[:80])
+    return Refund(_id(row["id"]), _text(row.get("refundedPayoutId")), amount)
 
 
 def _amounts(row: dict[str, Any]) -> tuple[Units, Units]:
