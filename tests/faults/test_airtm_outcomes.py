@@ -1,5 +1,7 @@
-"""F9 (providers 8.6): less arrives, a payout comes back after it was paid, waits until it is cancelled, or is somewhere
-that nobody knows. What is certain is booked, to the unit; what is not stays where it is held, and a person is told."""
+"""F9 (providers 8.6): less arrives; a payout comes back after it was paid, waits until it is cancelled, is lost.
+
+What is certain is booked, to the unit. What is not stays where it is held, and a person is told.
+"""
 
 import json
 import time
@@ -129,7 +131,7 @@ async def test_it_comes_back_before_anybody_saw_it_paid(airtm_shop: Marketplace,
 
 
 async def test_news_of_what_has_ended_is_enough_of_a_hint(airtm_shop: Marketplace, world: World) -> None:
-    """Airtm declares no news of a refund. Any that names the withdrawal makes us look, and only what is read counts."""
+    """Airtm declares no news of a refund. Any that names the withdrawal makes us look; only what is read counts."""
     user_id = await user(airtm_shop, "100.00")
     made = await withdrawal(airtm_shop, user_id)
     await world.airtm_payout(made["airtmPayoutId"], "complete")

@@ -192,7 +192,7 @@ TAMPERINGS = {
     ),
     "an order closed in silence": (
         "UPDATE orders SET status = 'CLOSED', final_status = 'RELEASED', closed_at = now()",
-        "Every closed order and every ended withdrawal has its event.",
+        "Every closed order, every ended withdrawal and every reversal of one has its event.",
     ),
     "a deposit forgotten": (
         "DELETE FROM deposits",
@@ -201,6 +201,11 @@ TAMPERINGS = {
     "a top-up's credit changed": (
         "UPDATE topups SET net_amount = net_amount - 1, fee = fee + 1",
         "Every top-up that succeeded has credited what arrived exactly once, and nothing else counts as one.",
+    ),
+    "a payout said to have come back": (
+        "INSERT INTO airtm_refunds (deposit_id, payout_id, amount, status, marketplace_id, withdrawal_id, reason, "
+        "settled_at) SELECT 'd', 'p', 1, 'REVERSED', marketplace_id, id, 'r', now() FROM withdrawals",
+        "Every payout that came back has credited once what came back, of a withdrawal that was completed; no other.",
     ),
     "a deposit posted against Airtm": (
         "UPDATE ledger.transactions SET kind = 'deposit' WHERE kind = 'topup'",

@@ -417,6 +417,7 @@ async def test_airtm_is_asked_where_it_is_the_rail(airtm_live: Running) -> None:
     assert {one.id: one.every_seconds for one in airtm_live.product.reconciliation.schedules()} == {
         "scheduled-sync-topups": 300,
         "scheduled-sync-withdrawals": 300,
+        "scheduled-sync-refunds": 300,
         "scheduled-sync-escrows": 600,
         "scheduled-check-missed-deposits": 300,
     }

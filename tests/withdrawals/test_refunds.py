@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.errors import ProviderError, ProviderUnavailable
 from offerhub.kernel.money import Units
 from offerhub.operations.proof import prove
@@ -49,7 +48,7 @@ class Account:
             raise ProviderUnavailable
         if self.forgets_cursors and after is not None:
             self.forgets_cursors = False
-            raise ProviderError("Airtm found the call not valid.")
+            raise ProviderError("Airtm found the call not valid.", originalStatus=400)
         rows = list(reversed(self.came)) if self.newest_first else self.came
         begin = 0 if after is None else next(i for i, row in enumerate(rows) if row.id == after) + 1
         page = rows[begin : begin + per_page]

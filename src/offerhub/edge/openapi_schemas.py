@@ -37,8 +37,8 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
         str,
         Meta(
             min_length=1,
-            description="A reconciliation job: `sync-topups` and `sync-withdrawals` (on the rail of Airtm), "
-            "`sync-escrows`, `check-missed-deposits`.",
+            description="A reconciliation job: `sync-topups`, `sync-withdrawals` and `sync-refunds` (on the rail "
+            "of Airtm), `sync-escrows`, `check-missed-deposits`.",
             examples=["sync-escrows"],
         ),
     ],

@@ -59,6 +59,24 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Find out who sent it. Only the contract's roles can bring it out, by a dispute and its resolution. "
         "Resolve the finding when that is decided.",
     ),
+    "PAYIN_MISMATCH": Kind(
+        "What Airtm says of a payin is not followed: another amount, another payer than the linked account, nothing "
+        "that arrived, an end that contradicts an earlier one, a status that nobody knows, no such payin any more.",
+        "`evidence.fault` says which. Nothing was credited or given up by it. Look the payin up at Airtm and ask its "
+        "support; a status that nobody knows is followed by itself once Airtm says one that is known.",
+    ),
+    "PAYOUT_MISMATCH": Kind(
+        "What Airtm says of a payout is not followed: another amount, an end that contradicts an earlier one, "
+        "trouble for more than an hour, a status that nobody knows, or no such payout any more.",
+        "`evidence.fault` says which. The money stays where it is held. Look the payout up at Airtm and ask its "
+        "support; whatever Airtm says next is followed by itself, and what it gives back is credited by itself.",
+    ),
+    "REFUND_UNEXPLAINED": Kind(
+        "Airtm gave money back to our account, and it is not certain whose it is: its payout is none of ours, was "
+        "given back before, was smaller, or had not been paid.",
+        "Find the deposit at Airtm. What is yours: book it as a rebalancing `INTO_AIRTM` under the deposit's id. "
+        "What is a user's: book that, and then transfer the capital to the user (`POST /admin/treasury/transfers`).",
+    ),
 }
 
 

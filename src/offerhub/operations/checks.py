@@ -220,7 +220,7 @@ CHECKS: Final[Sequence[Check]] = (
     ),
     Check(
         "I8",
-        "Every closed order and every ended withdrawal has its event.",
+        "Every closed order, every ended withdrawal and every reversal of one has its event.",
         """
         SELECT o.id, o.status, o.final_status FROM orders o
         WHERE o.status = 'CLOSED' AND NOT EXISTS (
@@ -231,6 +231,11 @@ CHECKS: Final[Sequence[Check]] = (
         WHERE w.status IN ('WITHDRAWAL_COMPLETED', 'WITHDRAWAL_FAILED', 'WITHDRAWAL_CANCELED') AND NOT EXISTS (
             SELECT FROM events v WHERE v.aggregate_type = 'Withdrawal' AND v.aggregate_id = w.id
                 AND v.type = lower(replace(w.status, 'WITHDRAWAL_', 'withdrawal.')))
+        UNION ALL
+        SELECT r.withdrawal_id, r.status, r.deposit_id FROM airtm_refunds r
+        WHERE r.status = 'REVERSED' AND NOT EXISTS (
+            SELECT FROM events v WHERE v.aggregate_type = 'Withdrawal' AND v.aggregate_id = r.withdrawal_id
+                AND v.type = 'withdrawal.reversed')
         """,
     ),
     Check(
@@ -271,6 +276,25 @@ CHECKS: Final[Sequence[Check]] = (
         WHERE u.id IS NULL OR t.id IS NULL OR u.net_amount IS DISTINCT FROM (
             SELECT sum(p.amount) FROM ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id
             WHERE p.transaction_id = t.id AND a.kind = 'available' AND a.owner = u.user_id)
+        """,
+    ),
+    Check(
+        "I4",
+        "Every payout that came back has credited once what came back, of a withdrawal that was completed; no other.",
+        """
+        SELECT r.deposit_id, r.withdrawal_id, r.amount, w.amount AS paid, w.status, t.id AS transaction
+        FROM (SELECT * FROM airtm_refunds WHERE status = 'REVERSED') r
+        FULL JOIN (SELECT * FROM ledger.transactions WHERE kind = 'withdrawal_reversed') t
+            ON t.marketplace_id = r.marketplace_id
+            AND t.business_key = 'withdrawal:' || r.withdrawal_id || ':reversal'
+        LEFT JOIN withdrawals w ON w.id = r.withdrawal_id
+        WHERE r.deposit_id IS NULL OR t.id IS NULL OR w.status <> 'WITHDRAWAL_COMPLETED' OR r.amount > w.amount
+            OR r.payout_id IS DISTINCT FROM w.airtm_payout_id OR r.amount IS DISTINCT FROM (
+                SELECT sum(p.amount) FROM ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id
+                WHERE p.transaction_id = t.id AND a.kind = 'available' AND a.owner = w.user_id)
+            OR -r.amount IS DISTINCT FROM (
+                SELECT sum(p.amount) FROM ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id
+                WHERE p.transaction_id = t.id AND a.kind = 'world:airtm')
         """,
     ),
     Check(

@@ -32,7 +32,9 @@ OPEN_MAX: Final = 100
 """How many open refunds one look settles; the rest waits for the next."""
 UNEXPLAINED: Final = "REFUND_UNEXPLAINED"
 """The kind of finding about a refund that nothing could be concluded from."""
-REVERSED: Final = "Airtm gave the payout back after it was completed."
+
+_OF_THE_CURSOR: Final = frozenset({400, 404, 422})
+"""What an answer to a cursor that Airtm does not take any more may have as its status."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,8 +76,10 @@ async def _take_in(database: Database, airtm: Airtm, per_page: int) -> None:
         try:
             await _read_on(database, airtm, per_page, known.end)
         except ProviderError as error:
-            # A cursor that Airtm does not take any more must not hide what has come since.
-            log.error("airtm.cursor_refused", error=error.message)
+            if error.details.get("originalStatus") not in _OF_THE_CURSOR:
+                raise
+            # What has come since must not stay hidden behind it.
+            log.warning("airtm.cursor_refused", error=error.message)
             await database.run(store.forget_marks)
             known = Marks(None, None)
     await _read_from_beginning(database, airtm, per_page, known)
@@ -137,33 +141,47 @@ async def _conclude(tx: Tx, refund: Refund, found: Withdrawal | None, payout: Pa
     locked = await store.lock_refund(tx, refund.deposit_id)
     if locked.status != "OPEN":
         return ""
-    if found is None:
-        return await _leave_to_a_person(tx, refund, None, "it gives back no payout of ours")
-    actor = system(found.marketplace_id, "airtm")
-    withdrawal = await store.lock(tx, found.id)
-    if payout is not None and withdrawal.status not in WITHDRAWAL.terminal:
+    withdrawal = None if found is None else await store.lock(tx, found.id)
+    actor = system(DEFAULT_MARKETPLACE_ID if found is None else found.marketplace_id, "airtm")
+    if withdrawal is not None and payout is not None and withdrawal.status not in WITHDRAWAL.terminal:
         withdrawal = await settlement.apply(tx, actor, withdrawal.id, payout)
+    to, reason = _meaning(refund, withdrawal)
+    if to == "REVERSED":
+        assert withdrawal is not None
+        await settlement.reverse(
+            tx, actor, withdrawal, amount=refund.amount, reason=reason, evidence=refund.deposit_id
+        )
+    elif to == "OPEN":
+        log.warning("withdrawal.refund_waits", deposit_id=refund.deposit_id, reason=reason)
+    else:
+        await store.settle_refund(tx, refund.deposit_id, to, withdrawal, reason)
+    if to == "UNEXPLAINED":
+        await _leave_to_a_person(tx, refund, withdrawal, reason)
+    return to
+
+
+def _meaning(refund: Refund, withdrawal: Withdrawal | None) -> tuple[str, str]:
+    """What a refund comes to, and why."""
+    if withdrawal is None:
+        return "UNEXPLAINED", "it gives back no payout of ours"
     if withdrawal.status not in WITHDRAWAL.terminal:
-        log.warning("withdrawal.refund_waits", withdrawal_id=withdrawal.id, deposit_id=refund.deposit_id)
-        return "OPEN"
+        return "OPEN", "Airtm has not said how the payout ended"
     if withdrawal.status != "WITHDRAWAL_COMPLETED":
-        if refund.amount != withdrawal.amount:
-            return await _leave_to_a_person(tx, refund, withdrawal, "it is not what the user was given back")
-        await store.settle_refund(tx, refund.deposit_id, "RETURNED", withdrawal, None)
-        return "RETURNED"
+        is_same = refund.amount == withdrawal.amount
+        return (
+            ("RETURNED", "the user was given it back when the withdrawal ended")
+            if is_same
+            else ("UNEXPLAINED", "it is not what the user was given back")
+        )
     if withdrawal.reversal is not None:
-        return await _leave_to_a_person(tx, refund, withdrawal, "the payout was given back before")
+        return "UNEXPLAINED", "the payout was given back before"
     if refund.amount > withdrawal.amount:
-        return await _leave_to_a_person(tx, refund, withdrawal, "it is more than was paid")
-    await settlement.reverse(
-        tx, actor, withdrawal, amount=refund.amount, reason=REVERSED, evidence=refund.deposit_id
-    )
-    return "REVERSED"
+        return "UNEXPLAINED", "it is more than was paid"
+    return "REVERSED", "Airtm gave the payout back after it was completed."
 
 
-async def _leave_to_a_person(tx: Tx, refund: Refund, withdrawal: Withdrawal | None, reason: str) -> str:
+async def _leave_to_a_person(tx: Tx, refund: Refund, withdrawal: Withdrawal | None, reason: str) -> None:
     """Money is at Airtm of which we cannot say whose it is: it is told, and nothing is booked."""
-    await store.settle_refund(tx, refund.deposit_id, "UNEXPLAINED", withdrawal, reason)
     evidence = {
         "depositId": refund.deposit_id,
         "airtmPayoutId": refund.payout_id,
@@ -174,4 +192,3 @@ async def _leave_to_a_person(tx: Tx, refund: Refund, withdrawal: Withdrawal | No
     owner = DEFAULT_MARKETPLACE_ID if withdrawal is None else withdrawal.marketplace_id
     found = Found(owner, UNEXPLAINED, "AirtmDeposit", refund.deposit_id, evidence, amount=int(refund.amount))
     await raise_finding(tx, found, "airtm")
-    return "UNEXPLAINED"

@@ -33,7 +33,7 @@ TOLD: Final[Mapping[PayoutStatus, str]] = {
 
 MISMATCH: Final = "PAYOUT_MISMATCH"
 """The kind of finding about a payout whose word is not followed."""
-TROUBLE_SECONDS_MAX: Final = 3600.0
+TROUBLE_SECONDS_MAX: Final = 3600
 """How long a payout may be in trouble at Airtm before a person is told."""
 
 CanceledBy = Literal["user", "system"]
@@ -197,21 +197,25 @@ async def missing(tx: Tx, withdrawal_id: str) -> Withdrawal:
 
 
 async def _fault(tx: Tx, withdrawal: Withdrawal, payout: Payout) -> str | None:
-    """Why this payout's word is not followed, or None. Late news of a state that is over is no fault."""
+    """Why this payout's word is not followed, or None."""
     if payout.id != withdrawal.airtm_payout_id:
         return "the payout is another one"
     if payout.amount != withdrawal.amount:
         return "the payout is over another amount"
-    if withdrawal.reversal is not None:
-        return None
-    if payout.status == "UNRECOGNISED":
+    if withdrawal.reversal is None and payout.status == "UNRECOGNISED":
         return f"Airtm says {payout.raw_status}, which is no status that we know"
     if withdrawal.status in WITHDRAWAL.terminal:
-        target = TOLD.get(payout.status)
-        is_other_end = target in WITHDRAWAL.terminal and target != withdrawal.status
-        return f"Airtm says {payout.raw_status} of a payout that had ended otherwise" if is_other_end else None
+        return _fault_of_ended(withdrawal, payout)
     if payout.status == "IN_TROUBLE" and await store.stands_still(tx, withdrawal.id, TROUBLE_SECONDS_MAX):
         return f"Airtm says {payout.raw_status}, for more than an hour"
+    return None
+
+
+def _fault_of_ended(withdrawal: Withdrawal, payout: Payout) -> str | None:
+    """Late news of a state that is over is no fault; nor is any of a payout that is known to have come back."""
+    target = TOLD.get(payout.status)
+    if withdrawal.reversal is None and target in WITHDRAWAL.terminal and target != withdrawal.status:
+        return f"Airtm says {payout.raw_status} of a payout that had ended otherwise"
     return None
 
 

@@ -47,8 +47,8 @@ WITHDRAWAL = machine(
             ("withdrawal.pending_user_action",),
         ),
         "WITHDRAWAL_COMPLETED": Told(
-            "Paid. `transactionHash` is there for a payment on Stellar. A payout that Airtm gave back after all stays "
-            "in this state, with a `reversal`: that much is back in `available`.",
+            "Paid. `transactionHash` is there for a payment on Stellar. A payout that Airtm gave back after all "
+            "stays in this state, with a `reversal`: that much is back in `available`.",
             events=("withdrawal.completed", "withdrawal.reversed"),
         ),
         "WITHDRAWAL_FAILED": Told(

@@ -246,9 +246,7 @@ async def lock_refund(tx: Tx, deposit_id: str) -> Refund:
     return _refund(await tx.one(f"SELECT {_REFUND} FROM airtm_refunds WHERE deposit_id = $1 FOR UPDATE", deposit_id))
 
 
-async def settle_refund(
-    tx: Tx, deposit_id: str, to: str, withdrawal: Withdrawal | None, reason: str | None
-) -> None:
+async def settle_refund(tx: Tx, deposit_id: str, to: str, withdrawal: Withdrawal | None, reason: str | None) -> None:
     """Say what a refund came to."""
     await tx.one(
         """
