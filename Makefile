@@ -13,7 +13,7 @@ TEST_PROCESSES ?= -n auto --maxprocesses 4
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11
 
-.PHONY: help demo dev test test-compat test-fuzz bench check format docs lock clean install-embedded install-dev
+.PHONY: help demo dev test test-long test-compat test-fuzz bench check format docs lock clean install-embedded install-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -29,6 +29,11 @@ test: install-dev ## Run all tests on embedded PostgreSQL and Valkey (ARGS="-k e
 
 test-compat: install-dev ## Run all tests on Debian's PostgreSQL 15 and Redis 7.0
 	@tools/test-compat $(TEST_PROCESSES) $(ARGS)
+
+# Tests marked `long`, and those that have a longer form: see OFFERHUB_LONG_RUNS in tests/.
+LONG_TESTS ?= tests/interop tests/faults/test_fleet.py
+test-long: install-dev ## Run the tests that take minutes or packages from elsewhere (ARGS="tests/interop")
+	@env -u DATABASE_URL -u REDIS_URL OFFERHUB_LONG_RUNS=1 $(BIN)/pytest -n 0 $(or $(ARGS),$(LONG_TESTS))
 
 test-fuzz: install-dev ## Hold the product against its own document (ARGS="--fuzz-examples 100 --fuzz-seed 7")
 	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest -n 0 tests/fuzz --fuzz-examples 30 $(ARGS)

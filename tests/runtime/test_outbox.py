@@ -144,6 +144,20 @@ async def test_the_doorbell_wakes_the_relay(database: Database, queues: NotedQue
                 relay.ring()
 
 
+async def test_money_is_handed_over_before_what_can_wait(database: Database, queues: NotedQueues, queue: str) -> None:
+    """More housekeeping than a batch holds, due for longer, and still the two that are urgent go in the first."""
+    await write(database, queue, outbox.BATCH_ROWS + 20, due_in_seconds=-60)
+    await database.run(lambda tx: tx.execute("UPDATE outbox SET priority = 10"))
+    await write(database, queue, 2)
+    relay = Relay(database, queues)
+    urgent = outbox.BATCH_ROWS + 21
+    assert await relay.hand_over() == outbox.BATCH_ROWS
+    assert queues.asked[:2] == [f"outbox-{urgent}", f"outbox-{urgent + 1}"]
+    assert await relay.hand_over() == 22
+    assert len(set(queues.asked)) == outbox.BATCH_ROWS + 22
+    assert (await queues.counts(queue))["prioritized"] == outbox.BATCH_ROWS + 20
+
+
 async def test_relays_never_hand_the_same_row_over_twice_at_once(
     database: Database, queues: NotedQueues, queue: str
 ) -> None:

@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from offerhub.runtime import queue as queue_module
-from offerhub.runtime.jobs import Handler
+from offerhub.runtime.jobs import Depth, Failure, Handler, Limit, Priority
 from offerhub.runtime.queue import Queues, QueueUnavailable, Workers, redis_client
 from support.own_redis import OwnRedis
 
@@ -264,8 +264,70 @@ async def test_closing_cancels_at_the_deadline_and_another_worker_takes_over(
     async with asyncio.timeout(PATIENCE_SECONDS):
         await workers.close(0.05)
     assert cancelled.is_set()
+    # It was handed back, and not left to its lock: whoever comes next takes it, with all its attempts.
+    assert await queues.state(queue, "job") == "delayed"
+    job = await queues.bullmq(queue).getJob("job")
+    assert (job.attemptsMade, job.stalledCounter) == (0, 0)
     work(queue, successor)
     await eventually(taken_over.is_set)
+
+
+async def test_every_failure_is_told_before_the_queue_knows_of_it(
+    queue: str, queues: Queues, work: Callable[..., Workers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "BACKOFF_SECONDS", 0.01)
+    told: list[tuple[int, bool, str]] = []
+
+    async def handler(_: dict[str, Any]) -> None:
+        raise ValueError("a defect")
+
+    async def fail(failure: Failure) -> None:
+        assert await queues.state(queue, failure.job_id) == "active"
+        told.append((failure.attempt, failure.final, failure.reason))
+        if len(told) == 1:
+            raise OSError("the database is away")
+
+    work(queue, handler, fail=fail)
+    await queues.add(queue, "greet", {}, job_id="doomed", attempts=3)
+
+    async def failed() -> bool:
+        return await queues.state(queue, "doomed") == "failed"
+
+    await eventually(failed)
+    assert told == [(1, False, "a defect"), (2, False, "a defect"), (3, True, "a defect")]
+
+
+async def test_what_is_urgent_is_taken_first(queue: str, queues: Queues, work: Callable[..., Workers]) -> None:
+    ran: list[str] = []
+
+    async def handler(payload: dict[str, Any]) -> None:
+        ran.append(payload["to"])
+
+    for number in range(3):
+        await queues.add(queue, "greet", {"to": f"later {number}"}, job_id=f"l{number}", priority=Priority.LATER)
+    await queues.add(queue, "greet", {"to": "first"}, job_id="first")
+    assert (await queues.counts(queue))["prioritized"] == 3
+    work(queue, handler)
+    await eventually(lambda: len(ran) == 4)
+    assert ran[0] == "first"
+
+
+async def test_a_queue_keeps_to_its_rate_over_all_workers(
+    queue: str, queues: Queues, work: Callable[..., Workers]
+) -> None:
+    """No span holds more than the limit, so six jobs need three spans of two."""
+    began: list[float] = []
+
+    async def handler(_: dict[str, Any]) -> None:
+        began.append(asyncio.get_running_loop().time())
+
+    for number in range(6):
+        await queues.add(queue, "greet", {}, job_id=f"job-{number}")
+    for _ in range(2):
+        work(queue, handler, limits={queue: Limit(2, 0.5)})
+    await eventually(lambda: len(began) == 6)
+    assert began[-1] - began[0] >= 0.9, "three spans were needed"
+    assert await queues.depth(queue) == Depth(await queues.counts(queue), False, 1)
 
 
 async def test_workers_outlive_redis_being_away_at_the_start_and_later(

@@ -12,6 +12,7 @@ Jobs that fail at every attempt are dead letters (`dead_letters`); whoever keeps
 """
 
 import asyncio
+import base64
 import contextlib
 import traceback
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,15 @@ def reaching(queue: str) -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise QueueUnavailable(f"{queue}: {error}") from error
+
+
+def client_name(prefix: str, queue: str) -> str:
+    """What BullMQ for Node calls the connections of a queue's workers; one with a name adds `:w:<name>`.
+
+    >>> client_name("bull", "sagas")
+    'bull:c2FnYXM='
+    """
+    return f"{prefix}:{base64.b64encode(queue.encode()).decode()}"
 
 
 def job_data(payload: Mapping[str, Any], outbox_id: int | None = None) -> dict[str, Any]:
@@ -142,13 +152,16 @@ class Queues:
         with reaching(queue):
             paused = bool(await self.bullmq(queue).isPaused())
             try:
-                clients = await self.bullmq(queue).get_workers()
+                clients = await self._client.client_list()
             except ResponseError:
                 # Some hosted servers forbid CLIENT LIST.
                 return Depth(counts, paused, None)
-        # Each worker has several connections of one name. The list is that of the whole server.
+        # The list is that of the whole server. A worker of ours has several connections of one name.
         ours = str(self._client.connection_pool.connection_kwargs.get("db", 0))
-        return Depth(counts, paused, len({client["rawname"] for client in clients if client.get("db") == ours}))
+        base = client_name(self._prefix, queue)
+        names = [client["name"] for client in clients if client["db"] == ours]
+        named = {name for name in names if name.startswith(f"{base}:w:")}
+        return Depth(counts, paused, len(named) + names.count(base))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -283,13 +296,14 @@ class Workers:
             "stalledInterval": lock_ms // 4,
             "maxStalledCount": STALLS_MAX,
             "runRetryDelay": 500,
-            "name": self._name,
         }
         if (limit := self._limits.get(queue)) is not None:
             options["limiter"] = {"max": limit.jobs, "duration": round(limit.seconds * 1000)}
             # Nobody wakes an idle worker when the span is over: it looks again after this many seconds.
             options["drainDelay"] = 1
         worker = Worker(queue, process, options)
+        # The Python port leaves the queue's name as it is, and tools that look for workers would find none.
+        worker.clientName = f"{client_name(self._prefix, queue)}:w:{self._name}"
         worker.on("error", lambda error, *_: log.warning("queue.error", queue=queue, error=repr(error)))
         worker.on("stalled", lambda job_id: log.warning("queue.stalled", queue=queue, job_id=job_id))
         worker.on("failed", lambda job, error: _log_failure(queue, job, error))
