@@ -80,10 +80,12 @@ class Contracts:
 
     def call(self, intent: Intent, order_id: str) -> ChainCall:
         """The transaction that carries an intent out. A resolution is about all that the contract holds by then."""
-        asked = intent
+        asked, closed_at = intent, self.clock.now()
 
         async def build(_: str) -> str:
-            nonlocal asked
+            nonlocal asked, closed_at
+            # Ledgers are judged by their own time, so a host whose clock is wrong must not matter.
+            closed_at = (await self.horizon.latest_ledger()).closed_at
             if not isinstance(intent, ResolveIntent):
                 return await self.trustless_work.build(intent)
             asked = whole = await self._whole(intent, order_id)
@@ -95,7 +97,7 @@ class Contracts:
         return ChainCall(
             account=intent.signer,
             build=build,
-            approve=lambda xdr: self._approve(xdr, asked),
+            approve=lambda xdr: self._approve(xdr, asked, closed_at),
             submit=self._submit,
             wants_transfers=not isinstance(intent, DeployIntent),
             explain=_explain,
@@ -135,7 +137,7 @@ class Contracts:
             log.warning("contract_not_seen", contract=contract, code=refusal.code)
             return 0
 
-    async def _approve(self, xdr: str, intent: Intent) -> Approved:
+    async def _approve(self, xdr: str, intent: Intent, closed_at: datetime) -> Approved:
         # stellar-sdk takes a second to import; only processes that sign pay for it.
         from offerhub.providers.trustless_work.verify import verify
 
@@ -147,7 +149,8 @@ class Contracts:
             intent,
             passphrase=self.horizon.network.passphrase,
             fee_cap=self.fee_max_stroops,
-            now=self.clock.now(),
+            now=max(self.clock.now(), closed_at),
+            closed_at=closed_at,
             factory=None if deployer is None else deployer.contract,
             wasm_hash=None if deployer is None else deployer.code,
         )

@@ -21,7 +21,6 @@ from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import parse_chain_amount
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
-from offerhub.operations.proof import prove
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
 from offerhub.orders.store import NewOrder
@@ -204,10 +203,6 @@ class World:
     async def order_status(self, order_id: str) -> str:
         """The order's state."""
         return str(await self.database.run(lambda tx: tx.value("SELECT status FROM orders WHERE id = $1", order_id)))
-
-    async def assert_books_hold(self) -> None:
-        """Everything that `offerhub prove` checks."""
-        assert (await prove(self.database)).findings == []
 
     async def assert_conserved(self) -> None:
         """The books, the chain and Airtm agree to the unit, and the proof holds."""

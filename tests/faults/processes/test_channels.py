@@ -95,4 +95,4 @@ async def test_many_payments_of_one_account_are_under_way_at_once(gated_world: W
         await asyncio.gather(*tasks)
         assert [row["status"] for row in await envelopes()] == ["SUCCEEDED"] * count
         assert await world.on_chain(world.outside) - before == count * AMOUNT
-    await world.assert_books_hold()
+    await world.assert_conserved()

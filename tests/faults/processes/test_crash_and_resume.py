@@ -37,7 +37,7 @@ async def _refund(world: World, alive: Process, order_id: str) -> None:
 
 
 @pytest.mark.parametrize("flow", ["release", "refund"])
-async def test_a_payout_killed_anywhere_pays_exactly_once(world: World, flow: str) -> None:
+async def test_f26_a_payout_killed_anywhere_pays_exactly_once(world: World, flow: str) -> None:
     act = _release if flow == "release" else _refund
     async with process(world.settings) as alive:
         total = await count_points(world, act, await world.funded_order(alive, ORDER))
@@ -55,10 +55,10 @@ async def test_a_payout_killed_anywhere_pays_exactly_once(world: World, flow: st
         assert await world.order_status(order_id) == "CLOSED", point
         assert (after[0] - before[0], after[1] - before[1]) == gains, f"killed at point {point} of {total}"
         assert await world.on_chain(world.seller_address) - chain_before == gains[0], point
-    await world.assert_books_hold()
+    await world.assert_conserved()
 
 
-async def test_a_funding_killed_anywhere_funds_exactly_once(world: World) -> None:
+async def test_f26_a_funding_killed_anywhere_funds_exactly_once(world: World) -> None:
     async def fund(world: World, alive: Process, order_id: str) -> None:
         if await world.order_status(order_id) == "ESCROW_FUNDING":
             run = alive.product.database.run
@@ -88,10 +88,10 @@ async def test_a_funding_killed_anywhere_funds_exactly_once(world: World) -> Non
             lambda tx, order_id=order_id: tx.value("SELECT contract_id FROM escrows WHERE order_id = $1", order_id)
         )
         assert await world.in_contract(contract) == ORDER, f"killed at point {point} of {total}"
-    await world.assert_books_hold()
+    await world.assert_conserved()
 
 
-async def test_a_withdrawal_killed_anywhere_leaves_exactly_once(world: World) -> None:
+async def test_f26_a_withdrawal_killed_anywhere_leaves_exactly_once(world: World) -> None:
     amount = 10_000_000
 
     async def withdraw(world: World, alive: Process, _: str) -> None:
@@ -110,10 +110,10 @@ async def test_a_withdrawal_killed_anywhere_leaves_exactly_once(world: World) ->
         paid = before - await world.available(world.buyer)
         assert paid in {0, amount}, f"killed at point {point} of {total}"
         assert await world.on_chain(world.outside) - chain_before == paid, f"killed at point {point} of {total}"
-    await world.assert_books_hold()
+    await world.assert_conserved()
 
 
-async def test_a_deposit_killed_anywhere_is_credited_exactly_once(world: World) -> None:
+async def test_f26_a_deposit_killed_anywhere_is_credited_exactly_once(world: World) -> None:
     async def booked(alive: Process) -> None:
         while await alive.deposits.book_page():
             pass
@@ -132,4 +132,4 @@ async def test_a_deposit_killed_anywhere_is_credited_exactly_once(world: World) 
             break
     else:
         pytest.fail("the flow has more points than were tried")
-    await world.assert_books_hold()
+    await world.assert_conserved()

@@ -12,7 +12,9 @@ async def _withdraw(world: World, alive: Process) -> None:
     await alive.product.engine.wait(saga, 30)
 
 
-async def test_a_withdrawal_in_a_surge_killed_anywhere_leaves_exactly_once(gated_world: World, gate: Gate) -> None:
+async def test_f26_a_withdrawal_in_a_surge_killed_anywhere_leaves_exactly_once(
+    gated_world: World, gate: Gate
+) -> None:
     world = gated_world
     gate.toll = 900
     fuse = Fuse()
@@ -33,4 +35,4 @@ async def test_a_withdrawal_in_a_surge_killed_anywhere_leaves_exactly_once(gated
         lambda tx: tx.rows("SELECT saga_id FROM envelopes GROUP BY saga_id, position HAVING count(*) > 1")
     )
     assert twice == [], "nothing was rebuilt"
-    await world.assert_books_hold()
+    await world.assert_conserved()

@@ -67,7 +67,7 @@ class Payment:
         """Wait for the end, which must be this one."""
         await self.world.settle(self.alive)
         assert await self.status() == status
-        await self.world.assert_books_hold()
+        await self.world.assert_conserved()
 
 
 Pay = Callable[..., Awaitable[Payment]]
@@ -137,7 +137,9 @@ async def use_up(world: World, payment: Payment, envelope: Row) -> None:
 # -- the fee -----------------------------------------------------------------------------------------------------
 
 
-async def test_insufficient_fee_raises_the_bid_of_the_same_envelope(gated_world: World, gate: Gate, pay: Pay) -> None:
+async def test_f10_f15_insufficient_fee_raises_the_bid_of_the_same_envelope(
+    gated_world: World, gate: Gate, pay: Pay
+) -> None:
     before = await gated_world.on_chain(gated_world.outside)
     gate.toll = 900
     payment = await pay()
@@ -149,7 +151,7 @@ async def test_insufficient_fee_raises_the_bid_of_the_same_envelope(gated_world:
     assert await gated_world.on_chain(gated_world.outside) - before == AMOUNT
 
 
-async def test_the_first_bid_follows_the_market(gate: Gate, pay: Pay) -> None:
+async def test_f15_the_first_bid_follows_the_market(gate: Gate, pay: Pay) -> None:
     gate.shown_price = gate.toll = 4321
     await asyncio.sleep(1.1)  # the price is kept for a second
     payment = await pay()
@@ -157,7 +159,7 @@ async def test_the_first_bid_follows_the_market(gate: Gate, pay: Pay) -> None:
     assert await payment.bids() == [4321]
 
 
-async def test_a_surge_while_it_waits_raises_the_bid(gate: Gate, pay: Pay) -> None:
+async def test_f15_a_surge_while_it_waits_raises_the_bid(gate: Gate, pay: Pay) -> None:
     """It was taken, but others pay more: it waits in the queue, and only a better bid brings it into a ledger."""
     gate.toll, gate.silent = 2500, True
     payment = await pay()
@@ -168,7 +170,7 @@ async def test_a_surge_while_it_waits_raises_the_bid(gate: Gate, pay: Pay) -> No
     assert len(await payment.envelopes()) == 1
 
 
-async def test_beyond_the_cap_it_waits_and_nothing_is_rebuilt(gated_world: World, gate: Gate, pay: Pay) -> None:
+async def test_f15_beyond_the_cap_it_waits_and_nothing_is_rebuilt(gated_world: World, gate: Gate, pay: Pay) -> None:
     cap = gated_world.settings.stellar.fee_max_stroops
     gate.toll = cap
     payment = await pay()
@@ -201,7 +203,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize(("code", "expected"), PASSING)
-async def test_what_may_pass_is_sent_again(
+async def test_f10_what_may_pass_is_sent_again(
     gated_world: World, gate: Gate, pay: Pay, code: str, expected: Reaction
 ) -> None:
     before = await gated_world.on_chain(gated_world.outside)
@@ -215,7 +217,7 @@ async def test_what_may_pass_is_sent_again(
     assert await gated_world.on_chain(gated_world.outside) - before == AMOUNT
 
 
-async def test_bad_seq_once_the_number_is_used_up(gated_world: World, gate: Gate, pay: Pay) -> None:
+async def test_f10_f12_bad_seq_once_the_number_is_used_up(gated_world: World, gate: Gate, pay: Pay) -> None:
     gate.closed = True
     payment = await pay()
     await eventually(payment.envelopes, lambda found: bool(found) and found[0]["submissions"] > 0)
@@ -234,7 +236,7 @@ async def test_bad_seq_once_the_number_is_used_up(gated_world: World, gate: Gate
     assert await gated_world.on_chain(gated_world.outside) - before == AMOUNT
 
 
-async def test_too_late_is_rebuilt_only_after_the_margin(gated_world: World, gate: Gate, pay: Pay) -> None:
+async def test_f10_f14_too_late_is_rebuilt_only_after_the_margin(gated_world: World, gate: Gate, pay: Pay) -> None:
     before = await gated_world.on_chain(gated_world.outside)
     gate.closed = True
     payment = await pay()
@@ -255,7 +257,7 @@ async def test_too_late_is_rebuilt_only_after_the_margin(gated_world: World, gat
 
 
 @pytest.mark.parametrize("code", sorted(code for code, found in REACTIONS.items() if found is Reaction.GIVE_UP))
-async def test_a_bug_is_refused_but_not_while_it_could_still_happen(
+async def test_f10_a_bug_is_refused_but_not_while_it_could_still_happen(
     gated_world: World, gate: Gate, pay: Pay, code: str
 ) -> None:
     chain, available = await gated_world.on_chain(gated_world.outside), await gated_world.available(gated_world.buyer)
@@ -274,7 +276,7 @@ async def test_a_bug_is_refused_but_not_while_it_could_still_happen(
 
 
 @pytest.mark.parametrize("code", ["op_no_trust", "op_line_full"])
-async def test_a_payment_that_failed_in_a_ledger_is_given_back(
+async def test_f13_a_payment_that_failed_in_a_ledger_is_given_back(
     gated_world: World, gate: Gate, pay: Pay, code: str
 ) -> None:
     available = await gated_world.available(gated_world.buyer)
@@ -293,7 +295,7 @@ async def test_a_payment_that_failed_in_a_ledger_is_given_back(
     assert await gated_world.available(gated_world.buyer) == available
 
 
-def test_every_code_of_the_table_has_its_reaction() -> None:
+def test_f10_every_code_of_the_table_has_its_reaction() -> None:
     assert reaction("tx_insufficient_fee") is Reaction.RAISE_BID
     assert reaction("tx_too_late") is Reaction.WAIT
     assert reaction("tx_bad_auth") is reaction("tx_bad_auth_extra") is Reaction.GIVE_UP

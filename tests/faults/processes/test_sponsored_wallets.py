@@ -195,13 +195,13 @@ async def test_many_are_set_up_at_once_each_through_its_own_channel(gated_world:
     assert [await status(world, wallet) for wallet in wallets] == ["READY"] * len(wallets)
     used = [(row["source_account"], row["sequence"]) for row in await envelopes(world, wallets)]
     assert len(used) == len(set(used)) == len(wallets)
-    await world.assert_books_hold()
+    await world.assert_conserved()
 
 
 # -- the platform's XLM ------------------------------------------------------------------------------------------
 
 
-async def test_too_little_xlm_is_told_and_waited_for(gated_world: World) -> None:
+async def test_f10_too_little_xlm_is_told_and_waited_for(gated_world: World) -> None:
     world = gated_world
     async with process(world.settings) as alive:
         assert await alive.product.platform.shortage() is None
@@ -222,7 +222,7 @@ async def test_too_little_xlm_is_told_and_waited_for(gated_world: World) -> None
         assert await status(world, wallet) == "READY"
 
 
-async def test_without_xlm_for_the_fee_a_payment_waits_for_the_refill(gated_world: World) -> None:
+async def test_f10_without_xlm_for_the_fee_a_payment_waits_for_the_refill(gated_world: World) -> None:
     """tx_insufficient_balance, from the network itself."""
     world = gated_world
     async with process(world.settings) as alive:
@@ -248,7 +248,7 @@ async def test_without_xlm_for_the_fee_a_payment_waits_for_the_refill(gated_worl
 
 
 @pytest.mark.parametrize("code", ["op_already_exists", "op_low_reserve"])
-async def test_a_set_up_that_failed_in_a_ledger_is_begun_again(gated_world: World, gate: Gate, code: str) -> None:
+async def test_f13_a_set_up_that_failed_in_a_ledger_is_begun_again(gated_world: World, gate: Gate, code: str) -> None:
     world = gated_world
     async with process(world.settings) as alive:
         taken = None
@@ -271,13 +271,13 @@ async def test_a_set_up_that_failed_in_a_ledger_is_begun_again(gated_world: Worl
         await begin_again(world, alive, wallet)
         await world.settle(alive)
         assert await status(world, wallet) == "READY"
-    await world.assert_books_hold()
+    await world.assert_conserved()
 
 
 # -- killed anywhere ---------------------------------------------------------------------------------------------
 
 
-async def test_a_set_up_killed_anywhere_ends_with_one_account(gated_world: World) -> None:
+async def test_f26_a_set_up_killed_anywhere_ends_with_one_account(gated_world: World) -> None:
     world = gated_world
 
     async def set_up(alive: Process, wallet: Wallet) -> None:
@@ -302,4 +302,4 @@ async def test_a_set_up_killed_anywhere_ends_with_one_account(gated_world: World
         assert (found.xlm, found.xlm_reserved, found.usdc) == (0, 0, 0)
         kept = [row["status"] for row in await envelopes(world, [wallet])]
         assert kept == ["SUCCEEDED"], f"killed at point {point} of {fuse.points}"
-    await world.assert_books_hold()
+    await world.assert_conserved()

@@ -44,7 +44,7 @@ async def _payins(world: World, code: str) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_top_up_killed_anywhere_has_one_payin(world: World, payer: str) -> None:
+async def test_f26_a_top_up_killed_anywhere_has_one_payin(world: World, payer: str) -> None:
     fuse = Fuse()
     async with process(world.settings, fuse) as alive:
         await _begin(world, alive)
@@ -64,10 +64,12 @@ async def test_a_top_up_killed_anywhere_has_one_payin(world: World, payer: str) 
         known = len(found)
     everything = (await simulate(world.sandbox_url, "airtm/payins"))["payins"]
     assert {one["code"] for one in everything} <= {topup["id"] for topup in await _topups(world)}
-    await world.assert_books_hold()
+    await world.assert_conserved()
 
 
-async def test_a_payment_looked_at_by_a_process_killed_anywhere_is_credited_once(world: World, payer: str) -> None:
+async def test_f26_a_payment_looked_at_by_a_process_killed_anywhere_is_credited_once(
+    world: World, payer: str
+) -> None:
     for point in range(1, 40):
         async with process(world.settings) as alive:
             topup_id = await _begin(world, alive)
@@ -85,4 +87,4 @@ async def test_a_payment_looked_at_by_a_process_killed_anywhere_is_credited_once
             break
     else:
         pytest.fail("the look has more points than were tried")
-    await world.assert_books_hold()
+    await world.assert_conserved()

@@ -51,7 +51,9 @@ async def _fund_and_release(world: World, alive: Process, order_id: str) -> None
         await alive.product.engine.wait(saga, 30)
 
 
-async def test_an_escrow_of_the_treasury_killed_anywhere_is_paid_once_each_way(world: World, treasury: str) -> None:
+async def test_f26_an_escrow_of_the_treasury_killed_anywhere_is_paid_once_each_way(
+    world: World, treasury: str
+) -> None:
     async with process(world.settings) as alive:
         total = await count_points(world, _fund_and_release, await _deployed(world, alive))
         points = crash_points(total)
@@ -64,4 +66,4 @@ async def test_an_escrow_of_the_treasury_killed_anywhere_is_paid_once_each_way(w
         after = await world.on_chain(treasury), await world.available(world.seller)
         assert (after[0] - before[0], after[1] - before[1]) == (net - ORDER, net), f"killed at point {point}"
         assert (await world.database.run(books)).treasury == after[0], f"killed at point {point}"
-    await world.assert_books_hold()
+    await world.assert_conserved()

@@ -90,17 +90,20 @@ def verify(
     now: datetime,
     factory: str | None,
     wasm_hash: str | None = None,
+    closed_at: datetime | None = None,
 ) -> Verified:
     """Check an unsigned transaction against what was asked for.
 
     `fee_cap` is in stroops for the whole transaction. `factory` pins the contract that deploys (None: any), and
-    `wasm_hash` (hex) the code that it may deploy. Raises SigningRefused; `details.field` names what differs.
+    `wasm_hash` (hex) the code that it may deploy. `now` is the later of our time and the ledger's; `closed_at`, when
+    the latest ledger closed, decides what has expired, since a host's clock may be wrong. Raises SigningRefused;
+    `details.field` names what differs.
     """
     try:
         transaction = decode(unsigned_xdr, passphrase)
     except UnreadableEnvelopeError as error:
         raise SigningRefused(field="envelope", found=_shown(str(error))) from error
-    operation = _check_envelope(transaction, intent.signer, fee_cap, now)
+    operation = _check_envelope(transaction, intent.signer, fee_cap, now, closed_at or now)
     _require("function", operation.function, _FUNCTIONS[type(intent)])
     deployer = None
     if isinstance(intent, DeployIntent):
@@ -123,7 +126,9 @@ def verify(
     )
 
 
-def _check_envelope(transaction: DecodedTransaction, signer: str, fee_cap: int, now: datetime) -> DecodedOperation:
+def _check_envelope(
+    transaction: DecodedTransaction, signer: str, fee_cap: int, now: datetime, closed_at: datetime
+) -> DecodedOperation:
     _require("signatures", transaction.signatures, 0)
     _require("source", transaction.source, signer)
     _require("memo", transaction.has_memo, False)
@@ -132,9 +137,9 @@ def _check_envelope(transaction: DecodedTransaction, signer: str, fee_cap: int, 
         raise SigningRefused(field="fee", expected=f"at most {fee_cap}", found=transaction.fee)
     # Other preconditions, such as a foreign extra signer, are nothing that we asked for.
     _require("time_bounds", transaction.preconditions, "time")
-    moment = int(now.timestamp())
-    if not moment < transaction.max_time <= moment + MAX_TIME_SECONDS_MAX:
-        expected = f"after {moment}, at most {MAX_TIME_SECONDS_MAX} s later"
+    moment, past = int(now.timestamp()), int(closed_at.timestamp())
+    if not past < transaction.max_time <= moment + MAX_TIME_SECONDS_MAX:
+        expected = f"after {past}, at most {MAX_TIME_SECONDS_MAX} s after {moment}"
         raise SigningRefused(field="max_time", expected=expected, found=transaction.max_time)
     if transaction.min_time > moment + MIN_TIME_SECONDS_MAX:
         expected = f"at most {MIN_TIME_SECONDS_MAX} s after {moment}"

@@ -21,6 +21,7 @@ async def payer(airtm_shop: Marketplace, world: World) -> AsyncIterator[str]:
     await airtm_shop.done("POST", f"/users/{made['id']}/airtm/link", {"email": email})
     yield str(made["id"])
     await world.mend()
+    await airtm_shop.live.assert_conserved(world)
     async with world.http.post(
         f"{world.environ['OFFERHUB_SANDBOX_URL']}/_sim/airtm/webhooks", json={"endpoints": []}
     ):
@@ -51,7 +52,7 @@ async def test_the_news_of_a_payment_credits_it(airtm_shop: Marketplace, world: 
 
 
 @pytest.mark.parametrize("kind", ["duplicate", "new_id", "both_secrets", "bare"])
-async def test_however_it_is_told_it_is_credited_once(
+async def test_f05_f07_however_it_is_told_it_is_credited_once(
     airtm_shop: Marketplace, world: World, payer: str, kind: str
 ) -> None:
     fault = await world.fault("webhooks", "payin.confirmed", kind, times=1)
@@ -66,7 +67,7 @@ async def test_however_it_is_told_it_is_credited_once(
 
 
 @pytest.mark.parametrize("kind", ["bad_signature", "old_timestamp", "future_timestamp", "drop"])
-async def test_what_is_not_believed_or_never_comes_is_found_by_a_look(
+async def test_f06_f07_what_is_not_believed_or_never_comes_is_found_by_a_look(
     airtm_shop: Marketplace, world: World, payer: str, kind: str
 ) -> None:
     fault = await world.fault("webhooks", "payin.confirmed", kind, times=1)
@@ -89,7 +90,7 @@ async def test_what_is_not_believed_or_never_comes_is_found_by_a_look(
     assert await airtm_shop.units(payer) == {"available": 25 * UNIT}
 
 
-async def test_news_out_of_order_converges(airtm_shop: Marketplace, world: World, payer: str) -> None:
+async def test_f06_news_out_of_order_converges(airtm_shop: Marketplace, world: World, payer: str) -> None:
     fault = await world.fault("webhooks", "payin.created", "reorder", times=1)
     topup = await top_up(airtm_shop, payer)
     await world.airtm_payin(topup["airtmPayinId"], "confirm")
@@ -103,7 +104,7 @@ async def test_news_out_of_order_converges(airtm_shop: Marketplace, world: World
     await succeeded(airtm_shop, topup, payer)
 
 
-async def test_news_before_the_change_can_be_read_moves_nothing_by_itself(
+async def test_f08_news_before_the_change_can_be_read_moves_nothing_by_itself(
     airtm_shop: Marketplace, world: World, payer: str
 ) -> None:
     fault = await world.fault("webhooks", "payin.confirmed", "early", seconds=1, times=1)

@@ -15,8 +15,6 @@ from support.product import Marketplace, Person, Running, fill_treasury, unique
 UNIT = 10_000_000
 APPROVE = "/escrow/single-release/approve-milestone"
 
-pytestmark = pytest.mark.usefixtures("mended")
-
 
 @pytest.fixture(scope="module")
 async def shop(tight_live: Running, world: World, http: aiohttp.ClientSession) -> AsyncIterator[Marketplace]:
@@ -54,7 +52,7 @@ async def test_health_tells_each_breaker(shop: Marketplace) -> None:
     }
 
 
-async def test_a_saga_waits_for_an_open_breaker_and_completes(
+async def test_f02_a_saga_waits_for_an_open_breaker_and_completes(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:
     buyer, seller = pair
@@ -105,7 +103,7 @@ async def test_a_saga_waits_for_an_open_breaker_and_completes(
     assert await shop.on_chain(treasury) == in_books.treasury
 
 
-async def test_while_airtm_hangs_the_others_go_on(
+async def test_f04_while_airtm_hangs_the_others_go_on(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:
     buyer, seller = pair

@@ -53,11 +53,11 @@ async def face(sandbox_environ: dict[str, str], http: aiohttp.ClientSession) -> 
 
 
 @pytest.fixture(scope="module")
-async def robbed(office_environ: dict[str, str], face: MaliciousFace) -> AsyncIterator[Running]:
+async def robbed(office_environ: dict[str, str], face: MaliciousFace, world: World) -> AsyncIterator[Running]:
     """The product, with that face for Trustless Work."""
     async with running({**office_environ, "TRUSTLESS_API_URL": face.url}) as found:
         yield found
-        await found.assert_books_hold()
+        await found.assert_conserved(world)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ async def refuse(shop: Marketplace, face: MaliciousFace, order_id: str, call: Ca
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.step)
-async def test_every_field_altered_in_turn(
+async def test_f22_every_field_altered_in_turn(
     shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person], call: Call
 ) -> None:
     more = {"milestones": [{"milestone_ref": "m", "title": "All of it", "amount": "10.00"}]}
@@ -138,7 +138,7 @@ async def test_every_field_altered_in_turn(
     assert len(face.sent) > before[-1]
 
 
-async def test_a_refusal_is_recorded_once_and_counted(
+async def test_f22_a_refusal_is_recorded_once_and_counted(
     shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
 ) -> None:
     order_id = await shop.order(*pair, "10.00", "ESCROW_FUNDING")
@@ -163,7 +163,7 @@ async def test_a_refusal_is_recorded_once_and_counted(
     assert await shop.sagas(order_id) == [("escrow.deploy", "SUCCEEDED"), *[("escrow.fund", "REFUSED")] * 3]
 
 
-async def test_the_first_deployer_is_pinned(
+async def test_f22_the_first_deployer_is_pinned(
     shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
 ) -> None:
     """Another factory could hand out a contract that keeps what is paid into it."""
@@ -173,7 +173,7 @@ async def test_the_first_deployer_is_pinned(
     assert [tuple(row) for row in pinned] == [(network, info["factory_contract"], None)]
 
 
-async def test_a_configured_deployer_outranks_the_pinned_one(
+async def test_f22_a_configured_deployer_outranks_the_pinned_one(
     office_environ: dict[str, str], shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
 ) -> None:
     other = token_contract(Asset("OTHER", THIEF.public_key), office_environ["STELLAR_NETWORK_PASSPHRASE"])
@@ -187,7 +187,7 @@ async def test_a_configured_deployer_outranks_the_pinned_one(
     assert (await shop.done("POST", f"/orders/{order_id}/escrow"))["status"] == "ESCROW_FUNDING"
 
 
-async def test_what_it_claims_of_a_sent_transaction_is_not_believed(
+async def test_f22_what_it_claims_of_a_sent_transaction_is_not_believed(
     shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
 ) -> None:
     """It names a contract of its own for a deployment that happened: the chain's is taken, and paid into."""
@@ -201,4 +201,4 @@ async def test_what_it_claims_of_a_sent_transaction_is_not_believed(
     contracts = (await shop.world.control("GET", "state"))["contracts"]
     [ours] = [one for one in contracts if one["engagement_id"] == order_id]
     assert deployed["escrow"]["contractId"] == ours["address"] != FOREIGN
-    await shop.assert_backed(*pair)
+    await shop.live.assert_conserved(shop.world)
