@@ -12,10 +12,9 @@ from importlib.metadata import version
 from typing import Final
 
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from starlette.types import ASGIApp
 
+from offerhub import parts
 from offerhub.access import api as access_api
 from offerhub.access.authenticator import Credentials
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
@@ -32,7 +31,8 @@ from offerhub.edge.rate_limit import RateLimiter
 from offerhub.escrows.steps import Contracts
 from offerhub.events import api as events_api
 from offerhub.findings import api as findings_api
-from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.findings import metrics as findings_metrics
+from offerhub.kernel.clock import SystemClock
 from offerhub.lines import lines
 from offerhub.operations import api as operations_api
 from offerhub.operations import metrics as operations_metrics
@@ -43,7 +43,6 @@ from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
-from offerhub.providers.airtm.client import Airtm
 from offerhub.providers.stellar.fees import Fees
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
@@ -66,10 +65,9 @@ from offerhub.runtime.vault import Vault
 from offerhub.sagas.bumps import Bumps
 from offerhub.sagas.chain import Chain
 from offerhub.sagas.engine import Engine
-from offerhub.settings import Airtm as AirtmSettings
 from offerhub.settings import Settings
 from offerhub.topups import api as topups_api
-from offerhub.topups.service import ReturnAddresses, TopUps
+from offerhub.topups.service import TopUps
 from offerhub.topups.steps import CreateTopUp
 from offerhub.treasury import api as treasury_api
 from offerhub.treasury.service import Treasury, TreasuryLow
@@ -85,14 +83,12 @@ from offerhub.wallets.platform import PlatformAccount
 from offerhub.wallets.service import Wallets
 from offerhub.wallets.steps import OwnTransactions, Provision
 from offerhub.webhooks import api as webhooks_api
-from offerhub.webhooks.service import Inbox
 from offerhub.withdrawals import airtm_steps
 from offerhub.withdrawals import api as withdrawals_api
 from offerhub.withdrawals.service import Withdrawals
 from offerhub.withdrawals.steps import PayOut
 
 VERSION: Final = version("offerhub")
-REDIS_SECONDS_MAX: Final = 0.5
 
 
 class Product:
@@ -116,9 +112,13 @@ class Product:
             friendbot_url=settings.stellar.friendbot_url,
         )
         self.metrics = Metrics(self.clock, VERSION)
+        self.radar = Radar(settings.payments.stuck_budget_percent)
         self.lines = lines(settings, http, self.clock, client, self.metrics.call)
         self.metrics.add(
-            *operations_metrics.database_sources(database), operations_metrics.line_source(self.lines.snapshots)
+            *operations_metrics.database_sources(database),
+            operations_metrics.line_source(self.lines.snapshots),
+            operations_metrics.stuck_source(database, self.radar),
+            findings_metrics.source(database),
         )
         self.horizon = Horizon(
             self.lines.stellar,
@@ -133,7 +133,7 @@ class Product:
             trustless.api_key.reveal(),
             timeout_seconds=trustless.timeout_ms / 1000,
         )
-        self.airtm = _airtm(self.lines.airtm, settings.airtm)
+        self.airtm = parts.airtm(self.lines.airtm, settings.airtm)
         keys = settings.keys
         self.vault = Vault(keys.wallet_keys, keys.wallet_key_version)
         self.engine = Engine(database, self.clock)
@@ -148,8 +148,8 @@ class Product:
         )
         self.treasury = Treasury(database, self.horizon, self.airtm, settings.payments.treasury_floor)
         self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
-        self.topups = TopUps(self.engine, database, self.airtm, _return_addresses(settings.airtm))
-        self.inbox = _inbox(settings, database, self.clock)
+        self.topups = TopUps(self.engine, database, self.airtm, parts.return_addresses(settings.airtm))
+        self.inbox = parts.inbox(settings, database, self.clock)
         self.tokens = TokenSigner(keys.token_secret.reveal())
         self.reconciliation = Reconciliation(database, self.clock, self._reconciliation_jobs())
         self._register_plans()
@@ -208,7 +208,7 @@ class Product:
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),
             *operations_api.maintenance_routes(),
             *operations_metrics.metrics_routes(self.metrics),
-            *operations_api.stuck_routes(Radar(self.settings.payments.stuck_budget_percent)),
+            *operations_api.stuck_routes(self.radar),
             *operations_api.queue_routes(self.database, queues, NAMES),
             *reconciliation_api.routes(self.reconciliation, self.database, queues),
             *findings_api.routes(),
@@ -242,51 +242,6 @@ class Product:
         return wallets
 
 
-def _inbox(settings: Settings, database: Database, clock: Clock) -> Inbox:
-    trustless, airtm = settings.trustless_work, settings.airtm
-    theirs = (trustless.webhook_secret, trustless.previous_webhook_secret)
-    ours = () if airtm is None else (airtm.webhook_secret, airtm.previous_webhook_secret)
-    return Inbox(
-        database,
-        clock,
-        tuple(secret.reveal() for secret in ours if secret.reveal()),
-        tuple(secret.reveal() for secret in theirs if secret.reveal()),
-    )
-
-
-def _airtm(line: Line | None, settings: AirtmSettings | None) -> Airtm | None:
-    if line is None or settings is None:
-        return None
-    return Airtm(
-        line,
-        settings.api_url,
-        settings.checkout_url,
-        settings.api_key.reveal(),
-        settings.api_secret.reveal(),
-        timeout_seconds=settings.timeout_ms / 1000,
-    )
-
-
-def _redis(settings: Settings) -> "redis.asyncio.Redis":
-    """Redis for what is asked on the way of a request: it fails fast and never retries."""
-    return redis.asyncio.Redis.from_url(
-        settings.storage.redis_url.reveal(),
-        socket_timeout=REDIS_SECONDS_MAX,
-        socket_connect_timeout=REDIS_SECONDS_MAX,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
-def _return_addresses(settings: AirtmSettings | None) -> ReturnAddresses | None:
-    if settings is None:
-        return None
-    return ReturnAddresses(
-        callback_base=settings.topup_callback_base_url,
-        success=settings.topup_success_redirect_url,
-        cancel=settings.topup_cancel_redirect_url,
-    )
-
-
 async def load_signing() -> None:
     """Import what signatures need, in a thread: stellar-sdk takes a second, during which nothing else should stop."""
     await asyncio.to_thread(importlib.import_module, "offerhub.providers.trustless_work.verify")
@@ -303,7 +258,7 @@ async def product(settings: Settings) -> AsyncIterator[Product]:
         settings.storage.database_url.reveal(), pool_size=settings.storage.database_pool_size
     )
     http = HttpClient()
-    client = _redis(settings) if settings.storage.redis_url else None
+    client = parts.prompt_redis(settings) if settings.storage.redis_url else None
     made = Product(settings, database, http, client)
     loading = asyncio.create_task(load_signing())
     try:
@@ -328,7 +283,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
         signer=made.tokens,
         clock=made.clock,
     )
-    client = _redis(settings)
+    client = parts.prompt_redis(settings)
     server = settings.server
     queues = Queues(settings.storage.redis_url.reveal())
     limiter = None

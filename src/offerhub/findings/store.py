@@ -147,3 +147,10 @@ async def list_findings(tx: Tx, query: FindingsQuery) -> Page:
     )
     found = page(rows, limit)
     return Page([_finding(row) for row in found.items], found.next_cursor)
+
+
+async def unresolved_by_kind(tx: Tx) -> list[Row]:
+    """How many findings are not resolved, by kind and status (kind, status, findings)."""
+    return await tx.rows(
+        "SELECT kind, status, count(*) AS findings FROM findings WHERE status <> 'RESOLVED' GROUP BY kind, status"
+    )

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from offerhub.access.service import require_operator
 from offerhub.operations import store
+from offerhub.operations.radar import Radar
 from offerhub.runtime.breaker import BreakerState
 from offerhub.runtime.database import Database
 from offerhub.runtime.line import LineSnapshot
@@ -17,6 +18,7 @@ from offerhub.runtime.routes import Call, Document, Envelope, Route
 
 WORK_SECONDS: Final = 5.0
 QUEUES_SECONDS: Final = 5.0
+STUCK_SECONDS: Final = 15.0
 BOOKS_SECONDS: Final = 300.0
 """Sums over all postings: exact, and too dear for every reading."""
 
@@ -78,6 +80,19 @@ def database_sources(database: Database) -> tuple[Source, ...]:
         Source("books", BOOKS_SECONDS, books),
         Source("pool", 0, pool),
     )
+
+
+def stuck_source(database: Database, radar: Radar) -> Source:
+    """What is past its time."""
+
+    async def read() -> Sequence[Reading]:
+        found = await database.run(radar.counts, read_only=True)
+        return (
+            Reading("offerhub_stuck", "What is past its time, by type.",
+                    [((kind,), count) for kind, count in found.items()], ("type",)),
+        )  # fmt: skip
+
+    return Source("stuck", STUCK_SECONDS, read)
 
 
 def queue_source(queues: Queues, names: Sequence[str]) -> Source:

@@ -180,6 +180,11 @@ class Radar:
         items = [item for _, item in found[:limit]]
         return StuckAnswer(items=items, hasMore=is_cut or len(found) > limit, checkedAt=to_wire(now))
 
+    async def counts(self, tx: Tx) -> dict[str, int]:
+        """How much is stuck by type, of each type up to LIMIT_MAX; what a saga carries is counted on both sides."""
+        now: datetime = await tx.value("SELECT clock_timestamp()")
+        return {watch.type: len(await self._rows(tx, watch, now, None, LIMIT_MAX)) for watch in WATCHES}
+
     async def _rows(self, tx: Tx, watch: Watch, now: datetime, marketplace_id: str | None, limit: int) -> list[Row]:
         states = list(watch.budgets)
         # Moments and not spans: an index is walked to a value.
