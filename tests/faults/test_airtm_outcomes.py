@@ -56,7 +56,7 @@ async def refreshed(shop: Marketplace, kind: str, resource: dict[str, Any]) -> d
     return found
 
 
-async def test_less_arrives_than_was_paid(airtm_shop: Marketplace, world: World) -> None:
+async def test_f09_less_arrives_than_was_paid(airtm_shop: Marketplace, world: World) -> None:
     user_id = await user(airtm_shop)
     fault = await world.fault("airtm", "/payins$", "outcome", value="fee", times=1)
     made = await airtm_shop.done("POST", "/topups", {"userId": user_id, "amount": "25.10"}, status=201)
@@ -71,7 +71,7 @@ async def test_less_arrives_than_was_paid(airtm_shop: Marketplace, world: World)
     await airtm_shop.live.assert_conserved(world)
 
 
-async def test_a_paid_payout_comes_back(airtm_shop: Marketplace, world: World) -> None:
+async def test_f09_a_paid_payout_comes_back(airtm_shop: Marketplace, world: World) -> None:
     """The withdrawal stays what it was; its reversal stands beside it, and the money is the user's again."""
     user_id = await user(airtm_shop, "100.00")
     made = await withdrawal(airtm_shop, user_id)
@@ -115,7 +115,7 @@ async def test_a_paid_payout_comes_back(airtm_shop: Marketplace, world: World) -
     await airtm_shop.live.assert_conserved(world)
 
 
-async def test_it_comes_back_before_anybody_saw_it_paid(airtm_shop: Marketplace, world: World) -> None:
+async def test_f09_it_comes_back_before_anybody_saw_it_paid(airtm_shop: Marketplace, world: World) -> None:
     user_id = await user(airtm_shop, "100.00")
     fault = await world.fault("airtm", "/payouts$", "outcome", value="refunded", times=1)
     made = await withdrawal(airtm_shop, user_id)
@@ -130,7 +130,7 @@ async def test_it_comes_back_before_anybody_saw_it_paid(airtm_shop: Marketplace,
     await airtm_shop.live.assert_conserved(world)
 
 
-async def test_news_of_what_has_ended_is_enough_of_a_hint(airtm_shop: Marketplace, world: World) -> None:
+async def test_f09_news_of_what_has_ended_is_enough_of_a_hint(airtm_shop: Marketplace, world: World) -> None:
     """Airtm declares no news of a refund. Any that names the withdrawal makes us look; only what is read counts."""
     user_id = await user(airtm_shop, "100.00")
     made = await withdrawal(airtm_shop, user_id)
@@ -150,7 +150,7 @@ async def test_news_of_what_has_ended_is_enough_of_a_hint(airtm_shop: Marketplac
     await airtm_shop.live.assert_conserved(world)
 
 
-async def test_a_payout_that_we_did_not_make_comes_back(airtm_shop: Marketplace, world: World) -> None:
+async def test_f09_a_payout_that_we_did_not_make_comes_back(airtm_shop: Marketplace, world: World) -> None:
     """Made at Airtm's own dashboard: nobody's balance moves, and an operator reads of it."""
     airtm = airtm_shop.live.product.airtm
     assert airtm is not None
@@ -172,7 +172,7 @@ async def test_a_payout_that_we_did_not_make_comes_back(airtm_shop: Marketplace,
 
 
 @pytest.mark.parametrize("end", ["complete", "cancel"])
-async def test_a_payout_is_somewhere_that_nobody_knows(airtm_shop: Marketplace, world: World, end: str) -> None:
+async def test_f09_a_payout_is_somewhere_that_nobody_knows(airtm_shop: Marketplace, world: World, end: str) -> None:
     user_id = await user(airtm_shop, "100.00")
     made = await withdrawal(airtm_shop, user_id)
     await world.airtm_payout(made["airtmPayoutId"], "odd")
@@ -192,7 +192,7 @@ async def test_a_payout_is_somewhere_that_nobody_knows(airtm_shop: Marketplace, 
     await airtm_shop.live.assert_conserved(world)
 
 
-async def test_a_payin_is_somewhere_that_nobody_knows(airtm_shop: Marketplace, world: World) -> None:
+async def test_f09_a_payin_is_somewhere_that_nobody_knows(airtm_shop: Marketplace, world: World) -> None:
     user_id = await user(airtm_shop)
     made = await airtm_shop.done("POST", "/topups", {"userId": user_id, "amount": "25.00"}, status=201)
     await world.airtm_payin(made["airtmPayinId"], "confirm")
@@ -210,7 +210,7 @@ async def test_a_payin_is_somewhere_that_nobody_knows(airtm_shop: Marketplace, w
 
 
 @pytest.mark.parametrize("how", ["pend", "wait"])
-async def test_a_recipient_who_never_acts_is_given_up_and_the_money_comes_back(
+async def test_f09_a_recipient_who_never_acts_is_given_up_and_the_money_comes_back(
     airtm_shop: Marketplace, world: World, how: str
 ) -> None:
     """Airtm cancels by itself what waits for too long; the sandbox does so by its clock, which others share here."""

@@ -221,7 +221,11 @@ async def simulate(sandbox_url: str, path: str, body: dict[str, Any] | None = No
     """Speak to the sandbox's control face; reading what has a state, writing the rest."""
 
     def ask() -> dict[str, Any]:
-        method = "GET" if path.partition("?")[0] in {"state", "info", "faults", "airtm/payins"} else "POST"
+        method = (
+            "GET"
+            if path.partition("?")[0] in {"state", "info", "faults", "airtm/payins", "airtm/payouts"}
+            else "POST"
+        )
         data = None if method == "GET" else json.dumps(body or {}).encode()
         request = urllib.request.Request(
             f"{sandbox_url}/_sim/{path}", data, {"content-type": "application/json"}, method=method

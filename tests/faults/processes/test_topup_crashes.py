@@ -1,4 +1,4 @@
-"""A process killed anywhere on the way of a top-up leaves one payin at Airtm, and one credit when it is paid."""
+"""A process killed anywhere on the way in or out through Airtm leaves one payin, one payout, and one posting each."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ import pytest
 from faults.processes.killable import Fuse, Process, World, crash_points, process, simulate, until_killed
 from offerhub.topups.service import Request
 from offerhub.users.linking import Linking
+from offerhub.withdrawals.jobs import refresh_unsettled
+from offerhub.withdrawals.service import Asked, Withdrawals
 
 ONE = 10_000_000
 
@@ -87,4 +89,41 @@ async def test_f26_a_payment_looked_at_by_a_process_killed_anywhere_is_credited_
             break
     else:
         pytest.fail("the look has more points than were tried")
+    await world.assert_conserved()
+
+
+async def test_f26_a_payout_killed_anywhere_is_one_payout_and_ends_once(world: World, payer: str) -> None:
+    """Prepared and committed by a process that dies; followed to its end by the next one."""
+    amount = 2 * ONE
+    asked = Asked(payer, amount, "USD", "airtm_balance", "payer@example.com", None, None, commit=True)
+
+    async def pay_out(alive: Process) -> None:
+        withdrawals = Withdrawals(alive.product.engine, alive.product.network, airtm=True)
+        run = alive.product.database.run
+        _, saga = await run(lambda tx: withdrawals.begin(tx, world.actor, asked))
+        await alive.product.engine.wait(saga, 30)
+
+    async def made() -> list[str]:
+        sql = "SELECT id FROM withdrawals WHERE destination_type = 'airtm_balance' ORDER BY id"
+        return [row["id"] for row in await world.database.run(lambda tx: tx.rows(sql), read_only=True)]
+
+    fuse = Fuse()
+    async with process(world.settings, fuse) as alive:
+        await pay_out(alive)
+    for point in crash_points(fuse.points):
+        known, before = await made(), await world.available(payer)
+        async with process(world.settings, Fuse(point)) as doomed:
+            await until_killed(lambda doomed=doomed: pay_out(doomed))
+        async with process(world.settings) as alive:
+            await world.settle(alive)
+            new = [one for one in await made() if one not in known]
+            assert before - await world.available(payer) == amount * len(new), f"killed at point {point}"
+            for withdrawal in new:
+                payouts = (await simulate(world.sandbox_url, f"airtm/payouts?code={withdrawal}"))["payouts"]
+                assert [one["status"] for one in payouts] == ["COMMITTED"], f"killed at point {point}"
+                await simulate(world.sandbox_url, f"airtm/payouts/{payouts[0]['id']}", {"action": "complete"})
+    async with process(world.settings) as alive:
+        assert alive.product.airtm is not None
+        await world.database.run(lambda tx: tx.execute("UPDATE withdrawals SET checked_at = '-infinity'"))
+        await refresh_unsettled(alive.product.database, alive.product.airtm, limit=100, stale_seconds=0)
     await world.assert_conserved()
