@@ -95,11 +95,11 @@ class Fleet:
         """The product as one of its processes answers."""
         return Running(self._watching.product, api.url)
 
-    async def start_api(self, *words: str) -> Member:
-        """Start `offerhub serve --no-jobs`; it is not ready yet."""
+    async def start_api(self, jobs: str = "--no-jobs", **more: str) -> Member:
+        """Start `offerhub serve`, alone or with `--jobs`; it is not ready yet."""
         port = free_port()
-        variables = {**self._environ, "PORT": str(port), "HOST": "127.0.0.1"}
-        process = await started(self._folder, "serve", *(words or ("--no-jobs",)), **variables)
+        variables = {**self._environ, "PORT": str(port), "HOST": "127.0.0.1", **more}
+        process = await started(self._folder, "serve", jobs, **variables)
         self.apis.append(Member(f"api {len(self.apis)}", process, f"http://127.0.0.1:{port}"))
         return self.apis[-1]
 
