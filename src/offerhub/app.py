@@ -28,6 +28,7 @@ from offerhub.edge import api as edge_api
 from offerhub.edge import application, documentation
 from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
+from offerhub.errors import ProviderError
 from offerhub.escrows.steps import Contracts
 from offerhub.events import api as events_api
 from offerhub.findings import api as findings_api
@@ -337,8 +338,11 @@ def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
 
     def provider(line: Line, reach: Callable[[], Awaitable[None]]) -> Probe:
         async def check() -> None:
-            with working(Urgency.PROBE):
-                await reach()
+            try:
+                with working(Urgency.PROBE):
+                    await reach()
+            except ProviderError as error:
+                raise Finding("It refuses our credentials") from error
 
         return Probe(check, breaker=lambda: line.breaker)
 

@@ -42,6 +42,7 @@ def airtm(line: Line | None, settings: AirtmSettings | None) -> Airtm | None:
         settings.api_key.reveal(),
         settings.api_secret.reveal(),
         timeout_seconds=settings.timeout_ms / 1000,
+        require_id_verified=settings.require_id_verified,
     )
 
 

@@ -368,6 +368,14 @@ AIRTM_REQUESTS_PER_SECOND: Final = Variable(
 AIRTM_CONCURRENCY: Final = Variable(
     "AIRTM_CONCURRENCY", "Airtm", integer(1, 1000), 20, "How many calls to Airtm one process has open at a time."
 )
+AIRTM_REQUIRE_ID_VERIFIED: Final = Variable(
+    "AIRTM_REQUIRE_ID_VERIFIED",
+    "Airtm",
+    BOOLEAN,
+    False,
+    "Whether Airtm is told to pay identified users only (`requireIdVerified`). It has to be enabled for the account "
+    "there; the service refuses others by itself, when a withdrawal begins.",
+)
 TOPUP_CALLBACK_BASE_URL: Final = Variable(
     "TOPUP_CALLBACK_BASE_URL",
     "Airtm",

@@ -218,6 +218,7 @@ def _airtm(reader: Reader, server: Server) -> Airtm:
         timeout_ms=reader.get(the.AIRTM_TIMEOUT_MS),
         requests_per_second=reader.get(the.AIRTM_REQUESTS_PER_SECOND),
         concurrency=reader.get(the.AIRTM_CONCURRENCY),
+        require_id_verified=reader.get(the.AIRTM_REQUIRE_ID_VERIFIED),
         api_key=reader.require(the.AIRTM_API_KEY, reason),
         api_secret=reader.require(the.AIRTM_API_SECRET, reason),
         webhook_secret=reader.require(the.AIRTM_WEBHOOK_SECRET, f"{reason}: unsigned webhooks could credit money"),

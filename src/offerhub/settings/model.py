@@ -106,6 +106,7 @@ class Airtm:
     timeout_ms: int
     requests_per_second: int
     concurrency: int
+    require_id_verified: bool
     api_key: Secret[str]
     api_secret: Secret[str]
     webhook_secret: Secret[str]

@@ -161,6 +161,13 @@ async def test_a_payout_is_prepared_and_never_committed_at_once(airtm: Airtm, sc
     )
 
 
+async def test_airtm_may_be_told_to_pay_identified_users_only(script: Any, http: HttpClient) -> None:
+    script.answers["/v2/payouts"] = (200, PAYOUT_ROW)
+    strict = Airtm(http, script.url + "/v2", CHECKOUT, "k", "s", require_id_verified=True)
+    assert await create_payout(strict) == Done(PAYOUT)
+    assert script.asked[0].body.endswith(b'"commit":false,"requireIdVerified":true}')
+
+
 @pytest.mark.parametrize("answer", [(204, b""), (201, b""), (200, PAYOUT_ROW)])
 @pytest.mark.parametrize(("call", "path", "method"), EFFECTS[2:])
 async def test_committing_and_cancelling_may_bring_nothing(
@@ -293,10 +300,17 @@ async def test_an_answer_about_something_else_is_not_believed(airtm: Airtm, scri
         assert isinstance(await create_payout(airtm), Unknown)
 
 
-@pytest.mark.parametrize("status", [200, 401, 404])
+@pytest.mark.parametrize("status", [200, 404, 429])
 async def test_airtm_is_reached_whatever_it_says(airtm: Airtm, script: Any, status: int) -> None:
     script.answers["/v2/me"] = (status, b"")
     await airtm.reach()
+
+
+@pytest.mark.parametrize("answer", [(401, b""), (403, b""), (400, error("415024"))])
+async def test_airtm_will_not_have_us(airtm: Airtm, script: Any, answer: Any) -> None:
+    script.answers["/v2/me"] = answer
+    with pytest.raises(ProviderError, match="credentials"):
+        await airtm.reach()
 
 
 async def test_airtm_is_not_reached(airtm: Airtm, script: Any, http: HttpClient, hang_up: object) -> None:

@@ -67,6 +67,7 @@ log = structlog.stdlib.get_logger(__name__)
 class Airtm:
     """One API key on one host, reached through a line.
 
+    `require_id_verified` has Airtm itself refuse payouts to whoever is not identified at that moment.
     Every error carries `details` with `provider`, `method`, `path` (a template), `originalStatus` and `reasonCode`.
     """
 
@@ -79,6 +80,7 @@ class Airtm:
         api_secret: str,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        require_id_verified: bool = False,
     ) -> None:
         self._http = http
         self._base = base_url.rstrip("/")
@@ -88,6 +90,7 @@ class Airtm:
             "accept": "application/json",
         }
         self._timeout_seconds = timeout_seconds
+        self._require_id_verified = require_id_verified
 
     # -- users and our own account -------------------------------------------------------------------------------
 
@@ -115,11 +118,16 @@ class Airtm:
         return self._read(request, await self._ask(request), _deposits)
 
     async def reach(self) -> None:
-        """See whether Airtm answers at all, whatever it says. Raises ProviderUnavailable or ProviderTimeout."""
+        """See whether Airtm answers us, whatever it says.
+
+        Raises ProviderUnavailable, ProviderTimeout, or ProviderError when it refuses our credentials.
+        """
         request = Request("reach", "GET", "/me")
         response = await self._ask(request)
         if response.status >= 500:
             raise ProviderUnavailable("Airtm is unavailable.", **details_of(request, response.status))
+        if refuses_us(response.status, code_of(response)):
+            raise ProviderError("Airtm refused our credentials.", **details_of(request, response.status))
 
     # -- payins: from a user to us -------------------------------------------------------------------------------
 
@@ -158,7 +166,9 @@ class Airtm:
 
     async def create_payout(self, *, code: str, email: str, amount: Units, notes: str) -> Outcome[Payout]:
         """Prepare a payment of whole cents; no money moves until it is committed."""
-        body = payout_body(code=code, email=email, amount=amount, notes=notes)
+        body = payout_body(
+            code=code, email=email, amount=amount, notes=notes, require_id_verified=self._require_id_verified
+        )
         request = Request("create_payout", "POST", "/payouts", body=body)
         return await self._create(request, lambda row: _matching(_payout(row), code=code))
 

@@ -109,9 +109,12 @@ def payin_body(*, code: str, amount: Units, description: str, confirmation_uri: 
     return msgspec.json.encode(body)
 
 
-def payout_body(*, code: str, email: str, amount: Units, notes: str) -> bytes:
+def payout_body(*, code: str, email: str, amount: Units, notes: str, require_id_verified: bool = False) -> bytes:
     """The body of `POST /payouts`. It never commits: money moves by a second call, once the id is stored."""
     body = {"code": code, "airtmUserEmail": email, "amount": number(amount), "notes": notes, "commit": False}
+    if require_id_verified:
+        # Airtm takes it from accounts only that were enabled for it.
+        body["requireIdVerified"] = True
     return msgspec.json.encode(body)
 
 

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
+import structlog
+
 from offerhub.errors import StellarNetworkError
 from offerhub.providers.stellar.network import Network
 from offerhub.providers.stellar.records import (
@@ -31,6 +33,7 @@ from offerhub.runtime.http import Caller, GarbledAnswer, NoAnswer, NotSent, Resp
 from offerhub.runtime.line import HeldBack
 
 T = TypeVar("T")
+log = structlog.stdlib.get_logger("offerhub.horizon")
 
 PAGE_RECORDS_MAX: Final = 200
 READ_TIMEOUT_SECONDS: Final = 10.0
@@ -217,6 +220,7 @@ class Horizon:
                 headers={"content-type": "application/x-www-form-urlencoded", "accept": "application/json"},
                 body=urlencode({"tx": envelope_xdr}).encode(),
             )
+            _alert("submit", answer)
             return classify_submission(answer.status, answer.json())
         except (NotSent, NoAnswer, GarbledAnswer) as error:
             return Unknown(str(error))
@@ -244,7 +248,7 @@ class Horizon:
         self, http: Caller, name: str, url: str, query: Sequence[tuple[str, str]], timeout_seconds: float
     ) -> Response:
         try:
-            return await http.call(
+            answer = await http.call(
                 "GET",
                 url,
                 name=f"horizon.{name}",
@@ -256,6 +260,14 @@ class Horizon:
             raise StellarNetworkError(str(error), call=name, heldBack=error.reason) from error
         except (NotSent, NoAnswer) as error:
             raise StellarNetworkError("Horizon cannot be reached.", call=name, reason=str(error)) from error
+        _alert(name, answer)
+        return answer
+
+
+def _alert(call: str, answer: Response) -> None:
+    """Tell the operator what only the operator can mend: the Horizon of a provider may want a key in its address."""
+    if answer.status in {401, 403}:
+        log.error("horizon.credentials_refused", call=call, status=answer.status)
 
 
 def _shaped(read: Callable[[], T]) -> T:

@@ -35,6 +35,8 @@ TIMEOUT_SECONDS: Final = 60.0
 BALANCES_PER_CALL_MAX: Final = 20
 _PROVIDER: Final = "trustless_work"
 
+_REFUSES_US: Final = frozenset({401, 403})
+
 log = structlog.get_logger("offerhub.trustless_work")
 
 
@@ -117,10 +119,13 @@ class TrustlessWork:
             log.warning("escrow_not_indexed", hash=transaction_hash, status=response.status)
 
     async def reach(self) -> None:
-        """See whether the API answers at all, whatever it says. Raises ProviderUnavailable or ProviderTimeout."""
+        """See whether the API answers us, whatever it says.
+
+        Raises ProviderUnavailable, ProviderTimeout, or ProviderError when it refuses our key.
+        """
         response = await self._ask("reach", "GET", "/")
-        if response.status >= 500:
-            raise ProviderUnavailable(provider=_PROVIDER, status=response.status)
+        if response.status >= 500 or response.status in _REFUSES_US:
+            _raise_for_status(response, "reach")
 
     async def balances(self, contract_ids: Sequence[str]) -> dict[str, Units]:
         """The USDC that each contract holds, by contract id. Asked for 20 at a time; raises like `build`."""
@@ -159,7 +164,7 @@ class TrustlessWork:
         body: bytes | None = None,
         query: Sequence[tuple[str, str]] = (),
     ) -> Response:
-        return await self._http.call(
+        response = await self._http.call(
             method,
             self._base + path,
             name=f"{_PROVIDER}.{name}",
@@ -168,6 +173,10 @@ class TrustlessWork:
             query=query,
             body=body,
         )
+        if response.status in _REFUSES_US:
+            # Only a person can mend it.
+            log.error("trustless_work.credentials_refused", call=name, status=response.status)
+        return response
 
     async def _ask(self, name: str, method: Literal["GET", "POST"], path: str, **sent: Any) -> Response:
         """A call without effect: its answer, whatever the status, or an error of the catalogue."""
@@ -198,7 +207,7 @@ def _raise_for_status(response: Response, call: str) -> None:
         raise ProviderRateLimited(provider=_PROVIDER, call=call, retry_after=response.headers.get("retry-after"))
     if status >= 500:
         raise ProviderUnavailable(provider=_PROVIDER, call=call, status=status)
-    if status in {401, 403}:
+    if status in _REFUSES_US:
         raise ProviderError("Trustless Work refused our API key.", provider=_PROVIDER, call=call, status=status)
     refused = read_refusal(_body_of(response), response.text)
     raise ProviderError(
