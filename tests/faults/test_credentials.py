@@ -38,7 +38,7 @@ async def health(shop: Marketplace, dependency: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_airtm_will_not_have_us_from_the_start(airtm_shop: Marketplace, world: World, status: int) -> None:
+async def test_f25_airtm_will_not_have_us_from_the_start(airtm_shop: Marketplace, world: World, status: int) -> None:
     user_id = await linked(airtm_shop, "100.00")
     fault = await world.fault("airtm", ".", "unauthorized", status=status)
     body = {"userId": user_id, "amount": "40.00", "destinationType": "airtm_balance", "destinationRef": "mine"}
@@ -58,7 +58,7 @@ async def test_airtm_will_not_have_us_from_the_start(airtm_shop: Marketplace, wo
     await airtm_shop.live.assert_conserved(world)
 
 
-async def test_airtm_will_not_have_us_in_the_middle_of_a_payout(airtm_shop: Marketplace, world: World) -> None:
+async def test_f25_airtm_will_not_have_us_in_the_middle_of_a_payout(airtm_shop: Marketplace, world: World) -> None:
     """The payout is prepared, and whether it was committed cannot be read: the money stays held until it can be."""
     user_id = await linked(airtm_shop, "100.00")
     body = {"userId": user_id, "amount": "40.00", "destinationType": "airtm_balance", "destinationRef": "mine"}
@@ -75,7 +75,9 @@ async def test_airtm_will_not_have_us_in_the_middle_of_a_payout(airtm_shop: Mark
     await airtm_shop.live.assert_conserved(world)
 
 
-async def test_airtm_will_not_have_us_when_it_is_asked_about_a_payment(airtm_shop: Marketplace, world: World) -> None:
+async def test_f25_airtm_will_not_have_us_when_it_is_asked_about_a_payment(
+    airtm_shop: Marketplace, world: World
+) -> None:
     user_id = await linked(airtm_shop)
     made = await airtm_shop.done("POST", "/topups", {"userId": user_id, "amount": "25.00"}, status=201)
     await world.airtm_payin(made["airtmPayinId"], "confirm")
@@ -90,7 +92,7 @@ async def test_airtm_will_not_have_us_when_it_is_asked_about_a_payment(airtm_sho
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_trustless_work_will_not_have_us(
+async def test_f25_trustless_work_will_not_have_us(
     shop: Marketplace, pair: tuple[Person, Person], world: World, status: int
 ) -> None:
     """A funding is refused before anything is signed; the same request pays once when the key is good again."""
@@ -112,7 +114,7 @@ async def test_trustless_work_will_not_have_us(
     await shop.live.assert_conserved(world)
 
 
-async def test_trustless_work_will_not_have_us_in_the_middle_of_a_release(
+async def test_f25_trustless_work_will_not_have_us_in_the_middle_of_a_release(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:
     """The milestone is marked, and its approval is not built. What is done stays done, and the rest is done once."""
@@ -132,7 +134,7 @@ async def test_trustless_work_will_not_have_us_in_the_middle_of_a_release(
     await shop.live.assert_conserved(world)
 
 
-async def test_trustless_work_will_not_have_us_once_it_is_signed(
+async def test_f25_trustless_work_will_not_have_us_once_it_is_signed(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:
     """What is signed and stored does not need it: the same bytes go to the network, and are found there."""
@@ -145,7 +147,7 @@ async def test_trustless_work_will_not_have_us_once_it_is_signed(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_horizon_will_not_have_us(
+async def test_f25_horizon_will_not_have_us(
     shop: Marketplace, pair: tuple[Person, Person], world: World, status: int
 ) -> None:
     """A private Horizon with a key: sending is not known to have failed, so the hash decides."""
@@ -166,7 +168,7 @@ async def test_horizon_will_not_have_us(
 
 
 @pytest.mark.parametrize(("minutes", "taken"), [(-10, False), (-4, True), (4, True), (10, False)])
-async def test_our_clock_is_wrong(airtm_shop: Marketplace, world: World, minutes: int, taken: bool) -> None:
+async def test_f25_our_clock_is_wrong(airtm_shop: Marketplace, world: World, minutes: int, taken: bool) -> None:
     """Airtm signs by its own clock. Ten minutes off, its news is refused, and a look finds the money all the same."""
     user_id = await linked(airtm_shop)
     made = await airtm_shop.done("POST", "/topups", {"userId": user_id, "amount": "25.00"}, status=201)
