@@ -8,6 +8,7 @@ from faults.processes.killable import Fuse, Process, World, crash_points, proces
 from offerhub.topups.service import Request
 from offerhub.users.linking import Linking
 from offerhub.withdrawals.jobs import refresh_unsettled
+from offerhub.withdrawals.refunds import follow
 from offerhub.withdrawals.service import Asked, Withdrawals
 
 ONE = 10_000_000
@@ -126,4 +127,43 @@ async def test_f26_a_payout_killed_anywhere_is_one_payout_and_ends_once(world: W
         assert alive.product.airtm is not None
         await world.database.run(lambda tx: tx.execute("UPDATE withdrawals SET checked_at = '-infinity'"))
         await refresh_unsettled(alive.product.database, alive.product.airtm, limit=100, stale_seconds=0)
+    await world.assert_conserved()
+
+
+async def test_f26_a_refund_looked_at_by_a_process_killed_anywhere_is_credited_once(world: World, payer: str) -> None:
+    """Airtm gives back a payout that was paid; whoever reads of it dies, and the next one books it."""
+    amount = ONE
+    asked = Asked(payer, amount, "USD", "airtm_balance", "payer@example.com", None, None, commit=True)
+    run = world.database.run
+
+    async def look(alive: Process) -> None:
+        assert alive.product.airtm is not None
+        await follow(alive.product.database, alive.product.airtm)
+
+    async def paid_and_given_back() -> None:
+        """A payout that has ended, and has come back since."""
+        async with process(world.settings) as alive:
+            withdrawals = Withdrawals(alive.product.engine, alive.product.network, airtm=True)
+            made, saga = await alive.product.database.run(lambda tx: withdrawals.begin(tx, world.actor, asked))
+            await alive.product.engine.wait(saga, 30)
+            [payout] = (await simulate(world.sandbox_url, f"airtm/payouts?code={made.id}"))["payouts"]
+            await simulate(world.sandbox_url, f"airtm/payouts/{payout['id']}", {"action": "complete"})
+            assert alive.product.airtm is not None
+            await run(lambda tx: tx.execute("UPDATE withdrawals SET checked_at = '-infinity'"))
+            await refresh_unsettled(alive.product.database, alive.product.airtm, limit=100, stale_seconds=0)
+            await simulate(world.sandbox_url, f"airtm/payouts/{payout['id']}", {"action": "refund"})
+
+    await paid_and_given_back()
+    fuse = Fuse()
+    async with process(world.settings, fuse) as alive:
+        await look(alive)
+    for point in crash_points(fuse.points):
+        await paid_and_given_back()
+        before = await world.available(payer)
+        async with process(world.settings, Fuse(point)) as doomed:
+            await until_killed(lambda doomed=doomed: look(doomed))
+        for _ in range(2):
+            async with process(world.settings) as alive:
+                await look(alive)
+            assert await world.available(payer) - before == amount, f"killed at point {point} of {fuse.points}"
     await world.assert_conserved()
