@@ -16,9 +16,12 @@ from faults.processes.killable import (
     process,
     until_killed,
 )
+from offerhub.disputes.model import OpenDispute
+from offerhub.disputes.service import Disputes, assign, open_dispute
 from offerhub.providers.trustless_work.fees import release_net, resolve_nets
 
 ORDER = 200_000_000
+PARTS = (120_000_000, 80_000_000)
 
 
 async def _release(world: World, alive: Process, order_id: str) -> None:
@@ -36,9 +39,29 @@ async def _refund(world: World, alive: Process, order_id: str) -> None:
         await alive.product.engine.wait(saga, 30)
 
 
-@pytest.mark.parametrize("flow", ["release", "refund"])
+async def _split(world: World, alive: Process, order_id: str) -> None:
+    """What support does: take a dispute under review, and decide it."""
+    run = alive.product.database.run
+    if await world.order_status(order_id) == "IN_PROGRESS":
+        opened = OpenDispute(openedBy="BUYER", reason="OTHER")
+        dispute = await run(lambda tx: open_dispute(tx, world.actor, order_id, opened))
+        await run(lambda tx: assign(tx, world.actor, dispute.id, "agent", None))
+    if await world.order_status(order_id) == "DISPUTED":
+        sql = "SELECT id, status FROM disputes WHERE order_id = $1"
+        [dispute] = await run(lambda tx: tx.rows(sql, order_id))
+        if dispute["status"] == "OPEN":
+            await run(lambda tx: assign(tx, world.actor, dispute["id"], "agent", None))
+        begin = Disputes(alive.product.engine).begin_resolve
+        saga = await run(lambda tx: begin(tx, world.actor, dispute["id"], "SPLIT", PARTS, None))
+        await alive.product.engine.wait(saga, 30)
+
+
+FLOWS = {"release": _release, "refund": _refund, "split": _split}
+
+
+@pytest.mark.parametrize("flow", list(FLOWS))
 async def test_f26_a_payout_killed_anywhere_pays_exactly_once(world: World, flow: str) -> None:
-    act = _release if flow == "release" else _refund
+    act = FLOWS[flow]
     async with process(world.settings) as alive:
         total = await count_points(world, act, await world.funded_order(alive, ORDER))
         points = crash_points(total)
@@ -46,6 +69,7 @@ async def test_f26_a_payout_killed_anywhere_pays_exactly_once(world: World, flow
     gains = {
         "release": (release_net(ORDER, 0).net, 0),
         "refund": (0, resolve_nets(ORDER, 0, [ORDER]).nets[0]),
+        "split": resolve_nets(ORDER, 0, PARTS).nets,
     }[flow]
     for order_id, point in zip(orders, points, strict=True):
         before = await world.available(world.seller), await world.available(world.buyer)
