@@ -28,7 +28,7 @@ def _tests() -> dict[str, list[str]]:
 
 
 TESTS = _tests()
-AWAITED = {"F11", "F16", "F17", "F23", "F24"}
+AWAITED = {"F16", "F17", "F23"}
 """Numbers whose tests are on their way."""
 
 

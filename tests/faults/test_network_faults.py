@@ -1,12 +1,12 @@
-"""F10, F12, F13, F15, F22: the network or the API will not, cannot or must not have a transaction of ours."""
+"""F10 to F13, F15, F22, F24: the network or the API will not, cannot or must not have a transaction of ours."""
 
 import asyncio
 
 import pytest
 
-from faults.flows import FUND, RELEASE, SEND, SUBMIT, WITHDRAWAL, Stage
+from faults.flows import FUND, RELEASE, SEND, SUBMIT, WITHDRAWAL, Flow, Stage
 from support.outside import World, eventually
-from support.product import Marketplace, Person
+from support.product import Marketplace, Person, running
 
 UNIT = 10_000_000
 
@@ -51,7 +51,7 @@ async def test_f10_the_network_says_no_and_then_takes_the_same_envelope(stage: S
 
 
 @pytest.mark.parametrize("code", ["tx_bad_seq", "tx_insufficient_fee", "tx_bad_auth"])
-async def test_f10_the_network_says_no_and_a_ledger_holds_it_all_the_same(stage: Stage, code: str) -> None:
+async def test_f10_f11_the_network_says_no_and_a_ledger_holds_it_all_the_same(stage: Stage, code: str) -> None:
     """The answer is a lie, or one node's: the look-up of the hash decides, and nothing is sent again."""
     target = await WITHDRAWAL.before(stage)
     fault = await stage.world.fault(*SUBMIT, "tx_error", method="POST", code=code, then="success", times=1)
@@ -69,6 +69,33 @@ async def test_f10_trustless_work_passes_the_network_s_no_on(stage: Stage, code:
     fault = await stage.world.fault(*SEND, "tx_error", method="POST", code=code, times=2)
     await FUND.after(stage, order_id, await FUND.during(stage, order_id))
     assert await fault.fired() >= 1
+    await stage.shop.live.assert_conserved(stage.world)
+
+
+# -- F11 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
+async def test_f11_a_node_that_does_not_know_it_yet_is_asked_again(stage: Stage, lost: bool) -> None:
+    """It is in a ledger, and the look-up says 404 for a while: nothing is built anew, and nothing is paid twice."""
+    target = await WITHDRAWAL.before(stage)
+    unknown = await stage.world.fault("horizon", "/transactions/[0-9a-f]{64}$", "not_found", method="GET", times=4)
+    silent = await stage.world.fault(*SUBMIT, "lose_response", method="POST", times=1) if lost else None
+    withdrawal = await withdraw(stage, target)
+    await stage.becomes(f"/withdrawals/{withdrawal}", "WITHDRAWAL_COMPLETED")
+    assert await unknown.fired() == 4
+    assert silent is None or await silent.fired() == 1
+    assert [status for status, _ in await envelopes(stage, withdrawal)] == ["SUCCEEDED"]
+    assert await stage.shop.on_chain(target) == 5 * UNIT
+    await stage.shop.live.assert_conserved(stage.world)
+
+
+async def test_f11_a_node_that_does_not_know_a_funding_is_asked_again(stage: Stage) -> None:
+    order_id = await FUND.before(stage)
+    unknown = await stage.world.fault("horizon", "/transactions/[0-9a-f]{64}$", "not_found", method="GET", times=4)
+    await FUND.after(stage, order_id, await FUND.during(stage, order_id))
+    assert await unknown.fired() == 4
+    assert {status for status, _ in await envelopes(stage, order_id)} == {"SUCCEEDED"}
     await stage.shop.live.assert_conserved(stage.world)
 
 
@@ -199,6 +226,38 @@ async def test_f15_a_fee_beyond_the_cap_is_waited_for(stage: Stage) -> None:
     await asking
     await eventually(lambda: stage.shop.live.value(status, target), lambda found: found == "WITHDRAWAL_COMPLETED")
     assert await stage.shop.on_chain(target) == 5 * UNIT
+    await stage.shop.live.assert_conserved(stage.world)
+
+
+# -- F24 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flow", [FUND, RELEASE], ids=lambda flow: flow.name)
+async def test_f24_an_archived_contract_is_restored_by_the_call_that_needs_it(stage: Stage, flow: Flow) -> None:
+    """Its next call costs more, within the cap, and goes through."""
+    order_id = await flow.before(stage)
+    archived = await stage.world.fault("chain", ".", "archive", target=(await stage.contract(order_id))["address"])
+    assert (await stage.contract(order_id))["archived"] is True
+    await flow.after(stage, order_id, await flow.during(stage, order_id))
+    assert await archived.fired() == 1
+    assert (await stage.contract(order_id))["archived"] is False
+    await stage.shop.live.assert_conserved(stage.world)
+
+
+async def test_f24_a_restoring_that_costs_more_than_the_cap_is_not_signed(
+    environ: dict[str, str], stage: Stage
+) -> None:
+    order_id = await RELEASE.before(stage)
+    archived = await stage.world.fault("chain", ".", "archive", target=(await stage.contract(order_id))["address"])
+    async with running({**environ, "STELLAR_FEE_MAX_STROOPS": "100000"}, jobs=False) as thrifty:
+        details = await stage.shop.on(thrifty).refused(
+            "POST", f"/orders/{order_id}/resolution/release", status=502, code="PROVIDER_ERROR"
+        )
+    assert await archived.fired() == 1
+    assert details["field"] == "fee"
+    await stage.shop.live.assert_conserved(stage.world)
+    await stage.post(f"/orders/{order_id}/resolution/release")
+    await stage.paid_out_once(order_id, "RELEASED")
     await stage.shop.live.assert_conserved(stage.world)
 
 
