@@ -22,7 +22,7 @@ def test_every_queue_and_every_comparison_is_in_the_catalogue() -> None:
 
 def test_a_queue_keeps_its_pace_unless_a_setting_says_otherwise() -> None:
     usual = queues.concurrency(settings())
-    assert usual == {"sagas": 32, "webhooks": 8, "reconciliation": 1}
+    assert usual == {"sagas": 32, "webhooks": 8, "webhook-deliveries": 16, "reconciliation": 1}
     assert queues.limits(settings()) == {}
     given = settings(QUEUE_CONCURRENCY="sagas=64, webhooks=1", QUEUE_RATE_LIMITS="webhooks=100/60,sagas=5/0.5")
     queues.check(given)
@@ -33,9 +33,10 @@ def test_a_queue_keeps_its_pace_unless_a_setting_says_otherwise() -> None:
 def test_a_queue_that_there_is_not_is_named_with_those_that_there_are() -> None:
     with pytest.raises(SettingsError) as refused:
         queues.check(settings(QUEUE_CONCURRENCY="saga=1", QUEUE_RATE_LIMITS="mail=1/1"))
+    known = "sagas, webhooks, webhook-deliveries, reconciliation"
     assert refused.value.faults == [
-        "QUEUE_CONCURRENCY must name queues that there are: sagas, webhooks, reconciliation (it names 'saga').",
-        "QUEUE_RATE_LIMITS must name queues that there are: sagas, webhooks, reconciliation (it names 'mail').",
+        f"QUEUE_CONCURRENCY must name queues that there are: {known} (it names 'saga').",
+        f"QUEUE_RATE_LIMITS must name queues that there are: {known} (it names 'mail').",
     ]
 
 

@@ -18,6 +18,7 @@ from offerhub.sagas.model import ENVELOPE, SAGA, STEP
 from offerhub.topups.states import TOPUP
 from offerhub.users.states import USER
 from offerhub.wallets.states import WALLET
+from offerhub.webhook_endpoints.states import WEBHOOK_DELIVERY, WEBHOOK_ENDPOINT
 from offerhub.webhooks.states import WEBHOOK_EVENT
 from offerhub.withdrawals.states import REFUND, WITHDRAWAL
 
@@ -32,6 +33,8 @@ MACHINES = (
     REFUND,
     TOPUP,
     WEBHOOK_EVENT,
+    WEBHOOK_ENDPOINT,
+    WEBHOOK_DELIVERY,
     SAGA,
     STEP,
     ENVELOPE,

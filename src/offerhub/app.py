@@ -83,6 +83,8 @@ from offerhub.wallets.model import Wallet
 from offerhub.wallets.platform import PlatformAccount
 from offerhub.wallets.service import Wallets
 from offerhub.wallets.steps import OwnTransactions, Provision
+from offerhub.webhook_endpoints import api as webhook_endpoints_api
+from offerhub.webhook_endpoints.out import WebhooksOut
 from offerhub.webhooks import api as webhooks_api
 from offerhub.withdrawals import airtm_steps
 from offerhub.withdrawals import api as withdrawals_api
@@ -151,6 +153,7 @@ class Product:
         self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
         self.topups = TopUps(self.engine, database, self.airtm, parts.return_addresses(settings.airtm))
         self.inbox = parts.inbox(settings, database, self.clock)
+        self.webhooks_out = WebhooksOut(settings.webhooks_out, database, self.vault, self.clock)
         self.tokens = TokenSigner(keys.token_secret.reveal())
         self.reconciliation = Reconciliation(database, self.clock, self._reconciliation_jobs())
         self._register_plans()
@@ -228,6 +231,7 @@ class Product:
             *topups_api.routes(self.topups),
             *treasury_api.routes(self.treasury),
             *webhooks_api.routes(self.inbox),
+            *webhook_endpoints_api.routes(self.webhooks_out.endpoints, self.webhooks_out.listening),
         )
         return (*served, *documentation.routes(served, version=VERSION))
 
@@ -268,6 +272,7 @@ async def product(settings: Settings) -> AsyncIterator[Product]:
         await loading
         await made.engine.stop()
         await http.close()
+        await made.webhooks_out.close()
         if client is not None:
             await client.aclose()
         await database.close()

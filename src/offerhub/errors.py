@@ -598,6 +598,38 @@ class ProviderNotEnabled(Refusal):
     facts = {"provider": "what is not configured", "destinationType": "the kind of destination that needs it"}
 
 
+class WebhookEndpointNotFound(NotFound):
+    """The webhook endpoint does not exist."""
+
+    code = "WEBHOOK_ENDPOINT_NOT_FOUND"
+    facts = {"endpointId": "the id that was asked for"}
+
+
+class WebhookDeliveryNotFound(NotFound):
+    """The webhook endpoint has no such delivery."""
+
+    code = "WEBHOOK_DELIVERY_NOT_FOUND"
+    facts = {"deliveryId": "the id that was asked for"}
+
+
+class WebhookUrlForbidden(Refusal):
+    """Webhooks cannot be sent to this address."""
+
+    code = "WEBHOOK_URL_FORBIDDEN"
+    status = 400
+    remedy = "Give an https URL on the public Internet, without user and password, at port 443 or from 1024 on."
+    facts = {"url": "the address", "reason": "what is wrong with it"}
+
+
+class WebhookEndpointLimit(Refusal):
+    """The marketplace has as many webhook endpoints as it may have."""
+
+    code = "WEBHOOK_ENDPOINT_LIMIT"
+    status = 409
+    remedy = "Delete an endpoint that is not needed any more."
+    facts = {"limit": "how many there may be"}
+
+
 class WebhookSignatureInvalid(Refusal):
     """The signature does not fit the message, or it is too old, or there is no secret to verify it with."""
 

@@ -13,6 +13,7 @@ from offerhub.reconciliation.service import QUEUE as RECONCILIATION
 from offerhub.runtime.jobs import Limit, Priority
 from offerhub.sagas import engine
 from offerhub.settings import Settings, SettingsError
+from offerhub.webhook_endpoints import dispatch
 from offerhub.webhooks import service as inbox
 
 
@@ -76,6 +77,21 @@ QUEUES: Final = (
             ),
         ),
         "forgetting old events",
+    ),
+    QueueKind(
+        dispatch.QUEUE,
+        "Events on their way to the webhook endpoints of marketplaces.",
+        16,
+        (
+            JobKind(
+                dispatch.JOB,
+                "Sends to one endpoint what is due there. What comes later needs no job now: it is found when it is "
+                "due.",
+                {"endpointId": "the endpoint (`whe_…`)"},
+                Priority.LATER,
+            ),
+        ),
+        "queuing deliveries as events happen, forgetting old ones",
     ),
     QueueKind(
         RECONCILIATION,

@@ -23,6 +23,8 @@ from offerhub.runtime.outbox import Relay
 from offerhub.runtime.queue import Queues, Workers
 from offerhub.runtime.schedules import Schedules
 from offerhub.sagas import engine
+from offerhub.webhook_endpoints import dispatch
+from offerhub.webhook_endpoints import jobs as webhooks_out
 from offerhub.webhooks import service as inbox
 from offerhub.webhooks.jobs import Processing
 from offerhub.webhooks.jobs import purge as purge_webhooks
@@ -33,6 +35,8 @@ ANSWERS_SECONDS: Final = 600.0
 """How often idempotent answers and webhooks are looked for whose time is over."""
 SEALS_SECONDS: Final = 2.0
 """How often audit entries are looked for that are not sealed yet."""
+STOPPED_SECONDS: Final = 5.0
+"""How often deliveries are looked for that wait for an endpoint which takes nothing any more."""
 RUNS_SECONDS: Final = 3600.0
 """How often runs and failures of jobs are looked for that ended long ago."""
 
@@ -83,6 +87,7 @@ def handlers(made: Product) -> dict[tuple[str, str], Handler]:
     return {
         (engine.QUEUE, engine.JOB): drive,
         (inbox.QUEUE, inbox.JOB): webhooks.process,
+        (dispatch.QUEUE, dispatch.JOB): made.webhooks_out.sender.send,
         **made.reconciliation.handlers(),
     }
 
@@ -107,6 +112,15 @@ def _tasks(
             tasks["deposit watcher"] = Lease(made.database, "deposits", holder).hold(watch)
     if inbox.QUEUE in taken:
         tasks["webhooks"] = _keep_house(made, "webhooks", purge_webhooks, ANSWERS_SECONDS)
+    if dispatch.QUEUE in taken:
+        purge = webhooks_out.purging(made.settings.webhooks_out.retention_days)
+        tasks["webhook dispatcher"] = Lease(made.database, dispatch.LEASE, holder).hold(
+            made.webhooks_out.dispatcher.run
+        )
+        tasks["deliveries"] = _keep_house(made, "deliveries", purge, ANSWERS_SECONDS)
+        tasks["stopped deliveries"] = _keep_house(
+            made, "stopped deliveries", webhooks_out.cancel_stopped, STOPPED_SECONDS
+        )
     if reconciliation.QUEUE in taken:
         tasks["runs"] = _keep_house(made, "runs", reconciliation.purge, RUNS_SECONDS)
         if schedules:

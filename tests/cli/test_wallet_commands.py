@@ -84,7 +84,7 @@ async def test_rotate_and_the_old_key_may_go(tmp_path: Path, servers: dict[str, 
     assert (code, found["dryRun"], found["rotatedWallets"], found["walletsByVersion"]) == (0, True, 2, {"1": 2})
     code, printed = await offerhub(tmp_path, "wallets", "rotate", **servers, **BOTH)
     assert code == 0
-    assert "2 wallets and 0 kept answers sealed under version 2" in printed
+    assert "2 wallets, 0 webhook secrets and 0 kept answers sealed under version 2" in printed
     code, found = await asked(tmp_path, "status", **servers, **SECOND)
     assert (code, found["walletsByVersion"], found["knownVersions"]) == (0, {"2": 2}, [2])
     assert (await offerhub(tmp_path, "bootstrap", **servers, **SECOND))[0] == 0

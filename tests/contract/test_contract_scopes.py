@@ -25,6 +25,7 @@ class Guard(NamedTuple):
 
 
 OF_BALANCE: Final = "/users/{user_id}/balance"
+OF_ENDPOINT: Final = "/webhook-endpoints/{endpoint_id}"
 OF_WALLET: Final = "/users/{user_id}/wallet"
 GUARDS: Final[Mapping[str, Guard]] = {
     **dict.fromkeys(("GET /health", "GET /health/detailed", "GET /config"), Guard("public")),
@@ -104,6 +105,16 @@ GUARDS: Final[Mapping[str, Guard]] = {
         )
     },
     "GET /metrics": Guard("read", "metrics"),
+    "POST /webhook-endpoints": Guard("write", "webhooks"),
+    "GET /webhook-endpoints": Guard("read", "webhooks"),
+    f"GET {OF_ENDPOINT}": Guard("read", "webhooks"),
+    f"DELETE {OF_ENDPOINT}": Guard("write", "webhooks"),
+    **{
+        f"POST {OF_ENDPOINT}{tail}": Guard("write", "webhooks")
+        for tail in ("", "/rotate-secret", "/test", "/redeliver", "/fetch", "/deliveries/{delivery_id}/redeliver")
+    },
+    f"GET {OF_ENDPOINT}/deliveries": Guard("read", "webhooks"),
+    f"GET {OF_ENDPOINT}/deliveries/{{delivery_id}}": Guard("read", "webhooks"),
     "POST /webhooks/airtm": Guard("public"),
     "POST /webhooks/trustless-work": Guard("public"),
 }
@@ -112,7 +123,7 @@ LEGACY: Final = ("users", "balance", "orders", "topups", "withdrawals", "wallet"
 SCOPES: Final = (
     *("read", "write", "support", "*", "admin"),
     *LEGACY,
-    *("events.read", "metrics.read", "orders.read", "users.write"),
+    *("events.read", "metrics.read", "webhooks.read", "webhooks.write", "orders.read", "users.write"),
     "",
 )
 INSTALLATION: Final = (

@@ -32,6 +32,7 @@ CODES: Final[Mapping[str, str]] = {
     "withdrawal_id": "WITHDRAWAL_NOT_FOUND",
     "topup_id": "TOPUP_NOT_FOUND",
     "key_id": "API_KEY_NOT_FOUND",
+    "endpoint_id": "WEBHOOK_ENDPOINT_NOT_FOUND",
     "key": "NOT_FOUND",
     "letter_id": "NOT_FOUND",
     "job": "NOT_FOUND",
@@ -69,6 +70,7 @@ async def theirs(live: Running, world: World, http: aiohttp.ClientSession) -> tu
     key = await other.done("POST", "/auth/api-keys", {"name": "theirs", "scopes": ["read"]}, status=201)
     ids = {"user_id": buyer.id, "order_id": order_id, "dispute_id": dispute_id, "ref": "m1"}
     ids["topup_id"] = await old_topup(live, other, buyer)
+    ids |= await endpoint_of(other)
     ids |= {"letter_id": await dead_letter(live), "job": "sync-escrows"}
     ids["finding_id"] = await finding(live, other, order_id)
     return other, {**ids, "withdrawal_id": withdrawal["id"], "key_id": key["id"], "key": "their-key"}
@@ -79,6 +81,13 @@ async def everyone(shop: Marketplace) -> Person:
     """A user of our own, for routes that name a second one."""
     made = await shop.done("POST", "/users", {"externalUserId": "route-matrix-own"}, status=201)
     return Person(made["id"], made["wallet"]["publicKey"])
+
+
+async def endpoint_of(other: Marketplace) -> dict[str, str]:
+    """A webhook endpoint with a delivery; of the kind that fetches, for which everything can be asked."""
+    endpoint = await other.done("POST", "/webhook-endpoints", {"kind": "PULL"}, status=201)
+    delivery = await other.done("POST", f"/webhook-endpoints/{endpoint['id']}/test", status=202)
+    return {"endpoint_id": endpoint["id"], "delivery_id": delivery["id"]}
 
 
 async def old_topup(live: Running, other: Marketplace, person: Person) -> str:

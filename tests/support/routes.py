@@ -32,6 +32,8 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
     "findings.acknowledge": {"reason": "route matrix"},
     "findings.resolve": {"reason": "route matrix"},
     "marketplaces.create": {"name": "route matrix"},
+    "webhook_endpoints.create": {"url": "https://hooks.example.com/route-matrix"},
+    "webhook_endpoints.redeliver": {"since": "2036-01-01T00:00:00Z", "until": "2036-01-02T00:00:00Z"},
 }
 """By the route's name; a route that is not here needs no body."""
 
@@ -47,6 +49,8 @@ NOWHERE: Final[Mapping[str, str]] = {
     "letter_id": "sagas.nowhere",
     "finding_id": "fnd_" + "0" * 32,
     "job": "nothing",
+    "endpoint_id": "whe_" + "0" * 32,
+    "delivery_id": "whd_" + "0" * 32,
     "ref": "m1",
 }
 """For each parameter of a path a value of its form that names nothing."""

@@ -25,6 +25,13 @@ OTHER_SUITES: Final = frozenset(
         ),
         *("POST /admin/treasury/transfers", "POST /admin/treasury/rebalancings"),
         *("POST /webhooks/airtm", "POST /webhooks/trustless-work"),
+        *(f"{method} /webhook-endpoints" for method in ("GET", "POST")),
+        *(f"{method} /webhook-endpoints/{{endpoint_id}}" for method in ("GET", "POST", "DELETE")),
+        *(
+            f"POST /webhook-endpoints/{{endpoint_id}}/{tail}"
+            for tail in ("rotate-secret", "test", "redeliver", "fetch", "deliveries/{delivery_id}/redeliver")
+        ),
+        *(f"GET /webhook-endpoints/{{endpoint_id}}/deliveries{tail}" for tail in ("", "/{delivery_id}")),
     }
 )
 """Routes, by method and path, that have suites of their own: what operators have beside maintenance, and webhooks."""

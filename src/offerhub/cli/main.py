@@ -41,6 +41,8 @@ for _name, _where, _help in (
     ("demo", "demo:demo", "Show a marketplace's money from deposit to withdrawal, with a crash in the middle."),
     ("queues", "queues:show_queues", "Show the queues of a running service: jobs, the oldest, workers."),
     ("stuck", "reconcile:stuck", "List what is stuck at a running service: past its time, and not at an end."),
+    ("listen", "listen:listen", "Hand every event to a server on this machine, signed, with retries."),
+    ("webhooks", "webhooks:webhooks", "Where events are sent, what was sent, and sending it again."),
     ("prove", "database:prove_command", "Derive every balance again and hold every state against the books."),
 ):
     app.command(f"offerhub.cli.{_where}", name=_name, help=_help)

@@ -26,6 +26,8 @@ from offerhub.runtime.vault import Vault
 from offerhub.settings import Settings
 from offerhub.wallets import rotation
 from offerhub.wallets.keyring import Keyring
+from offerhub.webhook_endpoints import rotation as webhook_rotation
+from offerhub.webhook_endpoints.signing import SecretBox
 
 UNREADABLE_SHOWN_MAX: Final = 50
 """How many wallets that do not open the table names."""
@@ -35,12 +37,16 @@ Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run found and did. Versions are numbers of keys; `unreadable` is wallet id to reason."""
+    """What a run found and did. Versions are numbers of keys; `unreadable` is the id of a wallet, or of a webhook
+    endpoint and the number of its secret, to reason."""
 
     current: int
     known: list[int]
     wallets: Mapping[int, int]
+    secrets: Mapping[int, int]
+    """Secrets of webhook endpoints, which the same keys seal."""
     rotated: int
+    rotated_secrets: int
     answers: int
     unreadable: Mapping[str, str]
     dry: bool = False
@@ -48,12 +54,13 @@ class Report:
     @property
     def missing(self) -> list[int]:
         """Versions in use for which there is no key."""
-        return [version for version in self.wallets if version not in self.known]
+        return sorted(version for version in {*self.wallets, *self.secrets} if version not in self.known)
 
     @property
     def others(self) -> int:
-        """Wallets that are not under the current key."""
-        return sum(count for version, count in self.wallets.items() if version != self.current)
+        """Wallets and webhook secrets that are not under the current key."""
+        counted = (*self.wallets.items(), *self.secrets.items())
+        return sum(count for version, count in counted if version != self.current)
 
     def wire(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -62,8 +69,10 @@ class Report:
             "knownVersions": self.known,
             "missingVersions": self.missing,
             "walletsByVersion": {str(version): count for version, count in self.wallets.items()},
+            "webhookSecretsByVersion": {str(version): count for version, count in self.secrets.items()},
             "remaining": self.others,
             "rotatedWallets": self.rotated,
+            "rotatedWebhookSecrets": self.rotated_secrets,
             "rotatedAnswers": self.answers,
             "unreadable": dict(self.unreadable),
             "dryRun": self.dry,
@@ -71,15 +80,16 @@ class Report:
 
 
 async def _report(database: Database, vault: Vault, **done: Any) -> Report:
-    counted = await rotation.wallets_by_version(database)
-    return Report(vault.current, sorted(vault.keys), counted, **done)
+    wallets = await rotation.wallets_by_version(database)
+    secrets = await webhook_rotation.secrets_by_version(database)
+    return Report(vault.current, sorted(vault.keys), wallets, secrets, **done)
 
 
 async def _status(settings: Settings) -> Report:
     await require_schema(settings)
     database, vault = await _opened(settings)
     try:
-        return await _report(database, vault, rotated=0, answers=0, unreadable={})
+        return await _report(database, vault, rotated=0, rotated_secrets=0, answers=0, unreadable={})
     finally:
         await database.close()
 
@@ -97,13 +107,21 @@ async def _rotate(settings: Settings, *, batch: int, dry: bool, console: Console
         keyring = Keyring(database, vault, settings.stellar.passphrase)
         actor = system(DEFAULT_MARKETPLACE_ID, "rotation")
         turn = rotation.Rotation(database, keyring, vault.current, actor, SystemClock(), batch=batch, dry=dry)
-        before = await _report(database, vault, rotated=0, answers=0, unreadable={})
+        before = await rotation.wallets_by_version(database)
         with _bar(console) as bar:
-            task = bar.add_task("wallets", total=before.others)
+            total = sum(count for version, count in before.items() if version != vault.current)
+            task = bar.add_task("wallets", total=total)
             done = await turn.run(lambda seen: bar.update(task, advance=seen))
+        secrets = await webhook_rotation.rotate(database, SecretBox(vault), actor, dry=dry)
         answers = 0 if dry else await _rotate_answers(database, vault)
         return await _report(
-            database, vault, rotated=done.wallets, answers=answers, unreadable=done.unreadable, dry=dry
+            database,
+            vault,
+            rotated=done.wallets,
+            rotated_secrets=secrets.secrets,
+            answers=answers,
+            unreadable=done.unreadable | secrets.unreadable,
+            dry=dry,
         )
     finally:
         await database.close()
@@ -125,11 +143,12 @@ def _bar(console: Console) -> Progress:
 
 
 def _show(report: Report, console: Console) -> None:
-    table = Table("key version", Column("wallets", justify="right"), "")
-    for version in sorted({*report.wallets, *report.known}):
+    table = Table("key version", Column("wallets", justify="right"), Column("webhook secrets", justify="right"), "")
+    for version in sorted({*report.wallets, *report.secrets, *report.known}):
         words = ["current"] if version == report.current else []
         words += [] if version in report.known else ["[red]no key for it[/red]"]
-        table.add_row(str(version), str(report.wallets.get(version, 0)), " ".join(words))
+        counted = [str(counts.get(version, 0)) for counts in (report.wallets, report.secrets)]
+        table.add_row(str(version), *counted, " ".join(words))
     console.print(table)
     for wallet_id, reason in itertools.islice(report.unreadable.items(), UNREADABLE_SHOWN_MAX):
         console.print(f"[red]does not open:[/red] {wallet_id}: {reason}", highlight=False)
@@ -196,7 +215,8 @@ def rotate(
         _show(report, console)
         would = "would be sealed" if dry_run else "sealed"
         console.print(
-            f"{report.rotated} wallets and {report.answers} kept answers {would} under version {report.current}"
+            f"{report.rotated} wallets, {report.rotated_secrets} webhook secrets and {report.answers} kept answers "
+            f"{would} under version {report.current}"
         )
     if report.unreadable or (report.others and not dry_run):
         sys.exit(1)

@@ -33,6 +33,8 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
         ),
     ],
     "finding_id": FindingId,
+    "endpoint_id": vocabulary.WebhookEndpointId,
+    "delivery_id": vocabulary.WebhookDeliveryId,
     "job": Annotated[
         str,
         Meta(

@@ -11,9 +11,22 @@ from offerhub.orders.states import MILESTONE, ORDER
 from offerhub.topups.states import TOPUP
 from offerhub.users.states import USER
 from offerhub.wallets.states import WALLET
+from offerhub.webhook_endpoints.states import WEBHOOK_DELIVERY, WEBHOOK_ENDPOINT
 from offerhub.withdrawals.states import WITHDRAWAL
 
-MACHINES: Final = (USER, WALLET, ORDER, MILESTONE, ESCROW, DISPUTE, TOPUP, WITHDRAWAL, FINDING)
+MACHINES: Final = (
+    USER,
+    WALLET,
+    ORDER,
+    MILESTONE,
+    ESCROW,
+    DISPUTE,
+    TOPUP,
+    WITHDRAWAL,
+    FINDING,
+    WEBHOOK_ENDPOINT,
+    WEBHOOK_DELIVERY,
+)
 """What a client meets, in the order in which it does."""
 
 _BY_STATES: Final[Mapping[frozenset[str], Machine]] = {one.states: one for one in MACHINES}

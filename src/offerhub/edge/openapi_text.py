@@ -59,7 +59,7 @@ TAGS: Final = {
     "disputes": "Disagreements about an order, and their resolution by support.",
     "withdrawals": "Money that users take out.",
     "events": "What happens, as it happens.",
-    "webhooks": "What providers tell this service.",
+    "webhooks": "Where events are sent, what was sent and what came back; and what providers tell us.",
     "idempotency": "What became of a request whose answer was lost.",
     "treasury": "The operator's money that pays escrows in while users pay through Airtm.",
     "audit": "Who changed what, and when.",

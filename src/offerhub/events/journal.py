@@ -15,7 +15,9 @@ from offerhub.runtime.jobs import Priority
 from offerhub.runtime.redaction import redact
 
 Result = Literal["SUCCESS", "FAILURE", "DISCREPANCY_FOUND"]
-AggregateType = Literal["User", "Wallet", "Balance", "TopUp", "Order", "Escrow", "Withdrawal", "Dispute", "ApiKey"]
+AggregateType = Literal[
+    "User", "Wallet", "Balance", "TopUp", "Order", "Escrow", "Withdrawal", "Dispute", "ApiKey", "WebhookEndpoint"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,19 @@ NAMES: Final = (
     "wallet.created",
     "api_key.created",
     "api_key.revoked",
+    "webhook.test",
+    "webhook.endpoint.failing",
+    "webhook.endpoint.disabled",
 )
+
+
+def chosen_by(pattern: str) -> set[str]:
+    """The names that one pattern chooses; none for a pattern that is none."""
+    head, star, tail = pattern.partition("*")
+    if not star:
+        return {pattern} & set(NAMES)
+    long = len(head) + len(tail)
+    return {name for name in NAMES if name.startswith(head) and name.endswith(tail) and len(name) >= long}
 
 
 def matching(patterns: Iterable[str], field: str = "types") -> frozenset[str]:
@@ -64,12 +76,7 @@ def matching(patterns: Iterable[str], field: str = "types") -> frozenset[str]:
     """
     chosen: set[str] = set()
     for pattern in patterns:
-        head, star, tail = pattern.partition("*")
-        if star:
-            long = len(head) + len(tail)
-            found = {name for name in NAMES if name.startswith(head) and name.endswith(tail) and len(name) >= long}
-        else:
-            found = {pattern} & set(NAMES)
+        found = chosen_by(pattern)
         if not found:
             raise invalid_field(field, f"{field}: no event is called {pattern[:60]!r}")
         chosen |= found

@@ -69,3 +69,12 @@ async def _cursor(tx: Tx, marketplace_id: str, query: ListEvents) -> datetime:
             raise invalid_field("since", "since must be an ISO 8601 time, or milliseconds since 1970")
         return found
     return BEGINNING
+
+
+async def place(tx: Tx, event_id: str) -> None:
+    """Give an event that this transaction has written its place in the log already now, and all before it theirs.
+
+    Until the commit nobody else gives places.
+    """
+    while not await store.by_id(tx, [event_id]):
+        assert await store.sequence(tx), "the event has not been written"

@@ -1,5 +1,6 @@
 """All SQL of reading the log of events."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -49,6 +50,15 @@ async def head(tx: Tx) -> int:
 async def after(tx: Tx, place: int, limit: int) -> list[Logged]:
     """The events of all marketplaces behind a place, in order, at most `limit`."""
     return [_logged(row) for row in await tx.rows(_AFTER, place, limit)]
+
+
+async def by_id(tx: Tx, event_ids: Sequence[str]) -> dict[str, Logged]:
+    """These events by id, of all marketplaces; those that have no place yet are not there."""
+    rows = await tx.rows(
+        f"SELECT {_EVENT} FROM events e JOIN event_log l ON l.event = e.position WHERE e.id = ANY($1)",
+        list(event_ids),
+    )
+    return {row["id"]: _logged(row) for row in rows}
 
 
 async def moment_of(tx: Tx, marketplace_id: str, event_id: str) -> datetime | None:

@@ -3,6 +3,6 @@
 import random
 
 
-def jitter(seconds: float) -> float:
-    """A delay from half to one and a half times this long, so that those who failed together do not meet again."""
-    return seconds * random.uniform(0.5, 1.5)
+def jitter(seconds: float, spread: float = 0.5) -> float:
+    """A delay of this long, give or take `spread` of it, so that those who failed together do not meet again."""
+    return seconds * random.uniform(1 - spread, 1 + spread)

@@ -10,7 +10,8 @@ import time
 from typing import Final, Literal
 
 Prefix = Literal[
-    "usr", "ord", "topup", "esc", "dsp", "wd", "evt", "aud", "key", "mkt", "wal", "sga", "mst", "req", "run", "fnd"
+    "usr", "ord", "topup", "esc", "dsp", "wd", "evt", "aud", "key", "mkt", "wal", "sga", "mst", "req", "run", "fnd",
+    "whe", "whd",
 ]  # fmt: skip
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -13,7 +13,7 @@ from offerhub.runtime.routes import Body, Shape
 from offerhub.runtime.vocabulary import Amount, Timestamp
 
 Health = Literal["healthy", "degraded", "unhealthy"]
-QueueName = Literal["sagas", "reconciliation", "webhooks"]
+QueueName = Literal["sagas", "webhooks", "webhook-deliveries", "reconciliation"]
 Version = Annotated[str, Meta(description="The version of the service.", examples=["0.1.0"])]
 
 

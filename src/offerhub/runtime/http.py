@@ -15,6 +15,8 @@ from typing import Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias
 
 import aiohttp
 
+from offerhub.runtime.targets import Targets
+
 TIMEOUT_SECONDS_DEFAULT: Final = 30.0
 RESPONSE_BYTES_MAX: Final = 16 * 1024 * 1024
 """A full Horizon page of 200 records with their transactions joined stays well below this."""
@@ -50,11 +52,12 @@ class OutsideCallHook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer. Header names are lower-case."""
+    """A complete answer. Header names are lower-case. `is_cut` when the caller allowed that its body be cut short."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_cut: bool = False
 
     def json(self) -> Any:
         """The decoded body, with every number that has a fraction or exponent as a Decimal.
@@ -101,10 +104,14 @@ class HttpClient:
 
     aiohttp repeats one thing by itself, once: a GET or DELETE whose connection was closed before an answer. It never
     repeats a POST. So the answer to a DELETE may be that of a second one, which finds it done already.
+
+    With `targets` it calls addresses that strangers have named: only those that the guard lets through, and what they
+    answer is not unpacked, as a small answer may unpack to a very large one.
     """
 
-    def __init__(self, hook: OutsideCallHook | None = None) -> None:
+    def __init__(self, hook: OutsideCallHook | None = None, *, targets: Targets | None = None) -> None:
         self.hook = hook
+        self._targets = targets
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -132,12 +139,14 @@ class HttpClient:
         query: Sequence[tuple[str, str]] = (),
         body: bytes | None = None,
         response_bytes_max: int = RESPONSE_BYTES_MAX,
+        cut: bool = False,
     ) -> Response:
         """Make one call and read the whole answer, whatever its status.
 
         `name` is what the hook is told, such as `horizon.submit`. The time-out covers everything from the
         connection to the last byte. Raises NotSent or NoAnswer; an answer that is larger than
-        `response_bytes_max` counts as NoAnswer, and so does a DELETE that found no connection.
+        `response_bytes_max` counts as NoAnswer, unless it may be `cut` short, and so does a DELETE that found no
+        connection.
         """
         if self.hook is not None:
             self.hook.before(name)
@@ -151,7 +160,7 @@ class HttpClient:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_seconds),
             ) as answer:
-                response = await _read(answer, response_bytes_max)
+                response = await _read(answer, response_bytes_max, cut)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             # A DELETE may have gone out on a connection that was lost, and only its repetition found no other.
             failure = NoAnswer if method == "DELETE" else NotSent
@@ -166,16 +175,22 @@ class HttpClient:
         if self._session is None:
             # The session binds to the running loop, so it cannot be made in the constructor.
             # No limit on connections here: each provider's line has its own, and none may starve another.
+            targets = self._targets
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=0, socket_factory=targets.socket if targets else None),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=targets is None,
             )
         return self._session
 
 
-async def _read(answer: aiohttp.ClientResponse, bytes_max: int) -> Response:
+async def _read(answer: aiohttp.ClientResponse, bytes_max: int, cut: bool) -> Response:
     body = bytearray()
     async for piece in answer.content.iter_chunked(_READ_BYTES):
         body += piece
         if len(body) > bytes_max:
+            if cut:
+                break
             raise aiohttp.ClientPayloadError(f"more than {bytes_max} bytes")
-    return Response(answer.status, {key.lower(): value for key, value in answer.headers.items()}, bytes(body))
+    headers = {key.lower(): value for key, value in answer.headers.items()}
+    return Response(answer.status, headers, bytes(body[:bytes_max]), is_cut=len(body) > bytes_max)

@@ -34,6 +34,8 @@ WithdrawalId = Annotated[str, _id("wd", "The id of a withdrawal.")]
 ApiKeyId = Annotated[str, _id("key", "The id of an API key.")]
 MarketplaceId = Annotated[str, _id("mkt", "The id of a marketplace.")]
 MilestoneId = Annotated[str, _id("mst", "The id of a milestone.")]
+WebhookEndpointId = Annotated[str, _id("whe", "The id of a webhook endpoint.")]
+WebhookDeliveryId = Annotated[str, _id("whd", "The id of a delivery of an event to a webhook endpoint.")]
 AuditId = Annotated[str, _id("aud", "The id of an audit entry.")]
 EventId = Annotated[str, _id("evt", "The id of an event.")]
 

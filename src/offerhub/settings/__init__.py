@@ -17,6 +17,7 @@ from offerhub.settings.model import (
     Stellar,
     Storage,
     TrustlessWork,
+    WebhooksOut,
 )
 from offerhub.settings.sources import read_env_file, with_development_key
 from offerhub.settings.variable import Secret, SettingsError
@@ -36,6 +37,7 @@ __all__ = [
     "Storage",
     "TrustlessWork",
     "VariableDoc",
+    "WebhooksOut",
     "derive_key",
     "describe",
     "load",

@@ -548,6 +548,37 @@ RECONCILIATION_ENABLED: Final = Variable(
     "`false` switches off the search for deposits that were missed.",
     "`true`",
 )
+WEBHOOK_TARGETS: Final = Variable(
+    "WEBHOOK_TARGETS",
+    "Webhooks out",
+    words("public", "any", "any-in-production"),
+    "",
+    "Where webhook endpoints may be: `public` is https on the public Internet; the others let webhooks into the "
+    "service's own network, and in production only `any-in-production` does.",
+    "`any` in development and test, else `public`",
+)
+WEBHOOK_TIMEOUT_SECONDS: Final = Variable(
+    "WEBHOOK_TIMEOUT_SECONDS",
+    "Webhooks out",
+    seconds(0.1, 30),
+    15.0,
+    "How long one delivery may take, from the connection to the last byte of the answer.",
+    "`15`",
+)
+WEBHOOK_DISABLE_AFTER_HOURS: Final = Variable(
+    "WEBHOOK_DISABLE_AFTER_HOURS",
+    "Webhooks out",
+    integer(1, 720),
+    72,
+    "An endpoint at which every attempt has failed for so long is disabled.",
+)
+WEBHOOK_RETENTION_DAYS: Final = Variable(
+    "WEBHOOK_RETENTION_DAYS",
+    "Webhooks out",
+    integer(1, 365),
+    30,
+    "How long deliveries that have ended are kept, with their requests and answers.",
+)
 OFFERHUB_API_URL: Final = Variable(
     "OFFERHUB_API_URL",
     "Command line",

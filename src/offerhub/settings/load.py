@@ -24,6 +24,7 @@ from offerhub.settings.model import (
     StellarNetwork,
     Storage,
     TrustlessWork,
+    WebhooksOut,
 )
 from offerhub.settings.variable import Reader, Secret, SettingsError, Variable
 
@@ -75,6 +76,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         airtm=_airtm(reader, server) if rail == "airtm" else None,
         trustless_work=_trustless_work(reader, production, stellar.network),
         stellar=stellar,
+        webhooks_out=_webhooks_out(reader, environment),
         client=Client(
             reader.get(the.OFFERHUB_API_URL, f"http://localhost:{server.port}"), reader.get(the.OFFERHUB_API_KEY)
         ),
@@ -112,6 +114,22 @@ def _server(reader: Reader, environment: Environment) -> Server:
         rate_limit_max=rate_limit_max,
         rate_limit_window_seconds=reader.get(the.RATE_LIMIT_WINDOW_SECONDS),
         user_limits_per_minute={name: limit for name, limit in own.items() if limit and rate_limit_max},
+    )
+
+
+def _webhooks_out(reader: Reader, environment: Environment) -> WebhooksOut:
+    """Into our own network only where nothing is at stake, or where somebody says outright that this is meant."""
+    targets = reader.get(the.WEBHOOK_TARGETS, "any" if environment in ("development", "test") else "public")
+    if targets == "any" and environment == "production":
+        reader.faults.append(
+            f"{the.WEBHOOK_TARGETS.name} must not be any in production: whoever may make a webhook endpoint could "
+            "reach into this service's own network. Set any-in-production if that is meant."
+        )
+    return WebhooksOut(
+        public_targets_only=targets == "public",
+        timeout_seconds=reader.get(the.WEBHOOK_TIMEOUT_SECONDS),
+        disable_after_hours=reader.get(the.WEBHOOK_DISABLE_AFTER_HOURS),
+        retention_days=reader.get(the.WEBHOOK_RETENTION_DAYS),
     )
 
 

@@ -132,6 +132,16 @@ class TrustlessWork:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhooksOut:
+    """What is sent to the endpoints of marketplaces."""
+
+    public_targets_only: bool
+    timeout_seconds: float
+    disable_after_hours: int
+    retention_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stellar:
     """The chain, and the watch for deposits."""
 
@@ -172,6 +182,7 @@ class Settings:
     airtm: Airtm | None
     trustless_work: TrustlessWork
     stellar: Stellar
+    webhooks_out: WebhooksOut
     client: Client
 
     @property
