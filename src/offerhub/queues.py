@@ -44,6 +44,7 @@ class QueueKind:
 COMPARISONS: Final[Mapping[JobType, str]] = {
     "sync-topups": "Asks Airtm about top-ups that are not settled.",
     "sync-withdrawals": "Asks Airtm about withdrawals that are not settled.",
+    "sync-refunds": "Asks Airtm whether it has given back payouts that were completed.",
     "sync-escrows": "Compares escrows with their contracts.",
     "check-missed-deposits": "Looks for deposits that the watch has missed.",
 }
