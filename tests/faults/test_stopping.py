@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -67,6 +68,16 @@ async def test_open_requests_are_answered_and_the_next_process_goes_on(
     assert len(events) == len(set(events)), events
     assert await shop.balance(buyer) == ("10.00", "0.00")
     await shop.live.assert_conserved(world)
+
+
+async def test_a_process_that_does_not_come_to_its_end_is_ended() -> None:
+    """The last resort, ten seconds after the deadline: whatever hangs, the next process may start."""
+    program = "import time; from offerhub.cli.serve import end_by_force; end_by_force(0.1); time.sleep(600)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await process.communicate()
+    assert (process.returncode, b"not stopped after 0.1 s" in told) == (1, True)
 
 
 async def ready(member: Member) -> Member:
