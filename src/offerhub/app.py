@@ -22,7 +22,7 @@ from offerhub.access.tokens import TokenSigner
 from offerhub.audit import api as audit_api
 from offerhub.balances import api as balances_api
 from offerhub.disputes import api as disputes_api
-from offerhub.disputes.service import Disputes, open_found
+from offerhub.disputes.service import open_found
 from offerhub.disputes.steps import Resolve
 from offerhub.edge import api as edge_api
 from offerhub.edge import application, documentation
@@ -42,8 +42,9 @@ from offerhub.operations.model import Finding, Probe, PublicConfig
 from offerhub.operations.radar import Radar
 from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
-from offerhub.orders.resolution import Resolution
-from offerhub.orders.service import EscrowPolicy, Orders
+from offerhub.orders.service import EscrowPolicy
+from offerhub.policies import api as policies_api
+from offerhub.policies.service import firing
 from offerhub.providers.stellar.fees import Fees
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
@@ -152,6 +153,9 @@ class Product:
         self.treasury = Treasury(database, self.horizon, self.airtm, settings.payments.treasury_floor)
         self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
         self.topups = TopUps(self.engine, database, self.airtm, parts.return_addresses(settings.airtm))
+        payments, on_airtm = settings.payments, self.airtm is not None
+        terms = EscrowPolicy(payments.platform_fee_basis_points, self.network, treasury=on_airtm)
+        self.policies = firing(self.engine, terms, self.clock, payments.policy_clock_ahead_seconds)
         self.inbox = parts.inbox(settings, database, self.clock)
         self.webhooks_out = WebhooksOut(settings.webhooks_out, database, self.vault, self.clock)
         self.tokens = TokenSigner(keys.token_secret.reveal())
@@ -169,7 +173,7 @@ class Product:
         )
         if self.airtm is not None:
             jobs += reconciliation_jobs.airtm_jobs(self.database, self.airtm)
-        return jobs
+        return jobs + reconciliation_jobs.policy_jobs(self.database, self.policies, self.topups)
 
     def _register_plans(self) -> None:
         fees = Fees(self.horizon, self.clock, self.settings.stellar.fee_max_stroops)
@@ -204,7 +208,6 @@ class Product:
     def routes(self, probes: dict[str, Probe], queues: Queues) -> tuple[Route, ...]:
         """Every endpoint of the product."""
         on_airtm = self.airtm is not None
-        policy = EscrowPolicy(self.settings.payments.platform_fee_basis_points, self.network, treasury=on_airtm)
         config = PublicConfig(
             airtm=self.airtm is not None, trustless_work=True, sse=False, fiat=self.settings.payments.rail
         )
@@ -223,8 +226,9 @@ class Product:
             *users_api.routes(Users(self.wallets), Linking(self.engine, enabled=self.airtm is not None)),
             *balances_api.routes(self.database, None if on_airtm else self.horizon),
             *wallets_api.routes(self.wallets, self.horizon, self.database),
-            *orders_api.routes(Orders(self.engine, policy, self.clock), Resolution(self.engine, self.clock)),
-            *disputes_api.routes(Disputes(self.engine)),
+            *orders_api.routes(self.policies.orders, self.policies.resolution),
+            *disputes_api.routes(self.policies.disputes),
+            *policies_api.routes(self.policies.now),
             *withdrawals_api.routes(
                 Withdrawals(self.engine, self.network, airtm=self.airtm is not None), self.database, self.airtm
             ),

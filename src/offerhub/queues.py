@@ -46,6 +46,7 @@ COMPARISONS: Final[Mapping[JobType, str]] = {
     "sync-withdrawals": "Asks Airtm about withdrawals that are not settled.",
     "sync-refunds": "Asks Airtm whether it has given back payouts that were completed.",
     "sync-escrows": "Compares escrows with their contracts.",
+    "apply-policies": "Lets happen what the policies of marketplaces say, once its time is over.",
     "check-missed-deposits": "Looks for deposits that the watch has missed.",
 }
 _RUN: Final = "the run that was asked for (`run_…`); not there in a job by the clock"
@@ -96,7 +97,7 @@ QUEUES: Final = (
     ),
     QueueKind(
         RECONCILIATION,
-        "Comparing the books with the providers and the chain.",
+        "Comparing the books with the providers and the chain; policies.",
         1,
         tuple(
             JobKind(f"reconciliation:{kind}", does, {"runId": _RUN}, Priority.LATER, "0 by the clock")

@@ -80,6 +80,8 @@ GUARDS: Final[Mapping[str, Guard]] = {
     "POST /disputes/{dispute_id}/assign": Guard("support"),
     "POST /disputes/{dispute_id}/resolve": Guard("support"),
     "GET /events/log": Guard("read", "events"),
+    "GET /policies": Guard("support"),
+    "PUT /policies": Guard("support"),
     "GET /audit/logs": Guard("support"),
     **{f"POST /admin/maintenance/{switch}": Guard("support") for switch in ("enable", "disable")},
     "GET /admin/maintenance/status": Guard("support"),

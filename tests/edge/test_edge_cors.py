@@ -39,7 +39,7 @@ def browser(stage: Stage) -> Client:
 
 async def test_a_named_origin_may_call(browser: Client) -> None:
     wanted = "authorization,content-type,idempotency-key,x-api-key,x-request-id,x-marketplace-id"
-    for method in ("GET", "POST", "DELETE"):
+    for method in ("GET", "POST", "PUT", "DELETE"):
         asked = await preflight(browser, SHOP, method, wanted)
         assert asked.status == 200
         assert asked.headers["access-control-allow-origin"] == SHOP

@@ -31,6 +31,7 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
     "treasury.rebalance": {"direction": "INTO_AIRTM", "amount": "1.00", "reference": "route matrix"},
     "findings.acknowledge": {"reason": "route matrix"},
     "findings.resolve": {"reason": "route matrix"},
+    "policies.put": {},
     "marketplaces.create": {"name": "route matrix"},
     "webhook_endpoints.create": {"url": "https://hooks.example.com/route-matrix"},
     "webhook_endpoints.redeliver": {"since": "2036-01-01T00:00:00Z", "until": "2036-01-02T00:00:00Z"},

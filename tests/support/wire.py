@@ -24,6 +24,7 @@ OTHER_SUITES: Final = frozenset(
             )
         ),
         *("POST /admin/treasury/transfers", "POST /admin/treasury/rebalancings"),
+        *("GET /metrics", "GET /policies", "PUT /policies"),
         *("POST /webhooks/airtm", "POST /webhooks/trustless-work"),
         *(f"{method} /webhook-endpoints" for method in ("GET", "POST")),
         *(f"{method} /webhook-endpoints/{{endpoint_id}}" for method in ("GET", "POST", "DELETE")),

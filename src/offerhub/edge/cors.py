@@ -15,7 +15,7 @@ from offerhub.edge.answers import Reply, failure
 from offerhub.edge.decoding import refuse
 from offerhub.edge.request import Request
 
-METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 REQUEST_HEADERS: Final = (
     "Authorization",
     "Content-Type",

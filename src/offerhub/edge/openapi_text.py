@@ -57,6 +57,7 @@ TAGS: Final = {
     "topups": "Money that users bring in through Airtm.",
     "orders": "A job between a buyer and a seller, its escrow and its milestones, and how it ends.",
     "disputes": "Disagreements about an order, and their resolution by support.",
+    "policies": "What happens by itself once a time is over; all of it is off until it is set.",
     "withdrawals": "Money that users take out.",
     "events": "What happens, as it happens.",
     "webhooks": "Where events are sent, what was sent and what came back; and what providers tell us.",

@@ -35,6 +35,7 @@ NAMES: Final = (
     "dispute.opened",
     "dispute.under_review",
     "dispute.resolved",
+    "dispute.escalated",
     "balance.credited",
     "balance.debited",
     "balance.reserved",

@@ -4,6 +4,8 @@ from typing import Final
 
 from offerhub.escrows.jobs import compare_escrows
 from offerhub.kernel.clock import Clock
+from offerhub.policies.jobs import apply_policies
+from offerhub.policies.service import Firing
 from offerhub.providers.airtm.client import Airtm
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.trustless_work.client import TrustlessWork
@@ -11,6 +13,7 @@ from offerhub.reconciliation.model import Outcome, ReconciliationJob
 from offerhub.runtime.database import Database
 from offerhub.sagas.engine import Engine
 from offerhub.topups import jobs as topups
+from offerhub.topups.service import TopUps
 from offerhub.wallets.jobs import check_missed_deposits
 from offerhub.withdrawals import jobs as withdrawals
 from offerhub.withdrawals import refunds
@@ -24,6 +27,7 @@ ESCROWS_STALE_SECONDS: Final = 600.0
 DEPOSITS_EVERY_SECONDS: Final = 300.0
 DEPOSITS_WALLETS: Final = 100
 DEPOSITS_LOOKBACK_SECONDS: Final = 24 * 3600.0
+POLICIES_EVERY_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.2
 """Between two questions to Trustless Work or Horizon. Airtm is paced by its client's own budget."""
 
@@ -50,6 +54,16 @@ def airtm_jobs(database: Database, airtm: Airtm) -> list[ReconciliationJob]:
         ReconciliationJob("sync-withdrawals", AIRTM_EVERY_SECONDS, sync_withdrawals),
         ReconciliationJob("sync-refunds", AIRTM_EVERY_SECONDS, sync_refunds),
     ]
+
+
+def policy_jobs(database: Database, firing: Firing, topups: TopUps) -> list[ReconciliationJob]:
+    """What happens by itself because a marketplace has said so."""
+
+    async def apply() -> Outcome:
+        done = await apply_policies(database, firing, topups)
+        return Outcome(done.due, done.fired, errors=done.failed)
+
+    return [ReconciliationJob("apply-policies", POLICIES_EVERY_SECONDS, apply)]
 
 
 def chain_jobs(

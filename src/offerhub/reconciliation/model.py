@@ -12,7 +12,9 @@ from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Shape
 from offerhub.runtime.vocabulary import Timestamp
 
-JobType = Literal["sync-topups", "sync-withdrawals", "sync-refunds", "sync-escrows", "check-missed-deposits"]
+JobType = Literal[
+    "sync-topups", "sync-withdrawals", "sync-refunds", "sync-escrows", "check-missed-deposits", "apply-policies"
+]
 Trigger = Literal["schedule", "manual"]
 RunStatus = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "ABANDONED"]
 RunId = Annotated[

@@ -170,7 +170,7 @@ class Route:
     not `rate_limited` costs no allowance.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     name: str
     summary: str

@@ -280,6 +280,14 @@ STUCK_BUDGET_PERCENT: Final = Variable(
     100,
     "How long something may stay in a state before `offerhub stuck` lists it, in percent of what is usual.",
 )
+POLICY_CLOCK_AHEAD_SECONDS: Final = Variable(
+    "POLICY_CLOCK_AHEAD_SECONDS",
+    "Payments",
+    seconds(0, 31_536_000),
+    0.0,
+    "How far the clock of policies runs ahead, to try them out. Refused in production.",
+    "`0`",
+)
 PROVIDER_READ_ATTEMPTS: Final = Variable(
     "PROVIDER_READ_ATTEMPTS",
     "Providers",

@@ -65,6 +65,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             platform_fee_basis_points=reader.get(the.PLATFORM_FEE_PERCENT),
             treasury_floor=reader.get(the.TREASURY_FLOOR),
             saga_inline_wait_seconds=reader.get(the.SAGA_INLINE_WAIT_SECONDS),
+            policy_clock_ahead_seconds=_policy_clock(reader, production),
             stuck_budget_percent=reader.get(the.STUCK_BUDGET_PERCENT),
         ),
         providers=Providers(
@@ -153,6 +154,14 @@ def _without_prisma(url: str) -> str:
     kept = [(name, value) for name, value in given if name not in PRISMA_PARAMETERS]
     kept += [("search_path", value) for name, value in given if name == "schema" and value != "public"]
     return f"{base}?{urlencode(kept, quote_via=quote)}" if kept else base
+
+
+def _policy_clock(reader: Reader, production: bool) -> float:
+    ahead = reader.get(the.POLICY_CLOCK_AHEAD_SECONDS)
+    if production and ahead:
+        name = the.POLICY_CLOCK_AHEAD_SECONDS.name
+        reader.faults.append(f"{name} must not be set in production: money would move before its time.")
+    return ahead
 
 
 def _keys(reader: Reader, production: bool) -> Keys:

@@ -83,6 +83,7 @@ class Payments:
     treasury_floor: int
     """In units of 10^-7."""
     saga_inline_wait_seconds: float
+    policy_clock_ahead_seconds: float
     stuck_budget_percent: int
 
 

@@ -146,7 +146,7 @@ class TopUps:
             return topup
         return await check(self._database, self._enabled(), actor, topup)
 
-    async def cancel(self, actor: Actor, topup_id: str) -> TopUp:
+    async def cancel(self, actor: Actor, topup_id: str, canceled_by: CanceledBy = "user") -> TopUp:
         """Cancel at Airtm, then here. Where Airtm says no or nothing, its payin decides.
 
         Raises TopUpNotFound, InvalidState, ProviderNotEnabled, ProviderTimeout while nobody knows, and what Airtm's
@@ -160,7 +160,7 @@ class TopUps:
         outcome = await airtm.cancel_payin(topup.airtm_payin_id)
         if isinstance(outcome, Unavailable) or (isinstance(outcome, Rejected) and outcome.reason_code != TOO_LATE):
             raise outcome.refusal
-        found = await check(self._database, airtm, actor, topup, canceled_by="user")
+        found = await check(self._database, airtm, actor, topup, canceled_by=canceled_by)
         if found.status == "TOPUP_CANCELED":
             return found
         if found.status == AWAITING:
