@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from offerhub.kernel.clock import Clock
 from offerhub.sandbox.airtm_bodies import (
+    ENTERPRISE_ID,
     BadBody,
     balance_json,
     deposit_json,
@@ -35,7 +36,6 @@ WINDOW_SECONDS: Final = 1.0
 PAGE_DEFAULT: Final = 100
 PAGE_MIN: Final = 10
 PAGE_MAX: Final = 1000
-ENTERPRISE_ID: Final = "7c1e5f5e-0c07-4d5c-9d0b-0f0e6d1c2b3a"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -200,7 +200,7 @@ def _json(body: Any, status: int = 200) -> Response:
 
 
 def _page(request: Request, rows: Sequence[dict[str, Any]]) -> Response:
-    """`{items, startCursor, endCursor}`, newest first; the cursors are ids, exclusive."""
+    """`{items, startCursor, endCursor}`, newest first; the cursors are ids, exclusive, and missing without items."""
     given = request.query_params
     per_page = given.get("perPage", str(PAGE_DEFAULT))
     if not per_page.isdecimal() or not PAGE_MIN <= int(per_page) <= PAGE_MAX:
@@ -210,5 +210,5 @@ def _page(request: Request, rows: Sequence[dict[str, Any]]) -> Response:
     begin = ids.index(given["after"]) + 1 if given.get("after") in ids else 0
     end = ids.index(given["before"]) if given.get("before") in ids else len(ids)
     items = newest_first[begin:end][: int(per_page)]
-    cursors = (items[0]["id"], items[-1]["id"]) if items else (None, None)
-    return _json({"items": items, "startCursor": cursors[0], "endCursor": cursors[1]})
+    cursors = {"startCursor": items[0]["id"], "endCursor": items[-1]["id"]} if items else {}
+    return _json({"items": items, **cursors})

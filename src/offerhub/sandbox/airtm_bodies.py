@@ -13,6 +13,7 @@ import msgspec
 from offerhub.sandbox.airtm_model import Deposit, Payin, Payout, Person
 
 DESCRIPTION_MAX: Final = 250
+ENTERPRISE_ID: Final = "7c1e5f5e-0c07-4d5c-9d0b-0f0e6d1c2b3a"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _AMOUNT_MAX: Final = Decimal(10_000_000_000)
 """Ten digits before the point, as many as the amounts of our own API may have."""
@@ -150,8 +151,14 @@ def deposit_json(deposit: Deposit) -> dict[str, Any]:
     return {
         "id": deposit.id,
         "type": deposit.type,
+        "name": f"Sandbox {deposit.type}",
+        "currency": "USD",
         "amount": _number(deposit.amount),
+        "availableBalance": _number(deposit.amount),
+        "enterpriseUserId": ENTERPRISE_ID,
+        "bridgeTransactionId": deposit.id,
         "createdAt": when(deposit.created_at),
+        "updatedAt": when(deposit.created_at),
         **({"refundedPayoutId": deposit.refunded_payout_id} if deposit.refunded_payout_id else {}),
     }
 

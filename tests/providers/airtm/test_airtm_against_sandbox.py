@@ -131,6 +131,25 @@ async def test_a_payout_to_its_end(airtm: Airtm, world: World) -> None:
     assert late.reason_code == "415055"
 
 
+async def test_what_is_given_back_is_in_the_list_of_deposits(airtm: Airtm, world: World) -> None:
+    before = await airtm.deposits()
+    made = []
+    for number in range(11):
+        done = await payout(airtm, f"c-back-{number}")
+        assert isinstance(done, Done)
+        await airtm.commit_payout(done.value.id)
+        await world.airtm_payout(done.value.id, "complete")
+        await world.airtm_payout(done.value.id, "refund")
+        made.append(done.value.id)
+    first = await airtm.deposits(per_page=10)
+    assert [one.payout_id for one in first.refunds] == list(reversed(made[1:]))
+    assert {one.amount for one in first.refunds} == {AMOUNT}
+    rest = await airtm.deposits(per_page=10, after=first.end_cursor)
+    assert rest.ids == (rest.refunds[0].id, *before.ids)
+    assert (await airtm.deposits(per_page=10, before=rest.ids[0])).ids == first.ids
+    assert (await airtm.deposits(after=rest.end_cursor)).ids == ()
+
+
 async def test_a_payout_that_is_refused(airtm: Airtm) -> None:
     nobody = await payout(airtm, "c-nobody", "ana+unknown@example.com")
     assert isinstance(nobody, Rejected)
