@@ -13,7 +13,7 @@ EXAMPLE_KEY: Final = "order-4711-reserve"
 SHARE: Final = 0.85
 """How much is exchanged. The rest keeps asking for what is not there."""
 
-_ID = re.compile("(?P<kind>usr|ord|dsp|wd|topup|key|mkt)_[0-9A-Za-z]{32}")
+_ID = re.compile("(?P<kind>usr|ord|dsp|wd|topup|key|mkt|whe|whd)_[0-9A-Za-z]{32}")
 
 
 class RealIds:
