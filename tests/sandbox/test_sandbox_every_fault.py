@@ -10,6 +10,7 @@ import pytest
 from airtm_driver import KEY, call, payin_of
 from escrow_driver import fund, on_chain
 from fault_scenes import Scene, play, prepared, second_step
+from rpc_scenes import play_rpc
 from sandbox_driver import PASSPHRASE, Sandbox, running
 from webhook_receiver import receiving
 
@@ -50,6 +51,8 @@ async def test_a_fault_strikes_and_is_counted(scene: Scene, number: str, fault: 
     added = await scene.sandbox.sim("/faults", scene.fault)
     if number == "F19":
         await second_step(scene)
+    elif fault["face"] == "rpc":
+        await play_rpc(scene)
     else:
         await play(scene)
     counted = (await scene.sandbox.sim("/faults"))["faults"]

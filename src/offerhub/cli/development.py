@@ -79,6 +79,7 @@ def sandbox_environment(base_url: str) -> dict[str, str]:
         "STELLAR_NETWORK": "testnet",
         "STELLAR_NETWORK_PASSPHRASE": info["network_passphrase"],
         "STELLAR_HORIZON_URL": info["horizon_url"],
+        "STELLAR_RPC_URL": info["rpc_url"],
         "STELLAR_FRIENDBOT_URL": f"{info['horizon_url']}/friendbot",
         "STELLAR_USDC_ASSET_CODE": info["usdc"]["code"],
         "STELLAR_USDC_ISSUER": info["usdc"]["issuer"],

@@ -26,6 +26,7 @@ def _options() -> SandboxOptions:
         "--airtm-settle-seconds", type=float, default=defaults.airtm_settle_seconds, help="0 settles on demand only"
     )
     parser.add_argument("--webhook-url", dest="webhook_urls", action="append", default=[])
+    parser.add_argument("--rpc-retention-ledgers", type=int, default=defaults.rpc_retention_ledgers)
     parser.add_argument("--clock", choices=MODES, default=None)
     parser.add_argument("--clock-factor", type=float, default=defaults.clock_factor)
     given = vars(parser.parse_args())

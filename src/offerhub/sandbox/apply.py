@@ -20,12 +20,14 @@ from stellar_sdk import (
     CreateAccount,
     CreateClaimableBalance,
     EndSponsoringFutureReserves,
+    ExtendFootprintTTL,
     InvokeHostFunction,
     Keypair,
     ManageData,
     PathPaymentStrictReceive,
     PathPaymentStrictSend,
     Payment,
+    RestoreFootprint,
     SetOptions,
     xdr,
 )
@@ -33,17 +35,27 @@ from stellar_sdk.operation import Operation
 from stellar_sdk.xdr import InvokeHostFunctionResultCode as InvokeCode
 from stellar_sdk.xdr import OperationType
 
+from offerhub.sandbox import upkeep
+from offerhub.sandbox.claimables import claimable_id, held_by
 from offerhub.sandbox.contracts import Host, Trap, read_call
 from offerhub.sandbox.effects import Effect, OperationFailed, done, units
 from offerhub.sandbox.envelope import Envelope
 from offerhub.sandbox.escrow import ContractError
 from offerhub.sandbox.options import Cast
 from offerhub.sandbox.results import invoke_success
-from offerhub.sandbox.state import Account, Claimable, RefusalReason, Refused, State, Trustline, asset_name, issuer_of
+from offerhub.sandbox.state import (
+    Account,
+    Claimable,
+    Movement,
+    RefusalReason,
+    Refused,
+    State,
+    Trustline,
+    asset_name,
+    issuer_of,
+)
 
 SUBENTRIES_MAX: Final = 1_000
-RESTORE_FEE: Final = 600_000
-"""The least resource fee of a call whose contract is archived, in units of 10^-7 XLM."""
 ACCOUNT_RESERVES: Final = 2
 """Base reserves for an account's own entry."""
 
@@ -98,6 +110,8 @@ class Applier:
             BeginSponsoringFutureReserves: self._begin_sponsoring,
             EndSponsoringFutureReserves: self._end_sponsoring,
             InvokeHostFunction: self._invoke,
+            RestoreFootprint: lambda operation, source: upkeep.restore(self.state, self.envelope),
+            ExtendFootprintTTL: lambda operation, source: upkeep.extend(),
         }
         return handlers[type(operation)](operation, source)
 
@@ -115,15 +129,15 @@ class Applier:
             raise OperationFailed(codes.CREATE_ACCOUNT_LOW_RESERVE)
         state.put(state.accounts, created.id, created)
         try:
-            state.move("native", source, created.id, amount)
+            moved = state.move("native", source, created.id, amount)
         except Refused as refusal:
             raise OperationFailed(codes.CREATE_ACCOUNT_UNDERFUNDED) from refusal
-        return done(OperationType.CREATE_ACCOUNT, codes.CREATE_ACCOUNT_SUCCESS)
+        return done(OperationType.CREATE_ACCOUNT, codes.CREATE_ACCOUNT_SUCCESS, *([moved] if amount else []))
 
     def _payment(self, operation: Payment, source: str) -> Effect:
         target, amount = operation.destination.account_id, units(operation.amount)
-        self._move(operation.asset, source, target, amount, xdr.PaymentResultCode, "PAYMENT")
-        return done(OperationType.PAYMENT, xdr.PaymentResultCode.PAYMENT_SUCCESS)
+        moved = self._move(operation.asset, source, target, amount, xdr.PaymentResultCode, "PAYMENT")
+        return done(OperationType.PAYMENT, xdr.PaymentResultCode.PAYMENT_SUCCESS, moved)
 
     def _path_payment(self, operation: PathPaymentStrictSend | PathPaymentStrictReceive, source: str) -> Effect:
         """Same asset on both ends only: there is no order book to cross."""
@@ -143,19 +157,21 @@ class Applier:
         if misses:
             raise OperationFailed(codes[f"{kind.name}_{over}"])
         target = operation.destination.account_id
-        self._move(operation.dest_asset, source, target, amount, codes, kind.name)
+        moved = self._move(operation.dest_asset, source, target, amount, codes, kind.name)
         last = xdr.SimplePaymentResult(
             Keypair.from_public_key(target).xdr_account_id(),
             operation.dest_asset.to_xdr_object(),
             xdr.Int64(amount),
         )
-        return done(kind, codes[f"{kind.name}_SUCCESS"], success=success(offers=[], last=last))
+        return done(kind, codes[f"{kind.name}_SUCCESS"], moved, success=success(offers=[], last=last))
 
-    def _move(self, asset: Asset, source: str, target: str, amount: int, codes: type[IntEnum], prefix: str) -> None:
+    def _move(
+        self, asset: Asset, source: str, target: str, amount: int, codes: type[IntEnum], prefix: str
+    ) -> Movement:
         if amount <= 0:
             raise OperationFailed(codes[f"{prefix}_MALFORMED"])
         try:
-            self.state.move(asset_name(asset), source, target, amount)
+            return self.state.move(asset_name(asset), source, target, amount)
         except Refused as refusal:
             raise OperationFailed(codes[f"{prefix}_{_CODES[refusal.reason]}"]) from refusal
 
@@ -284,7 +300,7 @@ class Applier:
         assert body is not None
         try:
             call = read_call(operation.host_function)
-            self._restore(call.contract)
+            upkeep.touch(self.state, self.envelope, call.contract)
             needed = self.host.run(call)
             if needed is not None:
                 self.host.authorise(call, needed, body, source)
@@ -302,15 +318,6 @@ class Applier:
         effect.call = call
         return effect
 
-    def _restore(self, contract: str) -> None:
-        """An archived entry is restored by its first touch, if the declared resource fee pays for that."""
-        if contract not in self.state.archived:
-            return
-        data = self.envelope.transaction.soroban_data
-        if data is None or data.resource_fee.int64 < RESTORE_FEE:
-            raise OperationFailed(InvokeCode.INVOKE_HOST_FUNCTION_ENTRY_ARCHIVED)
-        self.state.put(self.state.archived, contract, None)
-
     def _create_claimable(self, operation: CreateClaimableBalance, source: str, index: int) -> Effect:
         """Predicates are not kept: every claimant may claim at once."""
         codes, amount, asset = xdr.CreateClaimableBalanceResultCode, units(operation.amount), operation.asset
@@ -319,7 +326,7 @@ class Applier:
         identity = claimable_id(self.envelope, index)
         name = asset_name(asset)
         try:
-            self.state.set_aside(name, source, amount)
+            moved = self.state.set_aside(name, source, held_by(identity), amount)
         except Refused as refusal:
             known = {"src_no_trust": "NO_TRUST", "src_not_authorized": "NOT_AUTHORIZED"}
             word = known.get(refusal.reason, "UNDERFUNDED")
@@ -330,6 +337,7 @@ class Applier:
         return done(
             OperationType.CREATE_CLAIMABLE_BALANCE,
             codes.CREATE_CLAIMABLE_BALANCE_SUCCESS,
+            moved,
             balance_id=xdr.ClaimableBalanceID.from_xdr_bytes(bytes.fromhex(identity)),
         )
 
@@ -342,11 +350,11 @@ class Applier:
             raise OperationFailed(codes.CLAIM_CLAIMABLE_BALANCE_CANNOT_CLAIM)
         self.state.put(self.state.claimables, found.id, None)
         try:
-            self.state.hand_out(found.asset, source, found.amount)
+            moved = self.state.hand_out(found.asset, held_by(found.id), source, found.amount)
         except Refused as refusal:
             word = {"no_trust": "NO_TRUST", "not_authorized": "NOT_AUTHORIZED"}.get(refusal.reason, "LINE_FULL")
             raise OperationFailed(codes[f"CLAIM_CLAIMABLE_BALANCE_{word}"]) from refusal
-        return done(OperationType.CLAIM_CLAIMABLE_BALANCE, codes.CLAIM_CLAIMABLE_BALANCE_SUCCESS)
+        return done(OperationType.CLAIM_CLAIMABLE_BALANCE, codes.CLAIM_CLAIMABLE_BALANCE_SUCCESS, moved)
 
     def _merge(self, operation: AccountMerge, source: str) -> Effect:
         codes, state = xdr.AccountMergeResultCode, self.state
@@ -367,6 +375,7 @@ class Applier:
         return done(
             OperationType.ACCOUNT_MERGE,
             codes.ACCOUNT_MERGE_SUCCESS,
+            Movement("transfer", "native", source, target.id, account.balance),
             source_account_balance=xdr.Int64(account.balance),
         )
 
@@ -379,8 +388,3 @@ class Applier:
             raise OperationFailed(low_reserve)
         self.state.put(self.state.accounts, account.id, grown)
         return grown
-
-
-def claimable_id(envelope: Envelope, index: int) -> str:
-    """The id of the claimable balance that the operation at this place makes, in hexadecimal."""
-    return envelope.transaction.get_claimable_balance_id(index)

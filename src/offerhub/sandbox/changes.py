@@ -12,9 +12,11 @@ from offerhub.kernel.money import AmountError, parse_chain_amount
 from offerhub.sandbox import escrow
 from offerhub.sandbox.escrow import ContractError
 from offerhub.sandbox.rules import FEE_MODES
-from offerhub.sandbox.state import State
+from offerhub.sandbox.state import INT64_MAX, Account, State, Trustline
 
 SURGE_MAX: Final = 100_000
+_SPONSORED_RESERVES: Final = 3
+"""An account's own two, and its trustline's."""
 
 
 class ChangeRefused(Exception):
@@ -28,6 +30,7 @@ def apply_change(state: State, kind: str, body: Mapping[str, Any], usdc: str) ->
         "line": _line,
         "archive": _archive,
         "dispute": _dispute,
+        "accounts": _accounts,
     }
     changes[kind](state, body, usdc)
 
@@ -72,6 +75,22 @@ def _dispute(state: State, body: Mapping[str, Any], usdc: str) -> None:
         escrow.dispute(state, contract, state.escrows[contract].roles.service_provider)
     except ContractError as error:
         raise ChangeRefused(str(error)) from error
+
+
+def _accounts(state: State, body: Mapping[str, Any], usdc: str) -> None:
+    """Accounts with a USDC trustline and no XLM, as the sponsored wallets of a service have them, all at once."""
+    addresses, sponsor = body["addresses"], state.accounts[body["sponsor"]]
+    known = next((address for address in addresses if address in state.accounts), None)
+    if known is not None or len(set(addresses)) != len(addresses):
+        raise ChangeRefused(f"there is an account {str(known)[:80]} already, or one is named twice")
+    for address in addresses:
+        made = Account(address, 0, state.ledger << 32, 1, sponsor=sponsor.id, sponsored=_SPONSORED_RESERVES)
+        state.put(state.accounts, address, made)
+        state.put(state.trustlines, (address, usdc), Trustline(0, INT64_MAX, sponsor=sponsor.id))
+    grown = replace(sponsor, sponsoring=sponsor.sponsoring + _SPONSORED_RESERVES * len(addresses))
+    if grown.balance < grown.reserve:
+        raise ChangeRefused("nobody has the XLM to keep so many accounts")
+    state.put(state.accounts, sponsor.id, grown)
 
 
 def _contract(state: State, body: Mapping[str, Any]) -> str:

@@ -231,7 +231,7 @@ class Host:
         tokens = {asset: token for token, asset in self._assets.items()}
         for movement in movements:
             call.movements.append(movement)
-            call.events.append(_transfer_event(tokens[movement.asset], movement))
+            call.events.append(token_event(tokens[movement.asset], movement, None))
 
 
 def _exactly(call: Call, count: int) -> Sequence[xdr.SCVal]:
@@ -244,8 +244,11 @@ def _event(contract: str, topic: str, data: xdr.SCVal) -> xdr.ContractEvent:
     return _contract_event(contract, [scval.to_symbol(topic)], data)
 
 
-def _transfer_event(token: str, movement: Movement) -> xdr.ContractEvent:
-    """The token event of CAP-67: a mint names no source, a burn no target."""
+def token_event(token: str, movement: Movement, memo: xdr.SCVal | None) -> xdr.ContractEvent:
+    """The token event of CAP-67: a mint names no source, a burn no target.
+
+    `memo` is the id of an M… address or, without one, the transaction's memo; the amount is then in a map with it.
+    """
     name = "native" if issuer_of(movement.asset) is None else movement.asset
     topics = [scval.to_symbol(movement.kind)]
     if movement.kind != "mint":
@@ -253,7 +256,10 @@ def _transfer_event(token: str, movement: Movement) -> xdr.ContractEvent:
     if movement.kind != "burn":
         topics.append(scval.to_address(movement.target))
     topics.append(scval.to_string(name))
-    return _contract_event(token, topics, scval.to_int128(movement.amount))
+    data = scval.to_int128(movement.amount)
+    if memo is not None:
+        data = scval.to_map({scval.to_symbol("amount"): data, scval.to_symbol("to_muxed_id"): memo})
+    return _contract_event(token, topics, data)
 
 
 def _contract_event(contract: str, topics: list[xdr.SCVal], data: xdr.SCVal) -> xdr.ContractEvent:

@@ -11,6 +11,7 @@ from offerhub.kernel.money import format_chain_amount
 from offerhub.sandbox.chain import Chain
 from offerhub.sandbox.chain_faults import ChainFaults
 from offerhub.sandbox.control_bodies import (
+    AccountsBody,
     AdvanceBody,
     ClockBody,
     CreditBody,
@@ -52,6 +53,7 @@ class ControlFace:
             ("GET", "/flows", self._flows),
             ("POST", "/mint", self._mint),
             ("POST", "/account", self._account),
+            ("POST", "/accounts", self._accounts),
             ("POST", "/pay", self._pay),
             ("POST", "/credit", self._credit),
             ("GET", "/waiting", self._waiting),
@@ -73,6 +75,7 @@ class ControlFace:
                 "network_passphrase": options.network_passphrase,
                 "horizon_url": f"{self._base_url}/horizon",
                 "friendbot_url": f"{self._base_url}/horizon/friendbot",
+                "rpc_url": f"{self._base_url}/rpc",
                 "trustless_work_url": f"{self._base_url}/trustless-work",
                 "trustless_api_key": options.trustless_api_key,
                 "trustless_work_fee_account": cast.trustless_fee.public_key,
@@ -151,6 +154,15 @@ class ControlFace:
     async def _account(self, request: Request) -> Response:
         keypair = await self._house.open_outside_wallet()
         return JSONResponse({"public_key": keypair.public_key, "secret": keypair.secret})
+
+    async def _accounts(self, request: Request) -> Response:
+        body = await read(request, AccountsBody)
+        addresses = [address_of(address) for address in body.addresses]
+        if any(address.startswith("M") for address in addresses):
+            raise Refusal("an M… address is not an account's")
+        sponsor = self._chain.cast.friendbot.public_key
+        self._chain.change("accounts", {"addresses": addresses, "sponsor": sponsor})
+        return JSONResponse({"accounts": len(addresses)})
 
     async def _pay(self, request: Request) -> Response:
         body = await read(request, PayBody)

@@ -59,6 +59,12 @@ class PayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memo_type: MemoType = "text"
 
 
+class AccountsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Accounts to be there at once, without a transaction, with a USDC trustline and nothing on it."""
+
+    addresses: Annotated[list[str], msgspec.Meta(min_length=1, max_length=10_000)]
+
+
 class ClockBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How time runs. `ledger_seconds` 0 closes no ledger by itself.
 

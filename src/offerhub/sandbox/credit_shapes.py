@@ -24,7 +24,6 @@ from offerhub.sandbox.soroban import resources
 
 Shape = Literal["payment", "path", "claimable", "muxed", "call", "native", "impostor"]
 SHAPES: Final = get_args(Shape)
-_RESOURCE_FEE: Final = 120_000
 
 
 def operations_of(cast: Cast, shape: Shape, targets: Sequence[str], units: int, muxed_id: int) -> list[Operation]:
@@ -83,5 +82,5 @@ def soroban_data(operations: Sequence[Operation]) -> xdr.SorobanTransactionData 
     """What a transaction declares when its operation is a contract call."""
     for operation in operations:
         if isinstance(operation, InvokeHostFunction) and operation.host_function.invoke_contract is not None:
-            return resources(operation.host_function.invoke_contract.contract_address, _RESOURCE_FEE)
+            return resources(operation.host_function.invoke_contract.contract_address)
     return None

@@ -1,5 +1,6 @@
 """What comes of an operation: what it did, or why the ledger does not allow it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -9,6 +10,7 @@ from stellar_sdk.xdr import OperationType
 
 from offerhub.sandbox.contracts import Call
 from offerhub.sandbox.results import OperationOutcome, operation_outcome
+from offerhub.sandbox.state import Movement
 
 
 class OperationFailed(Exception):
@@ -27,12 +29,13 @@ def units(text: str) -> int:
 
 @dataclass(slots=True)
 class Effect:
-    """What came of an operation: its result, and for a contract call what it did."""
+    """What came of an operation: its result, and for a contract call what it did, for any other what it moved."""
 
     outcome: OperationOutcome
     call: Call | None = None
+    movements: Sequence[Movement] = ()
 
 
-def done(kind: OperationType, code: IntEnum, **success: Any) -> Effect:
-    """The effect of an operation of this kind that succeeded."""
-    return Effect(operation_outcome(kind, code, **success))
+def done(kind: OperationType, code: IntEnum, *movements: Movement, **success: Any) -> Effect:
+    """The effect of an operation of this kind that succeeded, and moved this."""
+    return Effect(operation_outcome(kind, code, **success), movements=movements)

@@ -9,9 +9,12 @@ from typing import Final
 
 from stellar_sdk import (
     DecoratedSignature,
+    ExtendFootprintTTL,
     FeeBumpTransactionEnvelope,
+    InvokeHostFunction,
     Keypair,
     Preconditions,
+    RestoreFootprint,
     SetOptions,
     Transaction,
     TransactionEnvelope,
@@ -26,6 +29,7 @@ from offerhub.sandbox.results import SUPPORTED, OperationOutcome, Outcome, outer
 from offerhub.sandbox.state import Account, State
 
 OPERATIONS_MAX: Final = 100
+_SOROBAN: Final = (InvokeHostFunction, RestoreFootprint, ExtendFootprintTTL)
 ENVELOPE_CHARACTERS_MAX: Final = 200_000
 
 
@@ -60,8 +64,8 @@ class Envelope:
 
     @property
     def is_contract_call(self) -> bool:
-        """True for a smart-contract transaction."""
-        return any(type(op).__name__ == "InvokeHostFunction" for op in self.operations)
+        """True for a smart-contract transaction: a call, or the upkeep of what contracts store."""
+        return any(isinstance(op, _SOROBAN) for op in self.operations)
 
     def fee_at(self, base_fee: int) -> int:
         """What inclusion costs: the base fee per operation, and a contract call's whole resource fee."""

@@ -4,17 +4,18 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-Face = Literal["horizon", "trustless_work", "airtm", "webhooks", "chain"]
+Face = Literal["horizon", "rpc", "trustless_work", "airtm", "webhooks", "chain"]
 Stage = Literal["wire", "face", "send", "attempt", "chain"]
 
 FACES: Final = get_args(Face)
-WIRES: Final[tuple[Face, ...]] = ("horizon", "trustless_work", "airtm")
+WIRES: Final[tuple[Face, ...]] = ("horizon", "rpc", "trustless_work", "airtm")
 
 _ANY = re.compile(".")
 _STREAM = re.compile(r"STREAM ")
-_SUBMISSION = re.compile(r"POST /(transactions|transactions_async|helper/send-transaction)$")
-_ASYNC = re.compile(r"POST /transactions_async$")
-_CURSOR = re.compile(r"(GET|STREAM) /.*(payments|operations|transactions|effects|ledgers)$")
+_SUBMISSION = re.compile(r"POST /(transactions|transactions_async|helper/send-transaction|sendTransaction)$")
+_ASYNC = re.compile(r"POST /(transactions_async|sendTransaction)$")
+_CURSOR = re.compile(r"(GET|STREAM) /.*(payments|operations|transactions|effects|ledgers)$|POST /get")
+_NODE = re.compile(r"POST /get")
 _BUILD = re.compile(r"POST /(deployer|escrow)/")
 _SEND = re.compile(r"POST /helper/send-transaction$")
 _LISTS = re.compile(r"GET /helper/get-escrow")
@@ -27,7 +28,8 @@ class FaultKind:
 
     `stage` is what carries it out: the wire in front of a face, the face itself, the sender of webhooks when it
     makes a message or at each attempt, or the ledger, at once. `calls` is matched with `METHOD /path` within the
-    face (`STREAM` for server-sent events). `seconds` is what it waits or shifts unless it is told.
+    face (`STREAM` for server-sent events; of RPC the method is the path). `seconds` is what it waits or shifts unless
+    it is told.
     """
 
     faces: tuple[Face, ...]
@@ -39,6 +41,10 @@ class FaultKind:
 
 def _wire(words: str, seconds: float = 1.0) -> FaultKind:
     return FaultKind(WIRES, "wire", words, seconds=seconds)
+
+
+def _stellar(words: str, calls: re.Pattern[str]) -> FaultKind:
+    return FaultKind(("horizon", "rpc"), "face", words, calls)
 
 
 def _horizon(words: str, calls: re.Pattern[str]) -> FaultKind:
@@ -72,7 +78,7 @@ KINDS: Final[dict[str, FaultKind]] = {
     "set_field": _wire("does the work, then answers with `field` set to `value`"),
     "duplicate_items": _wire("does the work, then shows the first item of a list twice"),
     "tx_error": FaultKind(
-        ("horizon", "trustless_work"),
+        ("horizon", "rpc", "trustless_work"),
         "face",
         "refuses a transaction with `code`; with `then=success` it is in a ledger all the same",
         _SUBMISSION,
@@ -83,9 +89,14 @@ KINDS: Final[dict[str, FaultKind]] = {
         "answers that nobody knows yet (504); `then` is success or never",
         _SUBMISSION,
     ),
-    "try_again_later": _horizon("answers TRY_AGAIN_LATER, does nothing", _ASYNC),
-    "duplicate_tx": _horizon("takes the transaction, and answers DUPLICATE", _ASYNC),
-    "history_gone": _horizon("answers 410: the cursor is older than the history", _CURSOR),
+    "try_again_later": _stellar("answers TRY_AGAIN_LATER, does nothing", _ASYNC),
+    "duplicate_tx": _stellar("takes the transaction, and answers DUPLICATE", _ASYNC),
+    "history_gone": _stellar(
+        "answers that the cursor is older than the history (410); RPC has only its last `value` (1) ledgers", _CURSOR
+    ),
+    "node_behind": FaultKind(
+        ("rpc",), "face", "does not know of the last `value` (1) ledgers; getHealth says unhealthy", _NODE
+    ),
     "stream_cut": _horizon("cuts the connection in the middle of a frame", _STREAM),
     "stream_duplicate": _horizon("sends every record twice", _STREAM),
     "stream_byebye": _horizon("says goodbye at once", _STREAM),

@@ -16,6 +16,7 @@ from offerhub.sandbox.results import CODES_BY_NAME
 
 PREFIXES: Final[dict[Face, str]] = {
     "horizon": "/horizon",
+    "rpc": "/rpc",
     "trustless_work": "/trustless-work",
     "airtm": "/airtm/v2",
 }

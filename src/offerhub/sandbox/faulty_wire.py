@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from offerhub.sandbox.faults import HEADER, BadFault, Fault, Faults, face_of
+from offerhub.sandbox.faults import HEADER, PREFIXES, BadFault, Fault, Faults
 
 TRANSPORT_KEY: Final = "offerhub.sandbox.transport"
 """Where the server leaves the connection in the scope, so that it can be cut."""
@@ -44,16 +44,20 @@ class FaultyWire:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
+        headers, path = dict(scope["headers"]), scope["path"]
+        if path == PREFIXES["rpc"]:
+            # Every method has the same address: faults are told apart by what is called.
+            body = await _whole(receive)
+            path, receive = f"{path}/{_method_of(body)}", _again(body, receive)
         streams = b"text/event-stream" in headers.get(b"accept", b"")
         asked = headers.get(HEADER)
         try:
             if asked is not None:
                 fault: Fault | None = self._faults.take_header(
-                    asked.decode("latin-1"), scope["method"], scope["path"], streams=streams
+                    asked.decode("latin-1"), scope["method"], path, streams=streams
                 )
             else:
-                fault = self._faults.take(scope["method"], scope["path"], streams=streams)
+                fault = self._faults.take(scope["method"], path, streams=streams)
         except BadFault as error:
             await _answer(send, 400, _JSON, json.dumps({"error": str(error)}).encode())
             return
@@ -64,7 +68,7 @@ class FaultyWire:
         await self._with(fault, scope, receive, send)
 
     async def _with(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-        request, face = fault.request, face_of(scope["path"])[0]
+        request, face = fault.request, fault.request.face
         match fault.kind:
             case "delay":
                 await asyncio.sleep(fault.seconds)
@@ -143,6 +147,7 @@ def _altered(fault: Fault, body: bytes) -> bytes:
     except ValueError:
         return body
     field = fault.request.field
+    told, answer = answer, answer.get("result", answer) if fault.request.face == "rpc" else answer
     match fault.kind:
         case "duplicate_items":
             _double(answer)
@@ -153,14 +158,14 @@ def _altered(fault: Fault, body: bytes) -> bytes:
         case "wrong_type" if isinstance(answer, dict):
             for name in [field] if field else list(answer):
                 answer[name] = _of_another_type(answer.get(name))
-    return json.dumps(answer).encode()
+    return json.dumps(told).encode()
 
 
 def _double(answer: Any) -> None:
     """Show the first item of a list twice, wherever this face keeps its lists."""
     items = answer
     if isinstance(answer, MutableMapping):
-        items = answer.get("items") or answer.get("_embedded", {}).get("records")
+        items = answer.get("items") or answer.get("events") or answer.get("_embedded", {}).get("records")
     if isinstance(items, list) and items:
         items.insert(0, items[0])
 
@@ -169,6 +174,38 @@ def _of_another_type(value: Any) -> Any:
     if isinstance(value, str):
         return 0
     return str(value) if isinstance(value, int | float) else [value]
+
+
+async def _whole(receive: Receive) -> bytes:
+    """The body of a request, or as much of it as came."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A body that was read, to be read by the face; then whatever else the connection tells."""
+    told = False
+
+    async def replay() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _method_of(body: bytes) -> str:
+    """The method that a JSON-RPC request calls."""
+    try:
+        return str(json.loads(body)["method"])
+    except (ValueError, KeyError, TypeError):
+        return "unreadable"
 
 
 async def _answer(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, Protocol, TypeVar
 
+from stellar_sdk import StrKey, xdr
+
 from offerhub.sandbox.envelope import Envelope
 from offerhub.sandbox.results import Outcome
 
@@ -27,6 +29,8 @@ class TransactionRecord:
     operations: list["OperationRecord"] = field(default_factory=list)
     returned_contract: str | None = None
     contracts: frozenset[str] = frozenset()
+    events: list[list[xdr.ContractEvent]] = field(default_factory=list)
+    """By operation."""
 
     @property
     def success(self) -> bool:
@@ -49,6 +53,23 @@ class OperationRecord:
     def success(self) -> bool:
         """True when its transaction succeeded."""
         return self.transaction.success
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An event in a ledger, with its XDR in base64. `operation` counts from 0, as RPC does, and so does `index`."""
+
+    transaction: TransactionRecord
+    operation: int
+    index: int
+    contract: str
+    topics: tuple[str, ...]
+    value: str
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it is among all events: the TOID of its operation as RPC counts, and its index there."""
+        return self.transaction.id | self.operation, self.index
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,7 @@ class History:
         self.transactions: list[TransactionRecord] = []
         self.operations: list[OperationRecord] = []
         self.payments: list[OperationRecord] = []
+        self.events: list[EventRecord] = []
         self.by_hash: dict[str, TransactionRecord] = {}
         self.account_transactions: dict[str, list[TransactionRecord]] = defaultdict(list)
         self.account_operations: dict[str, list[OperationRecord]] = defaultdict(list)
@@ -134,6 +156,10 @@ class History:
         index = bisect_left(self.ledgers, sequence, key=lambda record: record.sequence)
         found = self.ledgers[index : index + 1]
         return found[0] if found and found[0].sequence == sequence else None
+
+    def at_most(self, sequence: int) -> LedgerRecord:
+        """The last ledger that is not above this number, or the first."""
+        return self.ledgers[max(0, bisect_right(self.ledgers, sequence, key=lambda record: record.sequence) - 1)]
 
     def add(self, ledger: LedgerRecord, transactions: Sequence[TransactionRecord]) -> None:
         """Append a ledger with its transactions in their order."""
@@ -159,3 +185,14 @@ class History:
                     self.account_payments[account].append(operation)
         for account in involved:
             self.account_transactions[account].append(record)
+        for number, emitted in enumerate(record.events):
+            self.events += [_event(record, number, index, event) for index, event in enumerate(emitted)]
+
+
+def _event(record: TransactionRecord, operation: int, index: int, event: xdr.ContractEvent) -> EventRecord:
+    body = event.body.v0
+    assert body is not None
+    assert event.contract_id is not None
+    contract = StrKey.encode_contract(event.contract_id.contract_id.hash)
+    topics = tuple(topic.to_xdr() for topic in body.topics)
+    return EventRecord(record, operation, index, contract, topics, body.data.to_xdr())

@@ -18,6 +18,7 @@ from offerhub.sandbox.results import CODES_BY_NAME, Outcome, result_codes, resul
 
 ECHO_LEDGERS: Final = 10
 """For so long a node answers TRY_AGAIN_LATER to a transaction that is in a ledger already."""
+NODE_FAULTS: Final = ("try_again_later", "duplicate_tx")
 
 
 async def submit(chain: Chain, envelope: Envelope, fault: Fault | None) -> TransactionRecord:
@@ -70,40 +71,11 @@ class Submissions:
     async def at_once(self, request: Request) -> Response:
         """Answers with what the node says of it: PENDING, DUPLICATE, TRY_AGAIN_LATER or ERROR."""
         _, envelope = await self._read(request)
-        fault = fault_in(request, "tx_error", "submit_timeout", "try_again_later", "duplicate_tx")
-        status, more = self._offered(envelope, fault)
+        fault = fault_in(request, "tx_error", "submit_timeout", *NODE_FAULTS)
+        status, refusal = offer_at_once(self._chain, envelope, fault)
         http = {"PENDING": 201, "DUPLICATE": 409, "TRY_AGAIN_LATER": 503, "ERROR": 400}[status]
+        more = {} if refusal is None else {"error_result_xdr": refusal}
         return JSONResponse({"tx_status": status, "hash": envelope.hash, **more}, http)
-
-    def _offered(self, envelope: Envelope, fault: Fault | None) -> tuple[str, dict[str, Any]]:
-        kind = fault.kind if fault is not None else ""
-        if fault is not None and kind == "tx_error":
-            if fault.request.then == "success":
-                with suppress(Rejected):
-                    self._chain.offer(envelope)
-            return _error(envelope, Outcome(CODES_BY_NAME[fault.request.code or ""]))
-        waiting = self._chain.pending_of(envelope.source)
-        if waiting is not None and waiting.hash == envelope.hash:
-            return "DUPLICATE", {}
-        known = self._chain.history.by_hash.get(envelope.hash)
-        is_echo = known is not None and self._chain.latest.sequence - known.ledger < ECHO_LEDGERS
-        is_never = fault is not None and fault.request.then == "never"
-        if kind == "try_again_later" or is_never or waiting is not None or is_echo:
-            return "TRY_AGAIN_LATER", {}
-        refusal = self._refusal(envelope)
-        if refusal is not None:
-            return _error(envelope, refusal)
-        return ("DUPLICATE" if kind == "duplicate_tx" else "PENDING"), {}
-
-    def _refusal(self, envelope: Envelope) -> Outcome | None:
-        """Queue it; why not, if a node would not."""
-        try:
-            self._chain.offer(envelope)
-        except Rejected as rejected:
-            return rejected.outcome
-        # A sequence number ahead of the account's is not queued.
-        is_queued = self._chain.pending_of(envelope.source) is not None
-        return None if is_queued else Outcome(CODES_BY_NAME["tx_bad_seq"])
 
     async def _read(self, request: Request) -> tuple[str, Envelope]:
         text = parse_qs((await request.body()).decode("latin-1")).get("tx", [""])[0]
@@ -121,8 +93,41 @@ class Submissions:
             ) from error
 
 
-def _error(envelope: Envelope, outcome: Outcome) -> tuple[str, dict[str, Any]]:
-    return "ERROR", {"error_result_xdr": result_xdr(outcome, 0, envelope.inner_hash)}
+def offer_at_once(chain: Chain, envelope: Envelope, fault: Fault | None) -> tuple[str, str | None]:
+    """What a node says of an envelope that it is offered, without waiting; of an ERROR also the result in base64."""
+    kind = fault.kind if fault is not None else ""
+    if fault is not None and kind == "tx_error":
+        if fault.request.then == "success":
+            with suppress(Rejected):
+                chain.offer(envelope)
+        return _error(envelope, Outcome(CODES_BY_NAME[fault.request.code or ""]))
+    waiting = chain.pending_of(envelope.source)
+    if waiting is not None and waiting.hash == envelope.hash:
+        return "DUPLICATE", None
+    known = chain.history.by_hash.get(envelope.hash)
+    is_echo = known is not None and chain.latest.sequence - known.ledger < ECHO_LEDGERS
+    is_never = fault is not None and fault.request.then == "never"
+    if kind == "try_again_later" or is_never or waiting is not None or is_echo:
+        return "TRY_AGAIN_LATER", None
+    refusal = _refusal(chain, envelope)
+    if refusal is not None:
+        return _error(envelope, refusal)
+    return ("DUPLICATE" if kind == "duplicate_tx" else "PENDING"), None
+
+
+def _refusal(chain: Chain, envelope: Envelope) -> Outcome | None:
+    """Queue it; why not, if a node would not."""
+    try:
+        chain.offer(envelope)
+    except Rejected as rejected:
+        return rejected.outcome
+    # A sequence number ahead of the account's is not queued.
+    is_queued = chain.pending_of(envelope.source) is not None
+    return None if is_queued else Outcome(CODES_BY_NAME["tx_bad_seq"])
+
+
+def _error(envelope: Envelope, outcome: Outcome) -> tuple[str, str]:
+    return "ERROR", result_xdr(outcome, 0, envelope.inner_hash)
 
 
 def _failed(envelope_xdr: str, codes: dict[str, Any], result: str) -> Problem:

@@ -34,6 +34,7 @@ class SandboxOptions:
     `fee_mode` is the arithmetic of dispute resolutions (sandbox.rules).
     `index_lag_seconds` is how far the lists of the Trustless Work face are behind the chain.
     `webhook_urls` get the webhooks of the Airtm face.
+    `rpc_retention_ledgers` is how many ledgers the RPC face remembers; real nodes by default a week.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +58,7 @@ class SandboxOptions:
     fee_mode: FeeMode = "floor_total"
     index_lag_seconds: float = 0.0
     webhook_urls: tuple[str, ...] = ()
+    rpc_retention_ledgers: int = 120_960
 
 
 class Cast:

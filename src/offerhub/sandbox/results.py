@@ -1,6 +1,7 @@
 """Result and meta XDR as the network writes them, and Horizon's names for the codes (providers.md 6.4)."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -53,6 +54,8 @@ _ARMS: Final[dict[xdr.OperationType, tuple[str, type[Any]]]] = {
         xdr.EndSponsoringFutureReservesResult,
     ),
     xdr.OperationType.INVOKE_HOST_FUNCTION: ("invoke_host_function_result", xdr.InvokeHostFunctionResult),
+    xdr.OperationType.RESTORE_FOOTPRINT: ("restore_footprint_result", xdr.RestoreFootprintResult),
+    xdr.OperationType.EXTEND_FOOTPRINT_TTL: ("extend_footprint_ttl_result", xdr.ExtendFootprintTTLResult),
 }
 SUPPORTED: Final = frozenset(_ARMS)
 _WITH_BODY: Final = frozenset(
@@ -165,16 +168,13 @@ def invoke_success(call: Call) -> xdr.Hash:
     return xdr.Hash(hashlib.sha256(preimage.to_xdr_bytes()).digest())
 
 
-def meta_xdr(operations: int, call: Call | None, complaint: tuple[int, str] | None) -> str:
-    """TransactionMeta v4: what a contract call returned and emitted, or its error as a diagnostic event.
+def meta_xdr(events: Sequence[list[xdr.ContractEvent]], call: Call | None, complaint: tuple[int, str] | None) -> str:
+    """TransactionMeta v4: what each operation emitted, what a call returned, its error as a diagnostic event.
 
     Entry changes are left out; nobody here reads them.
     """
     empty = xdr.LedgerEntryChanges([])
-    events = call.events if call else []
-    metas = [
-        xdr.OperationMetaV2(xdr.ExtensionPoint(0), empty, events if index == 0 else []) for index in range(operations)
-    ]
+    metas = [xdr.OperationMetaV2(xdr.ExtensionPoint(0), empty, emitted) for emitted in events]
     soroban = xdr.SorobanTransactionMetaV2(xdr.SorobanTransactionMetaExt(0), call.returned) if call else None
     body = xdr.TransactionMetaV4(
         xdr.ExtensionPoint(0),

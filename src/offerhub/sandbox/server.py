@@ -1,6 +1,7 @@
 """The sandbox as a server: one process, one port, a prefix for each face, and one clock for all of them.
 
 /horizon         Horizon, with /horizon/friendbot
+/rpc             Stellar RPC
 /trustless-work  the Trustless Work v1 API
 /airtm/v2        the Airtm Enterprise API
 /airtm-web       Airtm's checkout page
@@ -34,6 +35,7 @@ from offerhub.sandbox.house import House
 from offerhub.sandbox.ledger_timer import LedgerTimer
 from offerhub.sandbox.options import SandboxOptions
 from offerhub.sandbox.problem import Problem, problem_response
+from offerhub.sandbox.rpc import RpcFace
 from offerhub.sandbox.schedule import Schedule
 from offerhub.sandbox.state import ConservationError
 from offerhub.sandbox.trustless_work import TrustlessWorkFace
@@ -96,6 +98,7 @@ class World:
         app = Starlette(
             routes=[
                 Mount("/horizon", routes=HorizonFace(chain, self.house).routes()),
+                *RpcFace(chain, f"{base_url}/horizon/friendbot").routes(),
                 Mount("/trustless-work", routes=TrustlessWorkFace(chain, self.machine).routes()),
                 Mount("/airtm/v2", routes=AirtmFace(self.airtm, chain.options, self.machine).routes()),
                 Mount("/airtm-web", routes=CheckoutPage(self.airtm).routes()),

@@ -200,17 +200,21 @@ class State:
             self.put(self.issued, asset, self.issued.get(asset, 0) - amount)
         return Movement(kind, asset, source, target, amount)
 
-    def set_aside(self, asset: str, source: str, amount: int) -> None:
-        """Take from an account what nobody holds until `hand_out`. Raises Refused."""
+    def set_aside(self, asset: str, source: str, holder: str, amount: int) -> Movement:
+        """Take from an account what is nobody's until `hand_out`, under the address `holder`. Raises Refused."""
         self._take(asset, source, amount, issuer_of(asset))
-        if source == issuer_of(asset):
-            self.put(self.issued, asset, self.issued.get(asset, 0) + amount)
+        if source != issuer_of(asset):
+            return Movement("transfer", asset, source, holder, amount)
+        self.put(self.issued, asset, self.issued.get(asset, 0) + amount)
+        return Movement("mint", asset, source, holder, amount)
 
-    def hand_out(self, asset: str, target: str, amount: int) -> None:
+    def hand_out(self, asset: str, holder: str, target: str, amount: int) -> Movement:
         """Give an account what was set aside. Raises Refused."""
         self._give(asset, target, amount, issuer_of(asset))
-        if target == issuer_of(asset):
-            self.put(self.issued, asset, self.issued.get(asset, 0) - amount)
+        if target != issuer_of(asset):
+            return Movement("transfer", asset, holder, target, amount)
+        self.put(self.issued, asset, self.issued.get(asset, 0) - amount)
+        return Movement("burn", asset, holder, target, amount)
 
     def check_conservation(self) -> None:
         """Raises ConservationError unless XLM and every issued asset add up."""

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from stellar_sdk import Address
+from stellar_sdk import Address, xdr
 from stellar_sdk.xdr import OperationResultCode
 from stellar_sdk.xdr import TransactionResultCode as Code
 
@@ -24,6 +24,7 @@ from offerhub.sandbox.results import (
     success_placeholder,
 )
 from offerhub.sandbox.state import State
+from offerhub.sandbox.token_events import events_of
 
 _log = logging.getLogger("offerhub.sandbox")
 
@@ -49,7 +50,7 @@ def apply_transaction(
         outcome=Outcome(Code.txINTERNAL_ERROR),
         fee_charged=envelope.fee_at(state.rules.base_fee),
         result_xdr="",
-        meta_xdr=meta_xdr(0, None, None),
+        meta_xdr=meta_xdr([], None, None),
         complaint=None,
     )
     try:
@@ -58,7 +59,7 @@ def apply_transaction(
         _log.exception("transaction %s in ledger %s broke the sandbox: tx_internal_error", envelope.hash, sequence)
         state.rollback(mark)
         record.outcome, record.operations = Outcome(Code.txINTERNAL_ERROR), []
-        record.complaint, record.returned_contract, record.contracts = None, None, frozenset()
+        record.complaint, record.returned_contract, record.contracts, record.events = None, None, frozenset(), []
     record.result_xdr = result_xdr(record.outcome, record.fee_charged, envelope.inner_hash)
     return record
 
@@ -84,7 +85,8 @@ def _apply(state: State, cast: Cast, record: TransactionRecord, mark: int) -> No
         state.rollback(mark)
         record.outcome, call = Outcome(Code.txBAD_SPONSORSHIP), None
     record.complaint = failure.complaint if failure else None
-    record.meta_xdr = meta_xdr(len(envelope.operations), call, record.complaint)
+    record.events = _events(effects, envelope, cast) if record.success else [[] for _ in envelope.operations]
+    record.meta_xdr = meta_xdr(record.events, call, record.complaint)
     record.returned_contract = _returned_contract(call)
     record.contracts = frozenset({call.contract}) if call else frozenset()
     record.operations = [_record_operation(record, number, call) for number in range(len(envelope.operations))]
@@ -102,6 +104,13 @@ def _apply_operations(
         except OperationFailed as failure:
             return effects, failure, False
     return effects, None, bool(applier.sponsors)
+
+
+def _events(effects: list[Effect], envelope: Envelope, cast: Cast) -> list[list[xdr.ContractEvent]]:
+    return [
+        events_of(effect, operation, envelope, cast.network_passphrase)
+        for effect, operation in zip(effects, envelope.operations, strict=True)
+    ]
 
 
 def _record_operation(record: TransactionRecord, number: int, call: Call | None) -> OperationRecord:

@@ -20,7 +20,6 @@ from stellar_sdk import (
 
 from offerhub.kernel.money import UNITS_PER_ONE
 from offerhub.sandbox import encoding
-from offerhub.sandbox.apply import RESTORE_FEE
 from offerhub.sandbox.chain import Chain
 from offerhub.sandbox.contracts import Authorisation, Call, Host, Trap, source_entry
 from offerhub.sandbox.encoding import Escrow, Milestone, Roles
@@ -40,7 +39,6 @@ from offerhub.sandbox.trustless_bodies import (
     units_of,
 )
 
-RESOURCE_FEE: Final = 120_000
 INCLUSION_FEE: Final = 100
 HUGE_FEE: Final = 100_000_000
 
@@ -89,7 +87,7 @@ class Builder:
             builder.append_payment_op(self._chain.cast.trustless_fee.public_key, Asset.native(), "1")
         is_archived = call.contract in self._chain.state.archived
         called = Address(call.contract).to_xdr_sc_address()
-        builder.set_soroban_data(resources(called, RESTORE_FEE if is_archived else RESOURCE_FEE))
+        builder.set_soroban_data(resources(called, archived=is_archived))
         # The SDK adds the declared resource fee to the bid for inclusion.
         return builder.build().to_xdr()
 

@@ -24,6 +24,7 @@ def sandbox(
     index_lag_seconds: float = 0.0,
     fee_mode: Literal["floor_total", "floor_each", "remainder_to_last"] = "floor_total",
     rate_limits: Annotated[bool, Parameter(negative="")] = False,
+    rpc_retention_ledgers: int = 120_960,
     network_passphrase: str | None = None,
 ) -> None:
     """Run the stand-ins for Stellar, Trustless Work and Airtm on their own, over real HTTP.
@@ -59,6 +60,8 @@ def sandbox(
         The arithmetic of dispute resolutions, as different lines of the contract have it.
     rate_limits
         Limit requests as the real ones do: Trustless Work 50 in a minute, Airtm 10 in a second.
+    rpc_retention_ledgers
+        How many ledgers Stellar RPC remembers; real nodes keep about a week by default.
     network_passphrase
         The network's passphrase. Left out: that of a standalone network.
     """
@@ -77,6 +80,7 @@ def sandbox(
         fee_mode=fee_mode,
         trustless_rate_limited=rate_limits,
         airtm_rate_limited=rate_limits,
+        rpc_retention_ledgers=rpc_retention_ledgers,
         **({} if network_passphrase is None else {"network_passphrase": network_passphrase}),
     )
 
