@@ -7,14 +7,14 @@ anything about money.
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Final
 
 import redis.asyncio
 from starlette.types import ASGIApp
 
-from offerhub import parts
+from offerhub import parts, probes
 from offerhub.access import api as access_api
 from offerhub.access.authenticator import Credentials
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
@@ -28,7 +28,6 @@ from offerhub.edge import api as edge_api
 from offerhub.edge import application, documentation
 from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
-from offerhub.errors import ProviderError
 from offerhub.escrows.steps import Contracts
 from offerhub.events import api as events_api
 from offerhub.findings import api as findings_api
@@ -36,18 +35,21 @@ from offerhub.findings import metrics as findings_metrics
 from offerhub.kernel.clock import SystemClock
 from offerhub.lines import lines
 from offerhub.operations import api as operations_api
+from offerhub.operations import maintenance
 from offerhub.operations import metrics as operations_metrics
 from offerhub.operations.maintenance import MaintenanceGate
-from offerhub.operations.model import Finding, Probe, PublicConfig
+from offerhub.operations.model import Probe, PublicConfig
 from offerhub.operations.radar import Radar
 from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
 from offerhub.orders.service import EscrowPolicy
 from offerhub.policies import api as policies_api
 from offerhub.policies.service import firing
+from offerhub.providers.stellar.credits import CreditStream, HorizonCredits, RpcCredits
 from offerhub.providers.stellar.fees import Fees
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
+from offerhub.providers.stellar.rpc import Rpc
 from offerhub.providers.trustless_work.client import TrustlessWork
 from offerhub.queues import NAMES
 from offerhub.queues import check as check_queues
@@ -55,14 +57,13 @@ from offerhub.reconciliation import api as reconciliation_api
 from offerhub.reconciliation import jobs as reconciliation_jobs
 from offerhub.reconciliation.model import ReconciliationJob
 from offerhub.reconciliation.service import Reconciliation
+from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database
 from offerhub.runtime.http import HttpClient
 from offerhub.runtime.jobs import Priority
-from offerhub.runtime.line import Line
 from offerhub.runtime.metrics import Metrics
 from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Route
-from offerhub.runtime.urgency import Urgency, working
 from offerhub.runtime.vault import Vault
 from offerhub.sagas.bumps import Bumps
 from offerhub.sagas.chain import Chain
@@ -72,7 +73,7 @@ from offerhub.topups import api as topups_api
 from offerhub.topups.service import TopUps
 from offerhub.topups.steps import CreateTopUp
 from offerhub.treasury import api as treasury_api
-from offerhub.treasury.service import Treasury, TreasuryLow
+from offerhub.treasury.service import Treasury
 from offerhub.users import api as users_api
 from offerhub.users.linking import Linking
 from offerhub.users.service import Users
@@ -151,7 +152,11 @@ class Product:
             treasury=self.airtm is not None,
         )
         self.treasury = Treasury(database, self.horizon, self.airtm, settings.payments.treasury_floor)
-        self.deposits = DepositWatcher(database, self.horizon, self.clock, settings.stellar.deposit_poll_seconds)
+        self.rpc: Rpc | None = None
+        if self.lines.rpc is not None and settings.stellar.rpc_url is not None:
+            seconds = settings.stellar.timeout_ms / 1000
+            self.rpc = Rpc(self.lines.rpc, self.network, settings.stellar.rpc_url, timeout_seconds=seconds)
+        self.deposits = self._deposit_watcher()
         self.topups = TopUps(self.engine, database, self.airtm, parts.return_addresses(settings.airtm))
         payments, on_airtm = settings.payments, self.airtm is not None
         terms = EscrowPolicy(payments.platform_fee_basis_points, self.network, treasury=on_airtm)
@@ -161,6 +166,24 @@ class Product:
         self.tokens = TokenSigner(keys.token_secret.reveal())
         self.reconciliation = Reconciliation(database, self.clock, self._reconciliation_jobs())
         self._register_plans()
+
+    def _deposit_watcher(self) -> DepositWatcher:
+        """One of the two adapters books; the other, if it is there, fills gaps."""
+        by_horizon = HorizonCredits(self.horizon)
+        by_rpc = None if self.rpc is None else RpcCredits(self.rpc)
+        source: CreditStream = by_horizon
+        other: CreditStream | None = by_rpc
+        if by_rpc is not None and self.settings.stellar.deposit_source == "rpc":
+            source, other = by_rpc, by_horizon
+
+        async def halt(reason: str) -> None:
+            words = f"The Stellar network is not the one that the books are about: {reason}."
+            await self.database.run(
+                lambda tx: maintenance.halt(tx, system(DEFAULT_MARKETPLACE_ID, "deposits"), words)
+            )
+
+        poll = self.settings.stellar.deposit_poll_seconds
+        return DepositWatcher(self.database, source, other, self.horizon, self.clock, poll, halt)
 
     def _reconciliation_jobs(self) -> list[ReconciliationJob]:
         jobs = reconciliation_jobs.chain_jobs(
@@ -306,7 +329,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
     made.metrics.add(operations_metrics.queue_source(queues, NAMES))
     try:
         edge = application.build(
-            made.routes(_probes(made, client), queues),
+            made.routes(probes.probes(made, client), queues),
             database=made.database,
             authenticate=credentials,
             sagas=made.engine,
@@ -324,45 +347,3 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
         await credentials.close()
         await queues.close()
         await client.aclose()
-
-
-def _probes(made: Product, client: "redis.asyncio.Redis") -> dict[str, Probe]:
-    async def database() -> None:
-        await made.database.run(lambda tx: tx.value("SELECT 1"), read_only=True)
-
-    async def queue() -> None:
-        await client.ping()
-
-    async def stellar() -> None:
-        await made.horizon.latest_ledger()
-        low = await made.platform.shortage()
-        if low is not None:
-            raise Finding(low)
-
-    async def treasury() -> None:
-        try:
-            await made.treasury.check_floor()
-        except TreasuryLow as error:
-            raise Finding(str(error)) from error
-
-    def provider(line: Line, reach: Callable[[], Awaitable[None]]) -> Probe:
-        async def check() -> None:
-            try:
-                with working(Urgency.PROBE):
-                    await reach()
-            except ProviderError as error:
-                raise Finding("It refuses our credentials") from error
-
-        return Probe(check, breaker=lambda: line.breaker)
-
-    airtm = Probe(None)
-    if made.airtm is not None and made.lines.airtm is not None:
-        airtm = provider(made.lines.airtm, made.airtm.reach)
-    probes = {
-        "database": Probe(database, essential=True),
-        "redis": Probe(queue, essential=True),
-        "trustlessWork": provider(made.lines.trustless_work, made.trustless_work.reach),
-        "airtm": airtm,
-        "stellar": provider(made.lines.stellar, stellar),
-    }
-    return probes if made.airtm is None else {**probes, "treasury": Probe(treasury)}

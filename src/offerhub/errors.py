@@ -713,6 +713,7 @@ class StellarNetworkError(Refusal):
         "status": "the HTTP status of its answer",
         "reason": "why it could not be read",
         "answer": "its own words",
+        "rpcCode": "the error code of an RPC node's answer",
         "needed": "the XLM that the platform's account needs for it",
         "spendable": "the XLM that it has beyond its reserve",
         "heldBack": "why we did not ask at all: `breaker_open`, `no_place`, `budget_spent` or `asked_to_wait`",

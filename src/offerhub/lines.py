@@ -16,16 +16,17 @@ FRIENDBOT_PLACES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Every line of this process. Airtm's is None when it is not the rail."""
+    """Every line of this process. Airtm's is None when it is not the rail, and RPC's when there is no RPC."""
 
     stellar: Line
+    rpc: Line | None
     friendbot: Line
     trustless_work: Line
     airtm: Line | None
 
     def snapshots(self) -> list[LineSnapshot]:
         """The numbers of each line."""
-        lines = (self.stellar, self.friendbot, self.trustless_work, self.airtm)
+        lines = (self.stellar, self.rpc, self.friendbot, self.trustless_work, self.airtm)
         return [line.snapshot() for line in lines if line is not None]
 
 
@@ -52,6 +53,9 @@ def lines(
     trustless, airtm = settings.trustless_work, settings.airtm
     return Lines(
         stellar=Line("stellar", http, clock, stellar, observe=observe),
+        rpc=None
+        if settings.stellar.rpc_url is None
+        else Line("stellar_rpc", http, clock, replace(common, places=settings.stellar.concurrency), observe=observe),
         friendbot=Line("friendbot", http, clock, replace(common, places=FRIENDBOT_PLACES), observe=observe),
         trustless_work=Line(
             "trustless_work",

@@ -34,13 +34,13 @@ async def _history(tx: Tx) -> None:
         )
     await tx.execute(
         "INSERT INTO deposits (operation_id, operation_index, marketplace_id, user_id, address, sender, amount, "
-        "transaction_hash, ledger) VALUES ('7', 0, $1, $2, 'G', 'G', $3, 'h', 1)",
+        "transaction_hash, ledger, business_key) VALUES ('7', 0, $1, $2, 'G', 'G', $3, 'h', 1, 'deposit:7:G:0')",
         MARKETPLACE,
         BUYER,
         100 * ONE,
     )
     legs = [Leg(MARKETPLACE, Kind.WORLD_STELLAR, -100 * ONE), Leg(BUYER, Kind.AVAILABLE, 100 * ONE)]
-    await ledger.post(tx, actor, Entry("deposit:7:0", "deposit", BUYER, legs))
+    await ledger.post(tx, actor, Entry("deposit:7:G:0", "deposit", BUYER, legs))
     await tx.execute(
         "INSERT INTO orders (id, marketplace_id, buyer_id, seller_id, amount, currency, status, title) "
         "VALUES ($1, $2, $3, $4, $5, 'USD', 'FUNDS_RESERVED', 't')",

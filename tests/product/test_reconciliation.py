@@ -15,8 +15,10 @@ from offerhub.providers.trustless_work.client import Sent
 from offerhub.providers.trustless_work.intents import ApproveIntent, CallIntent, ReleaseIntent, StatusIntent
 from offerhub.reconciliation import jobs
 from offerhub.settings import load
+from offerhub.wallets import histories
 from offerhub.wallets import jobs as wallet_jobs
-from offerhub.wallets.deposits import STREAM, CursorMoved
+from offerhub.wallets.booking import ASIDE, credit_name
+from offerhub.wallets.deposits import CursorMoved, cursor_name
 from support.outside import World, eventually
 from support.product import MASTER_KEY, Marketplace, Person, Running, running
 
@@ -104,7 +106,8 @@ async def test_a_search_that_races_with_the_watcher_credits_once(
         await asyncio.gather(*(world.mint(person.address, "1") for person in people))
     made = shop.live.product
     await made.deposits.begin()
-    await made.database.run(lambda tx: tx.execute("UPDATE cursors SET position = $2 WHERE name = $1", STREAM, cursor))
+    name = cursor_name("horizon")
+    await made.database.run(lambda tx: tx.execute("UPDATE cursors SET position = $2 WHERE name = $1", name, cursor))
 
     async def watch() -> None:
         # Two watchers, as if the lease of one had run out.
@@ -128,11 +131,11 @@ async def test_a_long_history_is_read_in_pages_and_never_without_end(
     [alice] = await shop.people(None)
     for _ in range(7):
         await world.mint(alice.address, "1")
-    monkeypatch.setattr(wallet_jobs, "PAGES_MAX", 2)
+    monkeypatch.setattr(histories, "PAGES_MAX", 2)
     short = await reconcile(operator, "check-missed-deposits")
     assert short["errors"] >= 1, "what was not reached is told"
     assert await shop.units(alice.id) == {"available": 4 * UNIT}, "the newest come first"
-    monkeypatch.setattr(wallet_jobs, "PAGES_MAX", 10)
+    monkeypatch.setattr(histories, "PAGES_MAX", 10)
     assert (await reconcile(operator, "check-missed-deposits"))["changed"] == 3
     assert await shop.units(alice.id) == {"available": 7 * UNIT}
 
@@ -186,8 +189,8 @@ async def test_what_was_put_aside_stays_a_persons_decision(
     await shop.live.product.database.run(
         lambda tx: tx.execute(
             "INSERT INTO quarantined_records (source, record_id, record, reason) VALUES ($1, $2, '{}', 'a test')",
-            STREAM,
-            f"{moved.operation_id}:{moved.index}",
+            ASIDE,
+            credit_name(moved),
         )
     )
     run = await reconcile(operator, "check-missed-deposits")

@@ -23,7 +23,7 @@ from offerhub.operations.proof import prove
 from offerhub.providers.stellar.horizon import Accepted
 from offerhub.runtime.database import Row
 from offerhub.settings import load
-from offerhub.wallets.deposits import STREAM
+from offerhub.wallets.deposits import cursor_name
 from offerhub.worker import background
 from support.conservation import Conserved, assert_conserved
 from support.outside import World, eventually
@@ -77,13 +77,18 @@ class Running:
 
     async def deposits_caught_up(self) -> None:
         """Wait until the watcher has seen everything that is in a ledger by now."""
-        newest = await self.product.horizon.newest_payment_cursor()
-        assert newest is not None
+        source = self.product.deposits.source.name
+        # RPC's cursor moves with every ledger, Horizon's with every payment.
+        column = "ledger" if source == "rpc" else "position"
+        if source == "rpc":
+            newest = (await self.product.horizon.latest_ledger()).sequence
+        else:
+            newest = int(await self.product.horizon.newest_payment_cursor() or 0)
 
         async def seen() -> int:
-            return int(await self.value("SELECT position FROM cursors WHERE name = $1", STREAM) or 0)
+            return int(await self.value(f"SELECT {column} FROM cursors WHERE name = $1", cursor_name(source)) or 0)
 
-        await eventually(seen, lambda position: position >= int(newest))
+        await eventually(seen, lambda position: position >= newest)
 
 
 def environment(database_url: str, redis_url: str, sandbox: Mapping[str, str], **extra: str) -> dict[str, str]:

@@ -260,7 +260,7 @@ CHECKS: Final[Sequence[Check]] = (
         FROM deposits d
         FULL JOIN (SELECT * FROM ledger.transactions WHERE kind = 'deposit') t
             ON t.marketplace_id = d.marketplace_id
-            AND t.business_key = 'deposit:' || d.operation_id || ':' || d.operation_index
+            AND t.business_key = d.business_key
         WHERE d.operation_id IS NULL OR t.id IS NULL OR d.amount IS DISTINCT FROM (
             SELECT sum(p.amount) FROM ledger.postings p WHERE p.transaction_id = t.id AND p.amount > 0)
         """,
@@ -316,7 +316,7 @@ CHECKS: Final[Sequence[Check]] = (
         FROM treasury_deposits d
         FULL JOIN (SELECT * FROM ledger.transactions WHERE kind = 'treasury_deposit') t
             ON t.marketplace_id = d.marketplace_id
-            AND t.business_key = 'treasury:deposit:' || d.operation_id || ':' || d.operation_index
+            AND t.business_key = d.business_key
         WHERE d.operation_id IS NULL OR t.id IS NULL OR d.amount IS DISTINCT FROM (
             SELECT sum(p.amount) FROM ledger.postings p WHERE p.transaction_id = t.id AND p.amount > 0)
         """,

@@ -35,6 +35,13 @@ async def enable(tx: Tx, actor: Actor, message: str | None) -> Maintenance:
     return after
 
 
+async def halt(tx: Tx, actor: Actor, message: str) -> None:
+    """Make the service read-only because it has found out itself that it must not go on. It is told once."""
+    if await store.lock_maintenance(tx) is None:
+        after = await store.enable_maintenance(tx, message, actor.credential_id)
+        await _record(tx, actor, "MAINTENANCE_ENABLED", None, after)
+
+
 async def disable(tx: Tx, actor: Actor) -> None:
     """Accept changes again. Changes nothing when it is off already. Raises InsufficientScope."""
     require_operator(actor)

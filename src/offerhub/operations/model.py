@@ -18,7 +18,14 @@ Version = Annotated[str, Meta(description="The version of the service.", example
 
 
 class Finding(Exception):
-    """A dependency answers, but somebody should look: the text is told to everybody who asks."""
+    """A dependency answers, but somebody should look: the text is told to everybody who asks.
+
+    `lag` is by how many seconds it is behind, where that is known.
+    """
+
+    def __init__(self, text: str, lag: float | None = None) -> None:
+        super().__init__(text)
+        self.lag = lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +35,10 @@ class Probe:
     `check` returns when it does and raises when it does not, or Finding when it does but is short of something; None
     says that this installation does not use it. `essential` tells whether the service is unhealthy without it, or
     only degraded. `breaker` tells the state of the circuit breaker on the line to it, which the check itself neither
-    heeds nor moves.
+    heeds nor moves. A check of what may be behind returns by how many seconds it is.
     """
 
-    check: Callable[[], Awaitable[None]] | None
+    check: Callable[[], Awaitable[float | None]] | None
     essential: bool = False
     breaker: Callable[[], BreakerState] | None = None
 
@@ -67,6 +74,10 @@ class DependencyAnswer(Shape):
             "`half_open` when the next call may try again, else `closed`."
         ),
     ] = UNSET
+    lag: Annotated[
+        float | UnsetType,
+        Meta(description="Of `deposits`: seconds since everything that the network showed was booked."),
+    ] = UNSET
 
 
 class DetailedHealthAnswer(Shape):
@@ -77,8 +88,8 @@ class DetailedHealthAnswer(Shape):
     dependencies: Annotated[
         dict[str, DependencyAnswer],
         Meta(
-            description="By name: `database`, `redis`, `trustlessWork`, `airtm`, `stellar`. One that is not "
-            "configured is `degraded` and does not count.",
+            description="By name: `database`, `redis`, `trustlessWork`, `airtm`, `stellar`, `stellarRpc`, "
+            "`deposits`. One that is not configured is `degraded` and does not count.",
             examples=[{"database": {"status": "healthy", "latency": 0.41}}],
         ),
     ]

@@ -38,10 +38,11 @@ async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dep
     started = clock.monotonic()
     try:
         async with asyncio.timeout(seconds_max):
-            await probe.check()
+            lag = _lag(await probe.check())
     except Finding as finding:
         log.error("probe_finding", dependency=name, finding=str(finding))  # noqa: TRY400 - no error of the program
-        return DependencyAnswer(status="degraded", error=str(finding), breaker=_breaker(probe))
+        told = str(finding)
+        return DependencyAnswer(status="degraded", error=told, breaker=_breaker(probe), lag=_lag(finding.lag))
     except TimeoutError:
         return DependencyAnswer(status=failed, error=f"No answer within {seconds_max:g} s", breaker=_breaker(probe))
     except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
@@ -53,7 +54,11 @@ async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dep
     if breaker == "open":
         # It answers again, but calls are held back until the breaker's time is over.
         return DependencyAnswer(status=failed, latency=latency, error="Calls are held back", breaker=breaker)
-    return DependencyAnswer(status="healthy", latency=latency, breaker=breaker)
+    return DependencyAnswer(status="healthy", latency=latency, breaker=breaker, lag=lag)
+
+
+def _lag(seconds: float | None) -> float | UnsetType:
+    return UNSET if seconds is None else round(seconds, 1)
 
 
 def _breaker(probe: Probe) -> BreakerState | UnsetType:

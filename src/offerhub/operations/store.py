@@ -46,6 +46,8 @@ WAITING: Final = {
     "outbox_oldest_seconds": "How long the job that waits longest has been due without being handed over.",
     "dead_letters": "Jobs that failed for good and wait for a person.",
     "deposits_quarantined": "Records of the network that could not be booked and wait for a person.",
+    "deposits_lag_seconds": "How long ago everything that the network showed was booked.",
+    "deposit_gaps_open": "Spans of ledgers whose deposits were missed and could not be found elsewhere yet.",
     "audit_entries_waiting": "Audit entries that are not known to be sealed yet.",
 }
 """What `waiting_work` counts, with a sentence for each."""
@@ -74,6 +76,9 @@ async def waiting_work(tx: Tx) -> Row:
                 AS outbox_oldest_seconds,
             (SELECT count(*) FROM dead_letters) AS dead_letters,
             (SELECT count(*) FROM quarantined_records) AS deposits_quarantined,
+            coalesce((SELECT extract(epoch FROM clock_timestamp() - max(caught_up_at)) FROM cursors
+                WHERE name LIKE 'deposits:%'), 0)::float8 AS deposits_lag_seconds,
+            (SELECT count(*) FROM deposit_gaps WHERE filled_at IS NULL) AS deposit_gaps_open,
             (SELECT coalesce((SELECT max(position) FROM audit_entries), 0) - settled FROM audit_sealing)
                 AS audit_entries_waiting
         """

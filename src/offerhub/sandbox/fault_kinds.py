@@ -14,7 +14,7 @@ _ANY = re.compile(".")
 _STREAM = re.compile(r"STREAM ")
 _SUBMISSION = re.compile(r"POST /(transactions|transactions_async|helper/send-transaction|sendTransaction)$")
 _ASYNC = re.compile(r"POST /(transactions_async|sendTransaction)$")
-_CURSOR = re.compile(r"(GET|STREAM) /.*(payments|operations|transactions|effects|ledgers)$|POST /get")
+_CURSOR = re.compile(r"(GET|STREAM) /(.*(payments|operations|transactions|effects|ledgers))?$|POST /get")
 _NODE = re.compile(r"POST /get")
 _BUILD = re.compile(r"POST /(deployer|escrow)/")
 _SEND = re.compile(r"POST /helper/send-transaction$")
@@ -92,7 +92,7 @@ KINDS: Final[dict[str, FaultKind]] = {
     "try_again_later": _stellar("answers TRY_AGAIN_LATER, does nothing", _ASYNC),
     "duplicate_tx": _stellar("takes the transaction, and answers DUPLICATE", _ASYNC),
     "history_gone": _stellar(
-        "answers that the cursor is older than the history (410); RPC has only its last `value` (1) ledgers", _CURSOR
+        "knows of the last `value` (1) ledgers only: a cursor is too old (410, -32600)", _CURSOR
     ),
     "node_behind": FaultKind(
         ("rpc",), "face", "does not know of the last `value` (1) ledgers; getHealth says unhealthy", _NODE

@@ -178,12 +178,12 @@ def _of_another_type(value: Any) -> Any:
 
 async def _whole(receive: Receive) -> bytes:
     """The body of a request, or as much of it as came."""
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -81,7 +81,7 @@ class HorizonFace:
                 "ingest_latest_ledger": latest.sequence,
                 "history_latest_ledger": latest.sequence,
                 "history_latest_ledger_closed_at": shapes.moment(latest.closed_at),
-                "history_elder_ledger": 1,
+                "history_elder_ledger": self._elder(request) or 1,
                 "core_latest_ledger": latest.sequence,
                 "network_passphrase": self._chain.options.network_passphrase,
                 "current_protocol_version": shapes.PROTOCOL,
@@ -223,10 +223,6 @@ class HorizonFace:
 
     def _query(self, request: Request) -> Query:
         given = request.query_params
-        if fault_in(request, "history_gone"):
-            raise Problem(
-                410, "before_history", "Data Requested Is Before Recorded History", "The cursor is too old."
-            )
         order, limit, cursor = given.get("order", "asc"), given.get("limit", ""), given.get("cursor", "")
         if order not in {"asc", "desc"}:
             raise bad("order", "order must be asc or desc")
@@ -239,6 +235,11 @@ class HorizonFace:
             if not cursor.isdecimal():
                 raise bad("cursor", "cursor must be a paging token or now")
             position = int(cursor)
+        elder = self._elder(request)
+        if elder is not None and (position or 0) >> 32 < elder:
+            raise Problem(
+                410, "before_history", "Data Requested Is Before Recorded History", "The cursor is too old."
+            )
         return Query(
             position,
             "asc" if order == "asc" else "desc",
@@ -246,6 +247,14 @@ class HorizonFace:
             given.get("join") == "transactions",
             given.get("include_failed") == "true",
         )
+
+    def _elder(self, request: Request) -> int | None:
+        """The oldest ledger that is still known, when some have been forgotten."""
+        fault = fault_in(request, "history_gone")
+        if fault is None:
+            return None
+        kept = fault.request.value if isinstance(fault.request.value, int) else 1
+        return self._chain.latest.sequence - kept + 1
 
     def _collection(
         self, request: Request, query: Query, shown: Sequence[Ordered], bodies: list[dict[str, Any]]

@@ -485,19 +485,34 @@ STELLAR_HORIZON_URL: Final = Variable(
     "The Horizon server.",
     "`https://horizon-testnet.stellar.org`, on mainnet `https://horizon.stellar.org`",
 )
+STELLAR_RPC_URL: Final = Variable(
+    "STELLAR_RPC_URL",
+    "Stellar",
+    HTTPS_URL,
+    "",
+    "A Stellar RPC server that is run with `EMIT_CLASSIC_EVENTS`: a second way to read deposits.",
+    "none",
+)
+STELLAR_DEPOSIT_SOURCE: Final = Variable(
+    "STELLAR_DEPOSIT_SOURCE",
+    "Stellar",
+    words("horizon", "rpc"),
+    "horizon",
+    "Through which of the two deposits are read and booked; it may be changed at any time.",
+)
 STELLAR_TIMEOUT_MS: Final = Variable(
     "STELLAR_TIMEOUT_MS",
     "Stellar",
     integer(1000, 120_000),
     10_000,
-    "How long, in milliseconds, one read of Horizon may take; a submission may take 45 s.",
+    "How long, in milliseconds, one read of Horizon or RPC may take; a submission may take 45 s.",
 )
 STELLAR_CONCURRENCY: Final = Variable(
     "STELLAR_CONCURRENCY",
     "Stellar",
     integer(1, 1000),
     64,
-    "How many calls to Horizon one process has open at a time.",
+    "How many calls to Horizon, and to RPC, one process has open at a time.",
 )
 STELLAR_FRIENDBOT_URL: Final = Variable(
     "STELLAR_FRIENDBOT_URL",

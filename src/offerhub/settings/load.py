@@ -282,11 +282,16 @@ def _stellar(reader: Reader) -> Stellar:
     if mainnet and reader.raw(the.STELLAR_FRIENDBOT_URL):
         reader.faults.append("STELLAR_FRIENDBOT_URL must be unset on mainnet, where nobody hands out XLM.")
     friendbot = reader.get(the.STELLAR_FRIENDBOT_URL, "" if mainnet else "https://friendbot.stellar.org")
+    rpc_url, source = reader.get(the.STELLAR_RPC_URL), reader.get(the.STELLAR_DEPOSIT_SOURCE)
+    if source == "rpc" and not rpc_url:
+        reader.faults.append("STELLAR_RPC_URL must be set while STELLAR_DEPOSIT_SOURCE is rpc.")
     horizon = "https://horizon.stellar.org" if mainnet else "https://horizon-testnet.stellar.org"
     return Stellar(
         network=network,
         passphrase=passphrase,
         horizon_url=reader.get(the.STELLAR_HORIZON_URL, horizon),
+        rpc_url=rpc_url or None,
+        deposit_source="rpc" if source == "rpc" else "horizon",
         timeout_ms=reader.get(the.STELLAR_TIMEOUT_MS),
         concurrency=reader.get(the.STELLAR_CONCURRENCY),
         friendbot_url=friendbot or None,

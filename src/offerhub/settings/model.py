@@ -11,6 +11,7 @@ from offerhub.settings.variable import Secret
 Environment = Literal["development", "staging", "production", "test"]
 Rail = Literal["crypto", "airtm"]
 StellarNetwork = Literal["testnet", "mainnet"]
+DepositSource = Literal["horizon", "rpc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ class Stellar:
     network: StellarNetwork
     passphrase: str
     horizon_url: str
+    rpc_url: str | None
+    deposit_source: DepositSource
     timeout_ms: int
     concurrency: int
     friendbot_url: str | None

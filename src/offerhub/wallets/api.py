@@ -12,7 +12,7 @@ from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.records import WalletPayment
 from offerhub.runtime.database import Database, Row
 from offerhub.runtime.routes import Body, Call, Envelope, Route
-from offerhub.wallets import store
+from offerhub.wallets import deposit_store as store
 from offerhub.wallets.model import DepositAddressAnswer, WalletAnswer, WalletTransactionAnswer
 from offerhub.wallets.service import Wallets, require, wallet_view
 

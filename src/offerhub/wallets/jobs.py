@@ -7,6 +7,7 @@ function, so the two may race.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -14,15 +15,13 @@ import structlog
 from offerhub.errors import StellarNetworkError
 from offerhub.kernel.clock import Clock
 from offerhub.providers.stellar.horizon import Horizon
-from offerhub.providers.stellar.records import Transfer, TransferPage
-from offerhub.runtime.database import Database, Row, Tx
-from offerhub.wallets import store
-from offerhub.wallets.deposits import Booked, book_credits
+from offerhub.providers.stellar.records import Transfer
+from offerhub.runtime.database import Database, Row
+from offerhub.wallets import deposit_store as store
+from offerhub.wallets.histories import book_history
 
 OVERLAP_SECONDS: Final = 3600
 """How much of what the last check has seen is looked at again."""
-PAGES_MAX: Final = 25
-"""How many pages of 200 operations are read of one wallet in one run."""
 
 log = structlog.get_logger("offerhub.deposits")
 
@@ -52,12 +51,16 @@ async def check_missed_deposits(
     checked = credited = failed = 0
     for wallet in wallets:
         try:
-            booked, complete = await _check(database, horizon, clock, wallet, pause_seconds)
+            booked, complete = await book_history(
+                database, horizon, clock, wallet["public_key"], partial(_since, wallet["since"]), pause_seconds
+            )
         except StellarNetworkError as error:
             log.warning("missed_deposits_delayed", wallet_id=wallet["id"], error=str(error))
             failed += 1
             break
         checked += 1
+        if not complete:
+            log.error("missed_deposits_history_too_long", wallet_id=wallet["id"], since=str(wallet["since"]))
         credited += booked.credited
         failed += booked.quarantined + (not complete)
         await _note(database, wallet)
@@ -68,45 +71,5 @@ async def _note(database: Database, wallet: Row) -> None:
     await database.run(lambda tx: store.checked(tx, wallet["id"], wallet["now"]))
 
 
-async def _check(
-    database: Database, horizon: Horizon, clock: Clock, wallet: Row, pause_seconds: float
-) -> tuple[Booked, bool]:
-    """What was booked of one wallet, and whether its history was read back to where it had to be."""
-    credited = quarantined = 0
-    before: str | None = None
-    for _ in range(PAGES_MAX):
-        page = await horizon.account_transfers(wallet["public_key"], before)
-        booked = await _book(database, horizon, wallet, page)
-        if booked.credited:
-            log.warning("deposits_were_missed", wallet_id=wallet["id"], credited=booked.credited)
-        credited += booked.credited
-        quarantined += booked.quarantined
-        await clock.sleep(pause_seconds)
-        if not page.is_full or _reaches(page, wallet["since"]):
-            return Booked(credited, quarantined), True
-        before = page.cursor
-    log.error("missed_deposits_history_too_long", wallet_id=wallet["id"], since=str(wallet["since"]))
-    return Booked(credited, quarantined), False
-
-
-async def _book(database: Database, horizon: Horizon, wallet: Row, page: TransferPage) -> Booked:
-    arrived = [
-        moved
-        for moved in page.transfers
-        if moved.to_address == wallet["public_key"] and moved.created_at >= wallet["since"]
-    ]
-    # Oldest first, as the watcher books: two that book in opposite order would wait for each other.
-    arrived.sort(key=_place)
-
-    async def book(tx: Tx) -> Booked:
-        return await book_credits(tx, horizon.network.usdc, arrived, page.unreadable, "stellar_deposit_reconciled")
-
-    return await database.run(book)
-
-
-def _place(moved: Transfer) -> tuple[int, int]:
-    return int(moved.operation_id), moved.index
-
-
-def _reaches(page: TransferPage, since: datetime) -> bool:
-    return any(moved.created_at < since for moved in page.transfers)
+def _since(moment: datetime, moved: Transfer) -> bool:
+    return moved.created_at >= moment

@@ -242,8 +242,8 @@ def test_one_contract_call_may_hold_several_credits() -> None:
     credited = read_page([call], None, 200).transfers
     assert [(credit.index, credit.to_address, credit.amount) for credit in credited] == [
         (0, BOB, 947_000_000),
-        (2, BOB, 50_000_000),
-        (3, ALICE, 947_000_000),
+        (1, BOB, 50_000_000),
+        (0, ALICE, 947_000_000),
     ]
     assert credited[0].from_address == CONTRACT
     assert (credited[2].from_address, credited[2].to_muxed_id) == (ISSUER, 7)

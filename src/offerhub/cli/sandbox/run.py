@@ -65,31 +65,27 @@ def sandbox(
     network_passphrase
         The network's passphrase. Left out: that of a standalone network.
     """
-    _serve(
-        port=port,
-        ledger_seconds=ledger_seconds,
-        state_file=state_file,
-        seed=seed,
-        clock=clock,
-        clock_factor=clock_factor,
-        start_at=None if start_at is None else start_at.replace(tzinfo=start_at.tzinfo or UTC).timestamp(),
-        webhook_urls=webhook_url,
-        airtm_settle_seconds=airtm_settle_seconds,
-        airtm_cancel_pending_days=airtm_cancel_pending_days,
-        index_lag_seconds=index_lag_seconds,
-        fee_mode=fee_mode,
-        trustless_rate_limited=rate_limits,
-        airtm_rate_limited=rate_limits,
-        rpc_retention_ledgers=rpc_retention_ledgers,
-        **({} if network_passphrase is None else {"network_passphrase": network_passphrase}),
-    )
+    # Nothing but the parameters is there yet; most have the names of the options.
+    _serve(**locals())
 
 
-def _serve(**told: Any) -> None:
+def _serve(
+    *,
+    start_at: datetime | None,
+    webhook_url: tuple[str, ...],
+    rate_limits: bool,
+    network_passphrase: str | None,
+    **told: Any,
+) -> None:
     from offerhub.sandbox.options import SandboxOptions
     from offerhub.sandbox.server import main
     from offerhub.sandbox.webhook_model import BadEndpoint
 
+    if start_at is not None:
+        told["start_at"] = start_at.replace(tzinfo=start_at.tzinfo or UTC).timestamp()
+    if network_passphrase is not None:
+        told["network_passphrase"] = network_passphrase
+    told |= {"webhook_urls": webhook_url, "trustless_rate_limited": rate_limits, "airtm_rate_limited": rate_limits}
     try:
         main(SandboxOptions(**told))
     except BadEndpoint as error:

@@ -5,7 +5,7 @@ is a value (None). A submission never raises for the network: what cannot be kno
 the hash, looked up later, decides.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -19,6 +19,7 @@ from offerhub.providers.stellar.records import (
     Account,
     FeeStats,
     Ledger,
+    LedgerSpan,
     Transfer,
     TransferPage,
     WalletPayment,
@@ -45,7 +46,7 @@ _UNKNOWN_CODES: Final = frozenset({"tx_internal_error"})
 
 
 class CursorTooOld(StellarNetworkError):
-    """The cursor is older than what Horizon keeps: deposits in between must be found elsewhere."""
+    """The cursor is older than what the provider keeps: deposits in between must be found elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,25 @@ class Horizon:
         query: dict[str, Any] = {"order": "asc", "limit": limit, "join": "transactions"}
         if cursor is not None:
             query["cursor"] = cursor
-        records = await self._records("payments", "/payments", **query)
-        return _shaped(lambda: read_page(records, cursor, limit))
+        path = f"{self._base}/payments"
+        answer = await self._ask(self._http, "payments", path, _query(query), self._timeout_seconds)
+        body: Any = self._body("payments", answer)
+        records = _shaped(lambda: body["_embedded"]["records"])
+        told = answer.headers.get("latest-ledger", "")
+        return _shaped(lambda: read_page(records, cursor, limit, int(told) if told.isdecimal() else None))
+
+    async def span(self) -> LedgerSpan:
+        """The ledgers that this Horizon has."""
+        body: Any = await self._get("root", "/")
+        return _shaped(lambda: LedgerSpan(int(body["history_elder_ledger"]), int(body["history_latest_ledger"])))
+
+    async def ledger_hash(self, sequence: int) -> str | None:
+        """The hash of a ledger, None when this Horizon does not have it."""
+        try:
+            body = await self._get("ledger", f"/ledgers/{sequence}")
+        except CursorTooOld:
+            return None
+        return None if body is None else _shaped(lambda: str(body["hash"]))
 
     async def newest_payment_cursor(self) -> str | None:
         """The paging token of the newest operation that moved money: where a new watcher may begin."""
@@ -226,7 +244,7 @@ class Horizon:
             return Unknown(str(error))
 
     async def _records(self, name: str, path: str, **query: Any) -> list[Any]:
-        body = await self._get(name, path, [(key, str(value)) for key, value in query.items()])
+        body = await self._get(name, path, _query(query))
         if body is None:
             return []
         records = _shaped(lambda: body["_embedded"]["records"])
@@ -236,8 +254,9 @@ class Horizon:
 
     async def _get(self, name: str, path: str, query: Sequence[tuple[str, str]] = ()) -> Any | None:
         answer = await self._ask(self._http, name, self._base + path, query, self._timeout_seconds)
-        if answer.status == 404:
-            return None
+        return None if answer.status == 404 else self._body(name, answer)
+
+    def _body(self, name: str, answer: Response) -> Any:
         if answer.status == 410:
             raise CursorTooOld(status=410)
         if answer.status != 200:
@@ -268,6 +287,10 @@ def _alert(call: str, answer: Response) -> None:
     """Tell the operator what only the operator can mend: the Horizon of a provider may want a key in its address."""
     if answer.status in {401, 403}:
         log.error("horizon.credentials_refused", call=call, status=answer.status)
+
+
+def _query(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(key, str(value)) for key, value in told.items()]
 
 
 def _shaped(read: Callable[[], T]) -> T:

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SEED_BYTES: Final = 32
 SECRET_CHARACTERS: Final = 56
-_VERSION_BYTES: Final = {"G": 6 << 3, "M": 12 << 3, "S": 18 << 3, "C": 2 << 3}
-_PAYLOAD_BYTES: Final = {"G": 32, "M": 40, "S": 32, "C": 32}
+_VERSION_BYTES: Final = {"G": 6 << 3, "M": 12 << 3, "S": 18 << 3, "C": 2 << 3, "B": 1 << 3, "L": 11 << 3}
+_PAYLOAD_BYTES: Final = {"G": 32, "M": 40, "S": 32, "C": 32, "B": 33, "L": 32}
 
 
 class InvalidAddress(ValueError):
@@ -39,8 +39,8 @@ class NewKeypair:
     secret: bytearray = field(repr=False)
 
 
-def encode_key(kind: Literal["G", "M", "S", "C"], payload: bytes) -> str:
-    """The text of a key: its letter is the kind."""
+def encode_key(kind: Literal["G", "M", "S", "C", "B", "L"], payload: bytes) -> str:
+    """The text of a key: its letter is the kind. B… is a claimable balance, L… a liquidity pool."""
     assert len(payload) == _PAYLOAD_BYTES[kind]
     body = bytes([_VERSION_BYTES[kind]]) + payload
     checked = body + binascii.crc_hqx(body, 0).to_bytes(2, "little")

@@ -1,11 +1,13 @@
 """What Horizon says, read into values of ours. Pure; field names and meanings are providers.md 6.5.
 
 Credits come in many shapes: payments, path payments, account creations, and the token transfers of a contract
-call, of which one operation may hold several. All become `Transfer`, keyed by (operation id, index): a
-transaction hash alone would merge the deposits of a batch. An account merge is left out: it moves XLM only,
-and Horizon does not say how much.
+call, of which one operation may hold several. All become `Transfer`, keyed by (operation id, receiver, index): a
+transaction hash alone would merge the deposits of a batch. The index counts the credits of one asset to one receiver
+in one operation, which every source of the chain can count alike (decision 0045). An account merge is left out: it
+moves XLM only, and Horizon does not say how much.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -13,7 +15,8 @@ from typing import Any, Final, Literal
 from offerhub.kernel.money import Units, parse_chain_amount
 from offerhub.providers.stellar.network import XLM, Asset
 
-TransferKind = Literal["payment", "path_payment", "create_account", "contract_transfer"]
+TransferKind = Literal["payment", "path_payment", "create_account", "contract_transfer", "event"]
+"""`event` is any of the others: RPC does not say which."""
 
 _KINDS: Final[dict[str, TransferKind]] = {
     "payment": "payment",
@@ -65,16 +68,25 @@ class FeeStats:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The last ledger that this Horizon has taken in."""
+    """The last ledger that a provider has taken in."""
 
     sequence: int
     closed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerSpan:
+    """The ledgers that a provider has: the oldest that it still keeps, and the last."""
+
+    oldest: int
+    latest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """One credit on the chain. `from_address` is the issuer when a token was minted.
 
+    `index` is how many credits of this asset to this receiver come before it in the operation.
     `memo` is text, the digits of an id, or base64 of a hash, according to `memo_type` (`none` without one).
     `to_muxed_id` is set when the payer used an M… address of `to_address`.
     """
@@ -108,13 +120,15 @@ class TransferPage:
     """The credits of one page of operations, in the order in which the page was asked for.
 
     `cursor` is the place to go on from: store it with the credits, even when there were none. `is_full` means
-    that more may be waiting. A record that cannot be read never hides the others.
+    that more may be waiting; when not, `ledger` is the last that the provider has told everything of, if it says so.
+    A record that cannot be read never hides the others.
     """
 
     transfers: tuple[Transfer, ...]
     unreadable: tuple[Unreadable, ...]
     cursor: str | None
     is_full: bool
+    ledger: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +179,11 @@ def read_fee_stats(body: dict[str, Any]) -> FeeStats:
     return FeeStats(int(body["last_ledger"]), int(body["last_ledger_base_fee"]), int(charged["p95"]))
 
 
-def read_page(records: list[Any], cursor: str | None, limit: int) -> TransferPage:
-    """Flatten a page of `/payments` into credits. Raises only when a paging token is missing."""
+def read_page(records: list[Any], cursor: str | None, limit: int, ledger: int | None = None) -> TransferPage:
+    """Flatten a page of `/payments` into credits; `ledger` is what Horizon calls its latest.
+
+    Raises only when a paging token is missing.
+    """
     transfers: list[Transfer] = []
     unreadable: list[Unreadable] = []
     for record in records:
@@ -175,7 +192,8 @@ def read_page(records: list[Any], cursor: str | None, limit: int) -> TransferPag
             transfers += read_transfers(record)
         except (KeyError, TypeError, ValueError) as error:
             unreadable.append(Unreadable(cursor, f"{type(error).__name__}: {error}"[:200], record))
-    return TransferPage(tuple(transfers), tuple(unreadable), cursor, len(records) >= limit)
+    is_full = len(records) >= limit
+    return TransferPage(tuple(transfers), tuple(unreadable), cursor, is_full, None if is_full else ledger)
 
 
 def read_transfers(record: dict[str, Any]) -> list[Transfer]:
@@ -184,12 +202,17 @@ def read_transfers(record: dict[str, Any]) -> list[Transfer]:
     if kind is None or record.get("transaction_successful") is not True:
         return []
     if kind == "contract_transfer":
-        changes = enumerate(record.get("asset_balance_changes") or [])
-        return [
-            _transfer(record, kind, index, _change(change))
-            for index, change in changes
+        parts = [
+            _change(change)
+            for change in record.get("asset_balance_changes") or []
             if change["type"] in {"transfer", "mint"}
         ]
+        counted: Counter[tuple[str, Asset]] = Counter()
+        found: list[Transfer] = []
+        for part in parts:
+            found.append(_transfer(record, kind, counted[part.to_address, part.asset], part))
+            counted[part.to_address, part.asset] += 1
+        return found
     if kind == "create_account":
         opened = _Parts(record["funder"], record["account"], None, record["starting_balance"], XLM)
         return [_transfer(record, kind, 0, opened)]
