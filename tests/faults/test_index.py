@@ -28,7 +28,6 @@ def _tests() -> dict[str, list[str]]:
 
 
 TESTS = _tests()
-AWAITED: set[str] = set()
 
 
 def test_the_table_is_the_one_we_know() -> None:
