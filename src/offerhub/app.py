@@ -39,6 +39,7 @@ from offerhub.operations import maintenance
 from offerhub.operations import metrics as operations_metrics
 from offerhub.operations.maintenance import MaintenanceGate
 from offerhub.operations.model import Probe, PublicConfig
+from offerhub.operations.proof import prove
 from offerhub.operations.radar import Radar
 from offerhub.orders import api as orders_api
 from offerhub.orders import steps as order_steps
@@ -55,6 +56,7 @@ from offerhub.queues import NAMES
 from offerhub.queues import check as check_queues
 from offerhub.reconciliation import api as reconciliation_api
 from offerhub.reconciliation import jobs as reconciliation_jobs
+from offerhub.reconciliation.jobs import Violations
 from offerhub.reconciliation.model import ReconciliationJob
 from offerhub.reconciliation.service import Reconciliation
 from offerhub.runtime.actor import system
@@ -196,7 +198,12 @@ class Product:
         )
         if self.airtm is not None:
             jobs += reconciliation_jobs.airtm_jobs(self.database, self.airtm)
-        return jobs + reconciliation_jobs.policy_jobs(self.database, self.policies, self.topups)
+        jobs += reconciliation_jobs.policy_jobs(self.database, self.policies, self.topups)
+        return [*jobs, reconciliation_jobs.books_job(self.database, self._violations)]
+
+    async def _violations(self) -> Violations:
+        found = (await prove(self.database)).findings
+        return {f"{one.check.invariant}: {one.check.sentence}": one.rows for one in found}
 
     def _register_plans(self) -> None:
         fees = Fees(self.horizon, self.clock, self.settings.stellar.fee_max_stroops)

@@ -390,22 +390,28 @@ async def test_schedules_fire_once_with_two_processes(
     assert (await operator.done("GET", "/admin/queues/schedules"))["schedules"] == [], "not under NODE_ENV=test"
     wanted = [schedule.name for schedule in blind.product.reconciliation.schedules()]
     assert sorted(wanted) == [
-        f"reconciliation:{job}" for job in ("apply-policies", "check-missed-deposits", "sync-escrows")
+        f"reconciliation:{job}" for job in ("apply-policies", "check-books", "check-missed-deposits", "sync-escrows")
     ]
     by_clock = "SELECT job, status FROM reconciliation_runs WHERE trigger = 'schedule' ORDER BY job"
     environ = {**office_environ, "DISABLE_BLOCKCHAIN_MONITOR": "true"}
     async with running(environ, schedules=True), running(environ, schedules=True):
         await eventually(
             lambda: blind.rows(by_clock),
-            lambda rows: len(rows) == 3 and {row["status"] for row in rows} == {"SUCCEEDED"},
+            lambda rows: len(rows) == 4 and {row["status"] for row in rows} == {"SUCCEEDED"},
         )
         listed = (await operator.done("GET", "/admin/queues/schedules"))["schedules"]
     rows = await blind.rows(by_clock)
-    assert [row["job"] for row in rows] == ["apply-policies", "check-missed-deposits", "sync-escrows"], "each once"
+    assert [row["job"] for row in rows] == [
+        "apply-policies",
+        "check-books",
+        "check-missed-deposits",
+        "sync-escrows",
+    ], "each once"
     assert {one["job"]: one["everySeconds"] for one in listed} == {
         "reconciliation:check-missed-deposits": 300,
         "reconciliation:sync-escrows": 600,
         "reconciliation:apply-policies": 60,
+        "reconciliation:check-books": 86_400,
     }
     for one in listed:
         assert one["lastRun"]["trigger"] == "schedule"
@@ -417,7 +423,7 @@ async def test_the_search_for_deposits_is_not_scheduled_where_it_is_switched_off
 ) -> None:
     async with product(load({**office_environ, "RECONCILIATION_ENABLED": "false"})) as made:
         assert [one.id for one in made.reconciliation.schedules()] == [
-            *("scheduled-sync-escrows", "scheduled-apply-policies")
+            *("scheduled-sync-escrows", "scheduled-apply-policies", "scheduled-check-books")
         ]
 
 
@@ -429,4 +435,5 @@ async def test_airtm_is_asked_where_it_is_the_rail(airtm_live: Running) -> None:
         "scheduled-sync-escrows": 600,
         "scheduled-check-missed-deposits": 300,
         "scheduled-apply-policies": 60,
+        "scheduled-check-books": 86_400,
     }

@@ -77,6 +77,11 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Find the deposit at Airtm. What is yours: book it as a rebalancing `INTO_AIRTM` under the deposit's id. "
         "What is a user's: book that, and then transfer the capital to the user (`POST /admin/treasury/transfers`).",
     ),
+    "BOOKS_VIOLATED": Kind(
+        "The proof of the books found rows that violate one of its sentences.",
+        "Stop changes (maintenance), run `offerhub prove`, and compare with the last backup: rows were changed by "
+        "hand or by a bug. Correct only by compensating transactions.",
+    ),
 }
 
 

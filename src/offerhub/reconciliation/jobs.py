@@ -1,8 +1,12 @@
 """The jobs: which there are on this installation, how often each runs, and what each asks (contract 8)."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
+from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.escrows.jobs import compare_escrows
+from offerhub.findings.model import Found
+from offerhub.findings.service import raise_finding, resolve_findings, unresolved
 from offerhub.kernel.clock import Clock
 from offerhub.policies.jobs import apply_policies
 from offerhub.policies.service import Firing
@@ -10,7 +14,7 @@ from offerhub.providers.airtm.client import Airtm
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.trustless_work.client import TrustlessWork
 from offerhub.reconciliation.model import Outcome, ReconciliationJob
-from offerhub.runtime.database import Database
+from offerhub.runtime.database import Database, Tx
 from offerhub.sagas.engine import Engine
 from offerhub.topups import jobs as topups
 from offerhub.topups.service import TopUps
@@ -27,6 +31,10 @@ ESCROWS_STALE_SECONDS: Final = 600.0
 DEPOSITS_EVERY_SECONDS: Final = 300.0
 DEPOSITS_WALLETS: Final = 100
 DEPOSITS_LOOKBACK_SECONDS: Final = 24 * 3600.0
+Violations = Mapping[str, Sequence[Mapping[str, Any]]]
+BOOKS: Final = "BOOKS_VIOLATED"
+BOOKS_EVERY_SECONDS: Final = 24 * 3600.0
+FINDINGS_MAX: Final = 1_000
 POLICIES_EVERY_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.2
 """Between two questions to Trustless Work or Horizon. Airtm is paced by its client's own budget."""
@@ -54,6 +62,30 @@ def airtm_jobs(database: Database, airtm: Airtm) -> list[ReconciliationJob]:
         ReconciliationJob("sync-withdrawals", AIRTM_EVERY_SECONDS, sync_withdrawals),
         ReconciliationJob("sync-refunds", AIRTM_EVERY_SECONDS, sync_refunds),
     ]
+
+
+def books_job(database: Database, prove: Callable[[], Awaitable[Violations]]) -> ReconciliationJob:
+    """The proof of the books, whose violations are findings, one for each sentence that does not hold.
+
+    `prove` returns sentence to the rows that violate it. A sentence that holds again ends its finding.
+    """
+
+    async def check() -> Outcome:
+        violated = await prove()
+
+        async def keep(tx: Tx) -> int:
+            for known in await unresolved(tx, [BOOKS], FINDINGS_MAX):
+                if known.subject_id not in violated:
+                    await resolve_findings(tx, [BOOKS], known.subject_id, {"violations": 0})
+            found = [
+                Found(DEFAULT_MARKETPLACE_ID, BOOKS, "Books", sentence, {"rows": list(rows)})
+                for sentence, rows in violated.items()
+            ]
+            return sum([await raise_finding(tx, one) for one in found])
+
+        return Outcome(discrepancies=await database.run(keep))
+
+    return ReconciliationJob("check-books", BOOKS_EVERY_SECONDS, check)
 
 
 def policy_jobs(database: Database, firing: Firing, topups: TopUps) -> list[ReconciliationJob]:

@@ -13,7 +13,13 @@ from offerhub.runtime.routes import Shape
 from offerhub.runtime.vocabulary import Timestamp
 
 JobType = Literal[
-    "sync-topups", "sync-withdrawals", "sync-refunds", "sync-escrows", "check-missed-deposits", "apply-policies"
+    "sync-topups",
+    "sync-withdrawals",
+    "sync-refunds",
+    "sync-escrows",
+    "check-missed-deposits",
+    "apply-policies",
+    "check-books",
 ]
 Trigger = Literal["schedule", "manual"]
 RunStatus = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "ABANDONED"]
