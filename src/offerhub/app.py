@@ -28,8 +28,11 @@ from offerhub.edge import api as edge_api
 from offerhub.edge import application, documentation
 from offerhub.edge.cors import Cors
 from offerhub.edge.rate_limit import RateLimiter
+from offerhub.edge.streams import Streams
 from offerhub.escrows.steps import Contracts
 from offerhub.events import api as events_api
+from offerhub.events.feed import Feed
+from offerhub.events.subscription import Limits
 from offerhub.findings import api as findings_api
 from offerhub.findings import metrics as findings_metrics
 from offerhub.kernel.clock import SystemClock
@@ -61,6 +64,7 @@ from offerhub.reconciliation.model import ReconciliationJob
 from offerhub.reconciliation.service import Reconciliation
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database
+from offerhub.runtime.doorbell import Doorbell
 from offerhub.runtime.http import HttpClient
 from offerhub.runtime.jobs import Priority
 from offerhub.runtime.metrics import Metrics
@@ -166,6 +170,7 @@ class Product:
         self.inbox = parts.inbox(settings, database, self.clock)
         self.webhooks_out = WebhooksOut(settings.webhooks_out, database, self.vault, self.clock)
         self.tokens = TokenSigner(keys.token_secret.reveal())
+        self._open_streams()
         self.reconciliation = Reconciliation(database, self.clock, self._reconciliation_jobs())
         self._register_plans()
 
@@ -204,6 +209,22 @@ class Product:
     async def _violations(self) -> Violations:
         found = (await prove(self.database)).findings
         return {f"{one.check.invariant}: {one.check.sentence}": one.rows for one in found}
+
+    def _open_streams(self) -> None:
+        """What event streams need, and what tells them that something was committed."""
+        settings, events = self.settings, self.settings.events
+        self.doorbell = Doorbell(settings.storage.redis_url.reveal())
+        self.database.committed = self.doorbell.ring
+        limits = Limits(events.poll_seconds, events.heartbeat_seconds, events.buffer)
+        self.feed = Feed(self.database, self.doorbell, self.clock, limits)
+        self.credentials = Credentials(
+            self.database,
+            master_key=settings.keys.master_key.reveal(),
+            previous_master_key=settings.keys.previous_master_key.reveal(),
+            signer=self.tokens,
+            clock=self.clock,
+        )
+        self.streams = Streams(self.credentials, self.clock, events.streams_per_key, events.streams_max)
 
     def _register_plans(self) -> None:
         fees = Fees(self.horizon, self.clock, self.settings.stellar.fee_max_stroops)
@@ -251,7 +272,7 @@ class Product:
             *findings_api.routes(),
             *access_api.routes(self.tokens, self.clock, token_seconds=self.settings.keys.token_seconds),
             *audit_api.routes(),
-            *events_api.routes(self.database),
+            *events_api.routes(self.database, self.feed),
             *edge_api.routes(),
             *users_api.routes(Users(self.wallets), Linking(self.engine, enabled=self.airtm is not None)),
             *balances_api.routes(self.database, None if on_airtm else self.horizon),
@@ -301,7 +322,8 @@ async def product(settings: Settings) -> AsyncIterator[Product]:
     made = Product(settings, database, http, client)
     loading = asyncio.create_task(load_signing())
     try:
-        yield made
+        async with made.doorbell.at_work():
+            yield made
     finally:
         await loading
         await made.engine.stop()
@@ -316,13 +338,6 @@ async def product(settings: Settings) -> AsyncIterator[Product]:
 async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
     """The edge in front of the product: what Uvicorn serves while the block runs."""
     settings = made.settings
-    credentials = Credentials(
-        made.database,
-        master_key=settings.keys.master_key.reveal(),
-        previous_master_key=settings.keys.previous_master_key.reveal(),
-        signer=made.tokens,
-        clock=made.clock,
-    )
     client = parts.prompt_redis(settings)
     server = settings.server
     queues = Queues(settings.storage.redis_url.reveal())
@@ -338,7 +353,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
         edge = application.build(
             made.routes(probes.probes(made, client), queues),
             database=made.database,
-            authenticate=credentials,
+            authenticate=made.credentials,
             sagas=made.engine,
             limiter=limiter,
             user_limits=user_limits,
@@ -348,9 +363,11 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
             clock=made.clock,
             gate=MaintenanceGate(made.database, made.clock),
             observe=made.metrics.request,
+            streams=made.streams,
         )
-        yield Cors(edge, server.allowed_origins) if server.allowed_origins else edge
+        async with made.feed.at_work(), made.streams.at_work():
+            yield Cors(edge, server.allowed_origins) if server.allowed_origins else edge
     finally:
-        await credentials.close()
+        await made.credentials.close()
         await queues.close()
         await client.aclose()

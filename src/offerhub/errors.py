@@ -262,6 +262,16 @@ class RateLimited(Refusal):
     }
 
 
+class TooManyStreams(Refusal):
+    """This key, or this process, has as many open event streams as it may."""
+
+    code = "TOO_MANY_STREAMS"
+    status = 429
+    remedy = "Close streams that nobody reads, or share one among several readers; one stream carries everything."
+    retry_after_seconds = 5
+    facts = {"limit": "how many may be open", "of": "`key` or `process`: whose limit it is"}
+
+
 class MaintenanceMode(Refusal):
     """The service is read-only for maintenance."""
 

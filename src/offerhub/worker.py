@@ -13,6 +13,7 @@ from offerhub import queues as catalogue
 from offerhub.app import Product
 from offerhub.audit.chain import Sealer
 from offerhub.edge import idempotency
+from offerhub.events import store as events
 from offerhub.reconciliation import service as reconciliation
 from offerhub.runtime import dead_letters
 from offerhub.runtime.database import UNREACHABLE, Tx, heed_cancellation
@@ -37,6 +38,8 @@ SEALS_SECONDS: Final = 2.0
 """How often audit entries are looked for that are not sealed yet."""
 STOPPED_SECONDS: Final = 5.0
 """How often deliveries are looked for that wait for an endpoint which takes nothing any more."""
+PLACES_SECONDS: Final = 1.0
+"""How often events get their place in the log while nobody reads it; readers see to it themselves."""
 RUNS_SECONDS: Final = 3600.0
 """How often runs and failures of jobs are looked for that ended long ago."""
 
@@ -102,6 +105,7 @@ def _tasks(
 
     tasks: dict[str, Coroutine[Any, Any, None]] = {
         "answers": _keep_house(made, "answers", idempotency.purge, ANSWERS_SECONDS),
+        "events": _keep_house(made, "events", events.sequence, PLACES_SECONDS),
         "audit": _keep_house(made, "audit", Sealer(made.vault).seal, SEALS_SECONDS),
         "failures": _keep_house(made, "failures", dead_letters.purge, RUNS_SECONDS),
     }
@@ -165,7 +169,8 @@ async def background(
     deadline = stopping or Stopping(settings.jobs.shutdown_seconds)
     log.info("background_started", holder=holder, queues=sorted(taken))
     try:
-        yield workers
+        with made.doorbell.heard("jobs", relay.ring):
+            yield workers
     finally:
         deadline.begin()
         await workers.pause()

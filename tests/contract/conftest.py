@@ -77,7 +77,10 @@ async def wire(sandbox_environ: dict[str, str]) -> AsyncIterator[tuple[aiohttp.C
     theirs = sandbox_environ["OFFERHUB_SANDBOX_URL"]
 
     async def heard(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
-        if str(params.url).startswith(theirs) or params.response.content_type == "text/event-stream":
+        if str(params.url).startswith(theirs):
+            return
+        if params.response.content_type == "text/event-stream":
+            ears[0].done.add(str(route_of(params.method, params.url.path)))
             return
         body = await params.response.read()
         judge(params.method, params.response, body)

@@ -37,3 +37,15 @@ async def test_the_log(shop: Marketplace) -> None:
         assert rest.json["pagination"]["hasMore"] is False
     for wrong in ("cursor=nothing", "types=no.such", "resources=Nothing", "limit=0", "unknown=1"):
         assert (await shop.get(f"/events/log?{wrong}")).code == "VALIDATION_ERROR"
+
+
+@pytest.mark.claims("GET /events")
+async def test_the_stream(shop: Marketplace) -> None:
+    heard = await shop.get("/events?types=order.*,balance.*&resourceTypes=Order&named=false&since=2026-01-01")
+    assert (heard.status, heard.headers["x-accel-buffering"]) == (200, "no")
+    assert heard.headers["content-type"].startswith("text/event-stream")
+    # What is no cursor begins with what happens now: a client that cannot know better is not refused.
+    for odd in ("since=yesterday", "cursor=evt_unknown"):
+        assert (await shop.get(f"/events?{odd}")).status == 200
+    for wrong in ("types=no.such", "resources=Nothing", "limit=1"):
+        assert (await shop.get(f"/events?{wrong}")).code == "VALIDATION_ERROR"

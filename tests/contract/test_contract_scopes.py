@@ -79,6 +79,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
     "GET /disputes/{dispute_id}": Guard("read", "disputes"),
     "POST /disputes/{dispute_id}/assign": Guard("support"),
     "POST /disputes/{dispute_id}/resolve": Guard("support"),
+    "GET /events": Guard("read", "events"),
     "GET /events/log": Guard("read", "events"),
     "GET /policies": Guard("support"),
     "PUT /policies": Guard("support"),

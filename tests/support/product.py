@@ -19,6 +19,7 @@ import uvicorn
 
 from asgi_client import Heard
 from offerhub.app import Product, http_application, product
+from offerhub.edge.protocol import Protocol
 from offerhub.operations.proof import prove
 from offerhub.providers.stellar.horizon import Accepted
 from offerhub.runtime.database import Row
@@ -123,7 +124,7 @@ async def running(
         config = uvicorn.Config(
             served,
             loop="none",
-            http="httptools",
+            http=Protocol,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -140,6 +141,7 @@ async def running(
             yield Running(made, f"http://127.0.0.1:{listener.getsockname()[1]}")
         finally:
             server.should_exit = True
+            made.streams.close()
             await serving
 
 
@@ -226,7 +228,8 @@ class Marketplace:
         url = f"{self.live.url}/api/v1{path}"
         async with self.http.request(method, url, data=data, headers={**sent, **(headers or {})}) as answer:
             found = {name.lower(): value for name, value in answer.headers.items()}
-            return Heard(answer.status, found, await answer.read())
+            endless = answer.content_type == "text/event-stream"
+            return Heard(answer.status, found, b"" if endless else await answer.read())
 
     async def get(self, path: str, **more: Any) -> Heard:
         """GET."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from offerhub.edge.openapi_text import TAGS
-from offerhub.runtime.routes import Document, Envelope, Redirect, Route
+from offerhub.runtime.routes import Document, Envelope, Redirect, Route, Stream
 from reference_pages import errors
 from reference_pages.markdown import slug, table
 from reference_pages.schemas import kind, meaning, properties, references
@@ -165,7 +165,7 @@ class Reference:
         )
         if route.answer is Redirect:
             return f"Answer {statuses}: the header `Location`."
-        if route.answer is Document:
+        if route.answer in (Document, Stream):
             return f"Answer {statuses}: `{route.media_type}`."
         return f"Answer {statuses}: {_ENVELOPES[route.envelope].format(self._content(route, operation, domain))}."
 

@@ -18,6 +18,7 @@ import uvloop
 from offerhub.app import http_application, product
 from offerhub.cli.environment import CommandError, environment, services, settings_of
 from offerhub.cli.metrics_port import metrics_port
+from offerhub.edge.protocol import Protocol
 from offerhub.queues import NAMES
 from offerhub.runtime import migrations
 from offerhub.runtime.queue import Workers
@@ -86,6 +87,7 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
         stopping.begin()
         end_by_force(settings.jobs.shutdown_seconds + FORCED_AFTER_SECONDS)
         log.info("stopping", seconds=settings.jobs.shutdown_seconds)
+        made.streams.close()
         if workers is not None:
             await workers.pause()
 
@@ -103,7 +105,7 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
             host=server.host,
             port=server.port,
             loop="none",
-            http="httptools",
+            http=Protocol,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -15,7 +15,7 @@ from offerhub.runtime.routes import Document, Envelope, Redirect
 
 Headers = list[tuple[bytes, bytes]]
 
-_COMMON_HEADERS: Final[Headers] = [
+COMMON_HEADERS: Final[Headers] = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -42,7 +42,7 @@ class Reply:
         """Send it with the headers that every answer carries, and the request's own."""
         length = (b"content-length", b"%d" % len(self.body))
         own = {name for name, _ in self.headers}
-        common = [header for header in _COMMON_HEADERS if header[0] not in own] if own else _COMMON_HEADERS
+        common = [header for header in COMMON_HEADERS if header[0] not in own] if own else COMMON_HEADERS
         headers = [*common, length, *extra, *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})

@@ -22,6 +22,7 @@ from offerhub.edge.endpoint import Endpoint
 from offerhub.edge.ports import Authenticator, Gate, SagaWaiter
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.edge.request import Request
+from offerhub.edge.streams import StreamReply, Streams
 from offerhub.edge.table import RouteTable
 from offerhub.errors import InternalError, Refusal, ServiceUnavailable
 from offerhub.kernel.clock import Clock, SystemClock
@@ -63,20 +64,28 @@ def build(
     clock: Clock | None = None,
     gate: Gate | None = None,
     observe: Observer | None = None,
+    streams: Streams | None = None,
 ) -> ASGIApp:
     """The application that serves these routes at `/api/v1/*` and at `/*`.
 
     `limiter` None switches the rate limit off; `user_limits` are the limits of routes of their own, by their
     variable, and one that is missing is off. `inline_wait_seconds` bounds the wait for a saga. `lifespan` runs
     around the server's life. `gate` is asked before every change; without one all are accepted. `observe` is told of
-    every answer. Raises ValueError when two routes claim one path and method, or when a route's answers are to be
-    sealed and there is no vault.
+    every answer. `streams` looks after event streams, where a route answers with one. Raises ValueError when two
+    routes claim one path and method, or when a route's answers are to be sealed and there is no vault.
     """
     unsealed = [route.name for route in routes if route.sealed and vault is None]
     if unsealed:
         raise ValueError(f"these routes answer with secrets and need a vault: {', '.join(unsealed)}")
     endpoint = Endpoint(
-        database, sagas, clock or SystemClock(), inline_wait_seconds, body_bytes_max, vault, user_limits or {}
+        database,
+        sagas,
+        clock or SystemClock(),
+        inline_wait_seconds,
+        body_bytes_max,
+        vault,
+        user_limits or {},
+        streams,
     )
     return Edge(
         RouteTable(routes), endpoint, authenticate, limiter, gate, version, Router(lifespan=lifespan), observe
@@ -115,9 +124,11 @@ class Edge:
         started = self._endpoint.clock.monotonic()
         with structlog.contextvars.bound_contextvars(request_id=request.correlation_id):
             reply = await self._reply(request)
+            if self._observe is not None and isinstance(reply, StreamReply):
+                self._observe(request.route, reply.status, self._endpoint.clock.monotonic() - started)
             await reply.send(send, self._headers(request))
             seconds = self._endpoint.clock.monotonic() - started
-            if self._observe is not None:
+            if self._observe is not None and isinstance(reply, Reply):
                 self._observe(request.route, reply.status, seconds)
             log.info(
                 "request",
@@ -131,7 +142,7 @@ class Edge:
         headers = [(b"x-request-id", request.correlation_id.encode("ascii")), self._version_header]
         return headers if request.allowance is None else [*headers, *request.allowance.headers()]
 
-    async def _reply(self, request: Request) -> Reply:
+    async def _reply(self, request: Request) -> Reply | StreamReply:
         try:
             return await self._serve(request)
         except Refusal as refusal:
@@ -139,7 +150,7 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
             return failure(_explain(error), request.correlation_id)
 
-    async def _serve(self, request: Request) -> Reply:
+    async def _serve(self, request: Request) -> Reply | StreamReply:
         try:
             route, path = self._table.find(request.method, request.path)
             request.route = route.name

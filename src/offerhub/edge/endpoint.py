@@ -18,11 +18,12 @@ from offerhub.edge.idempotency import Claim, Started, is_final
 from offerhub.edge.ports import SagaWaiter
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.edge.request import Request
+from offerhub.edge.streams import StreamReply, Streams
 from offerhub.errors import Refusal
 from offerhub.kernel.clock import Clock
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
-from offerhub.runtime.routes import Answer, Call, Deferred, Document, Raw, Redirect, Route
+from offerhub.runtime.routes import Answer, Call, Deferred, Document, Raw, Redirect, Route, Stream
 from offerhub.runtime.vault import Vault
 
 USER_ID_CHARACTERS_COUNTED: Final = 64
@@ -43,8 +44,11 @@ class Endpoint:
     body_bytes_max: int
     vault: Vault | None
     user_limits: Mapping[str, RateLimiter]
+    streams: Streams | None = None
 
-    async def serve(self, route: Route, path: Mapping[str, str], actor: Actor, request: Request) -> Reply:
+    async def serve(
+        self, route: Route, path: Mapping[str, str], actor: Actor, request: Request
+    ) -> Reply | StreamReply:
         """Answer a request that may use the route. Raises Refusal; refusals that were stored come as a Reply."""
         raw = b"" if route.method == "GET" else await request.body(self.body_bytes_max)
         parsed = decoding.parse_json(raw) if route.body else {}
@@ -58,9 +62,13 @@ class Endpoint:
             body=body,
             query=decoding.to_query(request.scope["query_string"], route.query) if route.query else None,
             transaction=None,
+            headers=request.headers,
         )
         claim = None if key is None else Claim.of(actor, route, key, request.path, parsed, self.vault)
         await self._limit(route, call, claim, request)
+        if route.answer is Stream:
+            assert self.streams is not None, "whoever serves streams looks after them"
+            return self.streams.reply(await route.handler(call), actor, request)
         if route.unit == "none":
             return self.reply(route, await route.handler(call), request)
         if route.unit == "read":

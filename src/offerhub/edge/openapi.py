@@ -22,7 +22,7 @@ from offerhub.edge.openapi_schemas import (
 from offerhub.edge.openapi_text import INTRODUCTION, SUMMARY, TAGS, TITLE
 from offerhub.edge.request import BASE_PATH
 from offerhub.errors import RateLimited
-from offerhub.runtime.routes import DAY_SECONDS, Body, Document, Redirect, Route, UserLimit
+from offerhub.runtime.routes import DAY_SECONDS, Body, Document, Redirect, Route, Stream, UserLimit
 from offerhub.runtime.vocabulary import MarketplaceId
 
 _ALWAYS: Final = ("X-Request-ID", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -50,6 +50,12 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "in": "header",
         "description": "Where the master key acts; without it, in the default marketplace. A key has its own only.",
         "schema": msgspec.json.schema(MarketplaceId),
+    },
+    "LastEventId": {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "The last `id` that was seen: the stream goes on behind it. It goes before `cursor`.",
+        "schema": {"type": "string", "examples": ["2026-11-22T10:15:30.123Z"]},
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
@@ -117,7 +123,7 @@ class _Writing:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = routes
-        answers = [route.answer for route in routes if route.answer not in (Document, Redirect)]
+        answers = [route.answer for route in routes if route.answer not in (Document, Redirect, Stream)]
         bodies = [route.body for route in routes]
         queries = [route.query for route in routes]
         self._parameter_types = {name: PATH_PARAMETERS[name] for route in routes for name in path_parameters(route)}
@@ -212,7 +218,7 @@ class _Writing:
         }
         if route.answer is Redirect:
             made["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
-        elif route.answer is Document:
+        elif route.answer in (Document, Stream):
             kind = "object" if route.media_type == "application/json" else "string"
             made["content"] = {route.media_type: {"schema": {"type": kind}}}
         else:
@@ -280,6 +286,8 @@ def _in_headers(route: Route) -> list[Schema]:
         names.append("Marketplace")
     if route.takes_key:
         names.append("IdempotencyKey")
+    if route.answer is Stream:
+        names.append("LastEventId")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 

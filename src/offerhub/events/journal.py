@@ -115,4 +115,8 @@ async def record(
         }
         for job in jobs
     ]
+    if events:
+        tx.rings.add("events")
+    if any(job.delay_seconds == 0 for job in jobs):
+        tx.rings.add("jobs")
     await tx.execute(_RECORD, actor.marketplace_id, actor.for_audit(), event_rows, audit_rows, job_rows)

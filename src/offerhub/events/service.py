@@ -50,6 +50,17 @@ async def page(database: Database, actor: Actor, query: ListEvents) -> LogPage:
     return await database.run(read, read_only=True)
 
 
+async def begin(database: Database, marketplace_id: str, cursor: str | None) -> datetime:
+    """Where a stream begins: behind its cursor or, when that is none, behind everything committed before the call."""
+    await settle(database)
+
+    async def read(tx: Tx) -> datetime | None:
+        found = None if cursor is None else await resolve(tx, marketplace_id, cursor)
+        return found or await store.end(tx, marketplace_id)
+
+    return await database.run(read, read_only=True) or BEGINNING
+
+
 async def resolve(tx: Tx, marketplace_id: str, text: str) -> datetime | None:
     """The moment that a cursor stands for: a time, or an event of the marketplace; None when it is neither."""
     if is_event_id(text):

@@ -47,6 +47,12 @@ async def head(tx: Tx) -> int:
     return int(await tx.value("SELECT coalesce(max(place), 0) FROM event_log"))
 
 
+async def end(tx: Tx, marketplace_id: str) -> datetime | None:
+    """The cursor behind everything in a marketplace's log; None while it is empty."""
+    found: datetime | None = await tx.value("SELECT max(at) FROM event_log WHERE marketplace_id = $1", marketplace_id)
+    return found
+
+
 async def after(tx: Tx, place: int, limit: int) -> list[Logged]:
     """The events of all marketplaces behind a place, in order, at most `limit`."""
     return [_logged(row) for row in await tx.rows(_AFTER, place, limit)]

@@ -43,11 +43,13 @@ class StatementHook(Protocol):
 class Tx:
     """An open transaction. Valid inside one use case only."""
 
-    __slots__ = ("_connection", "_hook")
+    __slots__ = ("_connection", "_hook", "rings")
 
     def __init__(self, connection: "asyncpg.pool.PoolConnectionProxy[Row]", hook: StatementHook | None) -> None:
         self._connection = connection
         self._hook = hook
+        self.rings: set[str] = set()
+        """What the doorbell is rung for once this transaction has committed."""
 
     def _before(self, sql: str) -> None:
         if self._hook is not None:
@@ -137,6 +139,8 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[Row]", hook: StatementHook | None = None) -> None:
         self._pool = pool
         self.hook = hook
+        self.committed: Callable[[set[str]], None] | None = None
+        """Told what a transaction rings for, right after its commit; must not wait, nor raise."""
 
     @classmethod
     async def connect(
@@ -197,6 +201,8 @@ class Database:
                 await asyncio.shield(_roll_back(connection))
                 raise
             await tx.execute("COMMIT")
+            if tx.rings and self.committed is not None:
+                self.committed(tx.rings)
             return result
 
     async def script(self, sql: str) -> None:

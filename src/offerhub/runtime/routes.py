@@ -4,10 +4,10 @@ Authentication, scopes, validation, idempotency, envelopes, the documentation an
 these declarations. An endpoint that is not declared cannot exist.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -70,6 +70,8 @@ class Call:
     body: Any
     query: Any
     transaction: Tx | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case name."""
 
     @property
     def tx(self) -> Tx:
@@ -111,6 +113,27 @@ class Redirect:
     """What a handler returns to send a browser on, with 302. `location` is a setting, never taken from a request."""
 
     location: str
+
+
+Ending = Literal["slow", "revoked", "shutdown", "gone"]
+"""Why a stream ends: the client reads too slowly, may not read any more, the service stops, or the client left."""
+
+
+class Stream(Protocol):
+    """What a handler returns to answer with server-sent events, for as long as both sides want it."""
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more is to come."""
+        ...
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """What to send, as it comes."""
+        ...
+
+    def end(self, why: Ending) -> None:
+        """Let `chunks` come to its end soon; what waits to be sent is dropped."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +183,8 @@ class Route:
     that hold a secret, which are encrypted while they are kept for replay.
 
     `answer` is the type of the envelope's X; for the envelopes LIST and PAGE that of one item. A route without an
-    envelope answers `Redirect`, or a `Document` of this `media_type`. `description` is Markdown for the API's
-    documentation, beside the one-sentence `summary`. `also` are the statuses that the
+    envelope answers `Redirect`, or a `Document` or `Stream` of this `media_type`. `description` is Markdown for the
+    API's documentation, beside the one-sentence `summary`. `also` are the statuses that the
     handler may choose instead of `status`, such as 200 where nothing new was created. `limit` is a limit of the
     route's own. `conflict` makes the refusal for when the transaction met other changes at each of its repetitions;
     without it that is SERVICE_UNAVAILABLE. `refused` writes down a final refusal of a `write` route, after the use

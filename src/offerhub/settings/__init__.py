@@ -8,6 +8,7 @@ from offerhub.settings.load import derive_key, load
 from offerhub.settings.model import (
     Airtm,
     Client,
+    Events,
     Jobs,
     Keys,
     Payments,
@@ -25,6 +26,7 @@ from offerhub.settings.variable import Secret, SettingsError
 __all__ = [
     "Airtm",
     "Client",
+    "Events",
     "Jobs",
     "Keys",
     "Payments",

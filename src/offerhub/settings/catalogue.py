@@ -132,6 +132,43 @@ WITHDRAWAL_LIMIT_PER_MINUTE: Final = Variable(
     5,
     "Withdrawals that may be begun for one user in a minute; 0 is no limit, as is 0 for `RATE_LIMIT_MAX`.",
 )
+EVENTS_POLL_SECONDS: Final = Variable(
+    "EVENTS_POLL_SECONDS",
+    "Service",
+    seconds(0.01, 60),
+    1.0,
+    "How often the log of events is read for open streams when Redis does not tell of news.",
+    "`1`",
+)
+EVENTS_HEARTBEAT_SECONDS: Final = Variable(
+    "EVENTS_HEARTBEAT_SECONDS",
+    "Service",
+    seconds(0.05, 300),
+    30.0,
+    "How often an open event stream shows that it lives; less than what a proxy in between takes for idle.",
+    "`30`",
+)
+EVENTS_BUFFER: Final = Variable(
+    "EVENTS_BUFFER",
+    "Service",
+    integer(100, 1_000_000),
+    5_000,
+    "How many events may wait for the client of a stream before the stream is ended.",
+)
+EVENTS_STREAMS_PER_KEY: Final = Variable(
+    "EVENTS_STREAMS_PER_KEY",
+    "Service",
+    integer(1, 1_000_000),
+    1_000,
+    "Event streams that one key may have open at one process.",
+)
+EVENTS_STREAMS_MAX: Final = Variable(
+    "EVENTS_STREAMS_MAX",
+    "Service",
+    integer(1, 1_000_000),
+    5_000,
+    "Event streams that may be open at one process; each takes one of the process's open files.",
+)
 OFFERHUB_DATA_DIR: Final = Variable(
     "OFFERHUB_DATA_DIR",
     "Storage",

@@ -44,6 +44,17 @@ class Jobs:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """Streams of events."""
+
+    poll_seconds: float
+    heartbeat_seconds: float
+    buffer: int
+    streams_per_key: int
+    streams_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """PostgreSQL and Redis. An empty URL asks for an embedded server; never so in production."""
 
@@ -179,6 +190,7 @@ class Settings:
     environment: Environment
     server: Server
     jobs: Jobs
+    events: Events
     storage: Storage
     keys: Keys
     payments: Payments
