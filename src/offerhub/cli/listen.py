@@ -23,6 +23,8 @@ from offerhub.webhook_endpoints.model import RESPONSE_BYTES_KEPT, WAIT_SECONDS_M
 
 ANSWER_SECONDS_MAX: Final = 30
 RETRY_SECONDS: Final = 1.0
+PACE_SECONDS: Final = 1.0
+"""At least so long lies between two questions to the service."""
 BEGINNING: Final = "1970-01-01T00:00:00Z"
 
 
@@ -89,7 +91,11 @@ def _since(service: Service, begin: str) -> dict[str, Any]:
 
 def _forward(service: Service, endpoint_id: str, secret: str, target: str, console: Console) -> None:
     results: list[dict[str, Any]] = []
+    asked_at = 0.0
     while True:
+        # Many events one by one must not spend the key's allowance of requests.
+        time.sleep(max(asked_at + PACE_SECONDS - time.monotonic(), 0.0))
+        asked_at = time.monotonic()
         body = {"results": results, "waitSeconds": WAIT_SECONDS_MAX}
         try:
             found = service.ask("POST", f"{endpoint_path(endpoint_id)}/fetch", body=body)["data"]["deliveries"]
