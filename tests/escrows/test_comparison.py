@@ -9,7 +9,7 @@ import pytest
 from offerhub.escrows.jobs import compare
 from offerhub.escrows.model import Escrow
 from offerhub.kernel.money import Units
-from offerhub.providers.trustless_work.wire import EscrowView
+from offerhub.providers.trustless_work.wire import EscrowView, MilestoneView
 
 AMOUNT = Units(400_000_000)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,7 +42,7 @@ VIEW = EscrowView(
     disputed=False,
     released=False,
     resolved=False,
-    milestones=(("pending", False),),
+    milestones=(MilestoneView("pending", False),),
 )
 
 

@@ -38,6 +38,7 @@ from offerhub.providers.trustless_work.intents import (
     StatusIntent,
 )
 from offerhub.providers.trustless_work.verify import verify
+from offerhub.providers.trustless_work.wire import MilestoneView
 from offerhub.runtime.http import HttpClient
 
 FEE_CAP = 1_000_000
@@ -220,7 +221,7 @@ async def test_an_order_is_released_and_the_fees_are_as_computed(world: World) -
     view = await world.trustless.escrow(escrow.contract)
     assert view is not None
     assert (view.released, view.balance, view.amount) == (True, 0, PRICE)
-    assert view.milestones == (("completed", True), ("completed", True))
+    assert view.milestones == (MilestoneView("completed", True),) * 2
 
     # The same bytes once more: the original outcome, and nothing paid twice.
     assert isinstance(await world.horizon.submit(release.xdr), Accepted)

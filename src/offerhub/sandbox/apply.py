@@ -36,8 +36,9 @@ from stellar_sdk.xdr import InvokeHostFunctionResultCode as InvokeCode
 from stellar_sdk.xdr import OperationType
 
 from offerhub.sandbox import upkeep
+from offerhub.sandbox.calls import Trap
 from offerhub.sandbox.claimables import claimable_id, held_by
-from offerhub.sandbox.contracts import Host, Trap, read_call
+from offerhub.sandbox.contracts import Host, read_call
 from offerhub.sandbox.effects import Effect, OperationFailed, done, units
 from offerhub.sandbox.envelope import Envelope
 from offerhub.sandbox.escrow import ContractError

@@ -25,7 +25,9 @@ class ChainFaults:
             "fee_mode": lambda fault: self._chain.change("rules", {"fee_mode": fault.request.value}),
             "reset": lambda fault: self._chain.reset(),
             "archive": lambda fault: self._chain.change("archive", {"contract": fault.request.target}),
-            "dispute": lambda fault: self._chain.change("dispute", {"contract": fault.request.target}),
+            "dispute": lambda fault: self._chain.change(
+                "dispute", {"contract": fault.request.target, "milestone": fault.request.value}
+            ),
             "freeze_line": self._freeze,
             "full_line": self._fill,
         }

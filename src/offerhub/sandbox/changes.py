@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from offerhub.kernel.money import AmountError, parse_chain_amount
-from offerhub.sandbox import escrow
+from offerhub.sandbox import escrow, multi_escrow
 from offerhub.sandbox.escrow import ContractError
+from offerhub.sandbox.multi_encoding import MultiEscrow
 from offerhub.sandbox.rules import FEE_MODES
 from offerhub.sandbox.state import INT64_MAX, Account, State, Trustline
 
@@ -69,10 +70,15 @@ def _archive(state: State, body: Mapping[str, Any], usdc: str) -> None:
 
 
 def _dispute(state: State, body: Mapping[str, Any], usdc: str) -> None:
-    """The seller opens a dispute behind everybody's back."""
+    """The seller opens a dispute behind everybody's back; of a multi-release escrow, about `milestone` (0, 1 …)."""
     contract = _contract(state, body)
+    stored = state.escrows[contract]
     try:
-        escrow.dispute(state, contract, state.escrows[contract].roles.service_provider)
+        if isinstance(stored, MultiEscrow):
+            index = int(body.get("milestone") or 0)
+            multi_escrow.dispute(state, contract, index, stored.roles.service_provider)
+        else:
+            escrow.dispute(state, contract, stored.roles.service_provider)
     except ContractError as error:
         raise ChangeRefused(str(error)) from error
 

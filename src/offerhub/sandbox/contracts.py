@@ -1,46 +1,22 @@
 """Contract calls: who is called, whether the call is authorised, and what it does and emits.
 
-Three kinds of contract exist: the escrow factory, the escrows, and the token contracts of USDC and XLM. The
-same code answers a simulation (no authorisation needed, the caller rolls back) and an inclusion.
+These contracts exist: two escrow factories, the escrows that they make (single-release here, multi-release in
+`multi_contracts`), and the token contracts of USDC and XLM. The same code answers a simulation (no authorisation
+needed, the caller rolls back) and an inclusion.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from stellar_sdk import Address, scval, xdr
 
-from offerhub.sandbox import encoding, escrow
+from offerhub.sandbox import encoding, escrow, multi_contracts
+from offerhub.sandbox.calls import Authorisation, Call, Trap, event, exactly, token_event
 from offerhub.sandbox.encoding import Escrow
 from offerhub.sandbox.escrow import ContractError, Tokens
+from offerhub.sandbox.multi_encoding import MultiEscrow
 from offerhub.sandbox.options import Cast
-from offerhub.sandbox.state import Movement, State, issuer_of
-
-_VOID: Final = scval.to_void()
-
-
-class Trap(Exception):
-    """The host refuses the call itself: no such contract or function, wrong arguments, no authorisation."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One contract call and, once it has run, what came of it."""
-
-    contract: str
-    function: str
-    arguments: Sequence[xdr.SCVal]
-    movements: list[Movement] = field(default_factory=list)
-    events: list[xdr.ContractEvent] = field(default_factory=list)
-    returned: xdr.SCVal = _VOID
-
-
-@dataclass(frozen=True, slots=True)
-class Authorisation:
-    """Whose consent the call needs: the address, and the calls made on its behalf within this one."""
-
-    address: str
-    sub_calls: tuple[xdr.InvokeContractArgs, ...] = ()
+from offerhub.sandbox.state import Movement, State
 
 
 def read_call(host_function: xdr.HostFunction) -> Call:
@@ -88,7 +64,7 @@ class Host:
         Raises ContractError when the contract refuses, Trap when the host does.
         """
         try:
-            if call.contract == self._cast.factory:
+            if call.contract in (self._cast.factory, self._cast.multi_factory):
                 return self._deploy(call)
             if call.contract == self._cast.payer_contract:
                 return self._pay_many(call)
@@ -113,21 +89,25 @@ class Host:
     def _deploy(self, call: Call) -> Authorisation:
         if call.function != "deploy":
             raise Trap(f"HostError: Error(WasmVm, MissingValue): no function {call.function}")
-        signer, salt, terms = _exactly(call, 3)
-        created = encoding.contract_address(self._cast.factory, scval.from_bytes(salt), self._cast.network_id)
-        new = encoding.escrow_from_scval(terms)
-        if new.token not in self._assets:
-            raise ContractError(3, f"The token contract {new.token} does not exist")
-        escrow.initialise(self._state, created, new)
+        signer, salt, terms = exactly(call, 3)
+        created = encoding.contract_address(call.contract, scval.from_bytes(salt), self._cast.network_id)
+        if call.contract == self._cast.multi_factory:
+            token = multi_contracts.deploy(self._state, created, terms)
+        else:
+            new = encoding.escrow_from_scval(terms)
+            token = new.token
+            escrow.initialise(self._state, created, new)
+        if token not in self._assets:
+            raise ContractError(3, f"The token contract {token} does not exist")
         call.returned = scval.to_address(created)
-        call.events.append(_event(created, "tw_init", encoding.escrow_to_scval(new)))
+        call.events.append(event(created, "tw_init", terms))
         return Authorisation(encoding.address_from(signer))
 
     def _pay_many(self, call: Call) -> Authorisation:
         """The same amount of USDC from one account to several, which may be the same."""
         if call.function != "pay_many":
             raise Trap(f"HostError: Error(WasmVm, MissingValue): no function {call.function}")
-        payer, targets, amount = _exactly(call, 3)
+        payer, targets, amount = exactly(call, 3)
         source, units = encoding.address_from(payer), scval.from_int128(amount)
         asset, transfers = self._assets[self._cast.usdc_contract], []
         tokens = Tokens(self._state, asset, self._cast.trustless_fee.public_key)
@@ -140,18 +120,25 @@ class Host:
         asset = self._assets[call.contract]
         tokens = Tokens(self._state, asset, self._cast.trustless_fee.public_key)
         if call.function == "balance":
-            (owner,) = _exactly(call, 1)
+            (owner,) = exactly(call, 1)
             call.returned = scval.to_int128(self._state.balance_of(asset, encoding.address_from(owner)))
             return None
         if call.function != "transfer":
             raise Trap(f"HostError: Error(WasmVm, MissingValue): no function {call.function}")
-        source, target, amount = _exactly(call, 3)
+        source, target, amount = exactly(call, 3)
         payer = encoding.address_from(source)
         moved = tokens.pay(payer, encoding.address_from(target), scval.from_int128(amount))
         self._record(call, [moved])
         return Authorisation(payer)
 
     def _escrow(self, call: Call) -> Authorisation | None:
+        stored = self._state.escrows[call.contract]
+        tokens = Tokens(self._state, self._assets[stored.token], self._cast.trustless_fee.public_key)
+        if isinstance(stored, MultiEscrow):
+            done = multi_contracts.run(call, tokens, stored)
+            self._record(call, done.movements)
+            call.events += done.events
+            return done.needed
         functions: dict[str, Callable[[Call, Tokens], Authorisation | None]] = {
             "fund_escrow": self._fund,
             "change_milestone_status": self._change_status,
@@ -164,20 +151,19 @@ class Host:
         function = functions.get(call.function)
         if function is None:
             raise Trap(f"HostError: Error(WasmVm, MissingValue): no function {call.function}")
-        asset = self._assets[self._state.escrows[call.contract].token]
-        return function(call, Tokens(self._state, asset, self._cast.trustless_fee.public_key))
+        return function(call, tokens)
 
     def _fund(self, call: Call, tokens: Tokens) -> Authorisation:
-        signer, expected, amount = _exactly(call, 3)
+        signer, expected, amount = exactly(call, 3)
         payer, units = encoding.address_from(signer), scval.from_int128(amount)
         wanted = encoding.escrow_from_scval(expected)
         self._record(call, escrow.fund(tokens, call.contract, payer, wanted, units))
-        call.events.append(_event(call.contract, "tw_fund", scval.to_vec([signer, amount])))
+        call.events.append(event(call.contract, "tw_fund", scval.to_vec([signer, amount])))
         transfer = encoding.invocation(wanted.token, "transfer", [signer, scval.to_address(call.contract), amount])
         return Authorisation(payer, (transfer,))
 
     def _change_status(self, call: Call, tokens: Tokens) -> Authorisation:
-        index, status, evidence, provider = _exactly(call, 4)
+        index, status, evidence, provider = exactly(call, 4)
         is_void = evidence.type == xdr.SCValType.SCV_VOID
         address = encoding.address_from(provider)
         changed = escrow.change_status(
@@ -192,27 +178,27 @@ class Host:
         return Authorisation(address)
 
     def _approve(self, call: Call, tokens: Tokens) -> Authorisation:
-        index, approver = _exactly(call, 2)
+        index, approver = exactly(call, 2)
         address = encoding.address_from(approver)
         changed = escrow.approve(tokens.state, call.contract, scval.from_int128(index), address)
         self._changed(call, "tw_ms_approve", changed)
         return Authorisation(address)
 
     def _release(self, call: Call, tokens: Tokens) -> Authorisation:
-        (signer,) = _exactly(call, 1)
+        (signer,) = exactly(call, 1)
         address = encoding.address_from(signer)
         self._record(call, escrow.release(tokens, call.contract, address))
-        call.events.append(_event(call.contract, "tw_release", signer))
+        call.events.append(event(call.contract, "tw_release", signer))
         return Authorisation(address)
 
     def _dispute(self, call: Call, tokens: Tokens) -> Authorisation:
-        (signer,) = _exactly(call, 1)
+        (signer,) = exactly(call, 1)
         address = encoding.address_from(signer)
         self._changed(call, "tw_dispute", escrow.dispute(tokens.state, call.contract, address))
         return Authorisation(address)
 
     def _resolve(self, call: Call, tokens: Tokens) -> Authorisation:
-        resolver, parts = _exactly(call, 2)
+        resolver, parts = exactly(call, 2)
         address = encoding.address_from(resolver)
         changed, movements = escrow.resolve(tokens, call.contract, address, encoding.distributions_from_scval(parts))
         self._record(call, movements)
@@ -220,49 +206,15 @@ class Host:
         return Authorisation(address)
 
     def _get(self, call: Call, tokens: Tokens) -> None:
-        _exactly(call, 0)
-        call.returned = encoding.escrow_to_scval(tokens.state.escrows[call.contract])
+        exactly(call, 0)
+        call.returned = encoding.escrow_to_scval(escrow.stored(tokens.state, call.contract))
 
     def _changed(self, call: Call, topic: str, changed: Escrow) -> None:
         call.returned = encoding.escrow_to_scval(changed)
-        call.events.append(_event(call.contract, topic, call.returned))
+        call.events.append(event(call.contract, topic, call.returned))
 
     def _record(self, call: Call, movements: Sequence[Movement]) -> None:
         tokens = {asset: token for token, asset in self._assets.items()}
         for movement in movements:
             call.movements.append(movement)
             call.events.append(token_event(tokens[movement.asset], movement, None))
-
-
-def _exactly(call: Call, count: int) -> Sequence[xdr.SCVal]:
-    if len(call.arguments) != count:
-        raise Trap(f"HostError: Error(WasmVm, UnexpectedSize): {call.function} takes {count} arguments")
-    return call.arguments
-
-
-def _event(contract: str, topic: str, data: xdr.SCVal) -> xdr.ContractEvent:
-    return _contract_event(contract, [scval.to_symbol(topic)], data)
-
-
-def token_event(token: str, movement: Movement, memo: xdr.SCVal | None) -> xdr.ContractEvent:
-    """The token event of CAP-67: a mint names no source, a burn no target.
-
-    `memo` is the id of an M… address or, without one, the transaction's memo; the amount is then in a map with it.
-    """
-    name = "native" if issuer_of(movement.asset) is None else movement.asset
-    topics = [scval.to_symbol(movement.kind)]
-    if movement.kind != "mint":
-        topics.append(scval.to_address(movement.source))
-    if movement.kind != "burn":
-        topics.append(scval.to_address(movement.target))
-    topics.append(scval.to_string(name))
-    data = scval.to_int128(movement.amount)
-    if memo is not None:
-        data = scval.to_map({scval.to_symbol("amount"): data, scval.to_symbol("to_muxed_id"): memo})
-    return _contract_event(token, topics, data)
-
-
-def _contract_event(contract: str, topics: list[xdr.SCVal], data: xdr.SCVal) -> xdr.ContractEvent:
-    identity = Address(contract).to_xdr_sc_address().contract_id
-    body = xdr.ContractEventBody(v=0, v0=xdr.ContractEventV0(topics=topics, data=data))
-    return xdr.ContractEvent(xdr.ExtensionPoint(0), identity, xdr.ContractEventType.CONTRACT, body)

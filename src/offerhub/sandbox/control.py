@@ -31,6 +31,7 @@ from offerhub.sandbox.flows import flows
 from offerhub.sandbox.history import TransactionRecord
 from offerhub.sandbox.house import House
 from offerhub.sandbox.ledger_timer import LedgerTimer
+from offerhub.sandbox.multi_encoding import Part
 from offerhub.sandbox.state import NATIVE
 
 
@@ -80,6 +81,7 @@ class ControlFace:
                 "trustless_api_key": options.trustless_api_key,
                 "trustless_work_fee_account": cast.trustless_fee.public_key,
                 "factory_contract": cast.factory,
+                "multi_release_factory_contract": cast.multi_factory,
                 "airtm_url": f"{self._base_url}/airtm/v2",
                 "airtm_checkout_url": f"{self._base_url}/airtm-web/payin",
                 "airtm_api_key": options.airtm_api_key,
@@ -125,6 +127,7 @@ class ControlFace:
                 "disputed": escrow.disputed,
                 "released": escrow.released,
                 "resolved": escrow.resolved,
+                "milestones": [_part_shown(part) for part in escrow.milestones if isinstance(part, Part)],
             }
             for contract, escrow in state.escrows.items()
         ]
@@ -238,6 +241,12 @@ class ControlFace:
         for fault in self._faults.clear():
             self._chain_faults.end(fault)
         return JSONResponse({"faults": []})
+
+
+def _part_shown(part: Part) -> dict[str, Any]:
+    """A milestone that pays by itself; those of single-release escrows have nothing of their own to show."""
+    flags = {name: getattr(part, name) for name in ("approved", "disputed", "released", "resolved")}
+    return {"amount": format_chain_amount(part.amount), "receiver": part.receiver, **flags}
 
 
 def _included(record: TransactionRecord) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from stellar_sdk.operation import Operation
 
 from offerhub.kernel.money import format_chain_amount
 from offerhub.sandbox import encoding
-from offerhub.sandbox.contracts import Authorisation, Call, source_entry
+from offerhub.sandbox.calls import Authorisation, Call
+from offerhub.sandbox.contracts import source_entry
 from offerhub.sandbox.options import Cast
 from offerhub.sandbox.soroban import resources
 

@@ -8,7 +8,7 @@ from typing import Any
 from stellar_sdk import Operation
 from stellar_sdk.xdr import OperationType
 
-from offerhub.sandbox.contracts import Call
+from offerhub.sandbox.calls import Call
 from offerhub.sandbox.results import OperationOutcome, operation_outcome
 from offerhub.sandbox.state import Movement
 

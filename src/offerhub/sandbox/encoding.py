@@ -1,4 +1,4 @@
-"""How the escrow contracts' calls look as ScVals: what is signed, decoded and compared.
+"""How the single-release escrow contracts' calls look as ScVals: what is signed, decoded and compared.
 
 Every call is `InvokeHostFunction` / invoke-contract on the escrow's own address, except `deploy`, which is on
 the factory (`GET /_sim/info` names it). Arguments are positional. Amounts are i128 in units of 10^-7, addresses
@@ -92,7 +92,8 @@ class Escrow:
     receiver_memo: int = 0
 
 
-def _struct(fields: Mapping[str, xdr.SCVal]) -> xdr.SCVal:
+def struct(fields: Mapping[str, xdr.SCVal]) -> xdr.SCVal:
+    """A map with symbol keys in ascending order."""
     return scval.to_map({scval.to_symbol(name): fields[name] for name in sorted(fields)})
 
 
@@ -100,7 +101,7 @@ def escrow_to_scval(escrow: Escrow) -> xdr.SCVal:
     """The struct as the contract stores and expects it."""
     flags = {"disputed": escrow.disputed, "released": escrow.released, "resolved": escrow.resolved}
     milestones = [
-        _struct(
+        struct(
             {
                 "approved": scval.to_bool(milestone.approved),
                 "description": scval.to_string(milestone.description),
@@ -110,18 +111,18 @@ def escrow_to_scval(escrow: Escrow) -> xdr.SCVal:
         )
         for milestone in escrow.milestones
     ]
-    return _struct(
+    return struct(
         {
             "amount": scval.to_int128(escrow.amount),
             "description": scval.to_string(escrow.description),
             "engagement_id": scval.to_string(escrow.engagement_id),
-            "flags": _struct({name: scval.to_bool(value) for name, value in flags.items()}),
+            "flags": struct({name: scval.to_bool(value) for name, value in flags.items()}),
             "milestones": scval.to_vec(milestones),
             "platform_fee": scval.to_uint32(escrow.platform_fee),
             "receiver_memo": scval.to_int128(escrow.receiver_memo),
-            "roles": _struct({name: scval.to_address(getattr(escrow.roles, name)) for name in ROLE_NAMES}),
+            "roles": struct({name: scval.to_address(getattr(escrow.roles, name)) for name in ROLE_NAMES}),
             "title": scval.to_string(escrow.title),
-            "trustline": _struct({"address": scval.to_address(escrow.token)}),
+            "trustline": struct({"address": scval.to_address(escrow.token)}),
         }
     )
 
@@ -129,9 +130,9 @@ def escrow_to_scval(escrow: Escrow) -> xdr.SCVal:
 def escrow_from_scval(value: xdr.SCVal) -> Escrow:
     """Read the struct. Raises EncodingError for any other form."""
     try:
-        fields = _fields(value)
-        flags = {name: scval.from_bool(flag) for name, flag in _fields(fields["flags"]).items()}
-        roles = {name: address_from(role) for name, role in _fields(fields["roles"]).items()}
+        fields = fields_of(value)
+        flags = {name: scval.from_bool(flag) for name, flag in fields_of(fields["flags"]).items()}
+        roles = {name: address_from(role) for name, role in fields_of(fields["roles"]).items()}
         return Escrow(
             engagement_id=text_from(fields["engagement_id"]),
             title=text_from(fields["title"]),
@@ -140,7 +141,7 @@ def escrow_from_scval(value: xdr.SCVal) -> Escrow:
             amount=scval.from_int128(fields["amount"]),
             platform_fee=scval.from_uint32(fields["platform_fee"]),
             milestones=tuple(_milestone(item) for item in scval.from_vec(fields["milestones"])),
-            token=address_from(_fields(fields["trustline"])["address"]),
+            token=address_from(fields_of(fields["trustline"])["address"]),
             receiver_memo=scval.from_int128(fields["receiver_memo"]),
             **flags,
         )
@@ -151,7 +152,7 @@ def escrow_from_scval(value: xdr.SCVal) -> Escrow:
 
 
 def _milestone(value: xdr.SCVal) -> Milestone:
-    fields = _fields(value)
+    fields = fields_of(value)
     return Milestone(
         description=text_from(fields["description"]),
         status=text_from(fields["status"]),
@@ -160,7 +161,8 @@ def _milestone(value: xdr.SCVal) -> Milestone:
     )
 
 
-def _fields(value: xdr.SCVal) -> dict[str, xdr.SCVal]:
+def fields_of(value: xdr.SCVal) -> dict[str, xdr.SCVal]:
+    """The fields of such a map."""
     return {scval.from_symbol(key): item for key, item in scval.from_map(value).items()}
 
 

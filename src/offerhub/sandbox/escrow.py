@@ -115,7 +115,7 @@ def initialise(state: State, contract: str, escrow: Escrow) -> None:
 def fund(tokens: Tokens, contract: str, signer: str, expected: Escrow, amount: int) -> list[Movement]:
     """Deposit. There is no cap and no protection against doing it twice, as in the real contract."""
     _require(amount > 0, 1)
-    _require(_stored(tokens.state, contract) == expected, 33)
+    _require(stored(tokens.state, contract) == expected, 33)
     return [tokens.pay(signer, contract, amount)]
 
 
@@ -123,7 +123,7 @@ def change_status(
     state: State, contract: str, index: int, status: str, evidence: str | None, service_provider: str
 ) -> Escrow:
     """Set a milestone's status and, unless None, its evidence."""
-    escrow = _stored(state, contract)
+    escrow = stored(state, contract)
     _require(service_provider == escrow.roles.service_provider, 8)
     _require(not escrow.released, 35)
     _require(not escrow.resolved, 24)
@@ -136,7 +136,7 @@ def change_status(
 
 def approve(state: State, contract: str, index: int, approver: str) -> Escrow:
     """Approve a milestone; its status may be anything but empty, and a dispute does not prevent it."""
-    escrow = _stored(state, contract)
+    escrow = stored(state, contract)
     _require(approver == escrow.roles.approver, 11)
 
     def approved(milestone: Milestone) -> Milestone:
@@ -149,7 +149,7 @@ def approve(state: State, contract: str, index: int, approver: str) -> Escrow:
 
 def release(tokens: Tokens, contract: str, release_signer: str) -> list[Movement]:
     """Pay the fees and the receiver out of the escrow's amount; a surplus stays in the contract."""
-    state, escrow = tokens.state, _stored(tokens.state, contract)
+    state, escrow = tokens.state, stored(tokens.state, contract)
     _require(release_signer == escrow.roles.release_signer, 4)
     _require(not escrow.released, 35)
     _require(not escrow.resolved, 24)
@@ -169,7 +169,7 @@ def release(tokens: Tokens, contract: str, release_signer: str) -> list[Movement
 
 def dispute(state: State, contract: str, signer: str) -> Escrow:
     """Open a dispute: any role but the resolver, whatever else that address may be."""
-    escrow = _stored(state, contract)
+    escrow = stored(state, contract)
     _require(not escrow.disputed, 13)
     _require(signer != escrow.roles.dispute_resolver, 40)
     _require(signer in escrow.roles.holders(), 26)
@@ -186,7 +186,7 @@ def resolve(
     Under the rule `floor_total` amounts finer than 0.001 can owe the parts more than remains; then the last transfer
     fails, and so does the call (providers.md 5.6).
     """
-    state, escrow = tokens.state, _stored(tokens.state, contract)
+    state, escrow = tokens.state, stored(tokens.state, contract)
     _require(resolver == escrow.roles.dispute_resolver, 12)
     _require(not escrow.resolved, 24)
     _require(escrow.disputed, 14)
@@ -229,9 +229,10 @@ def shares_of(amounts: Sequence[int], platform_bps: int, fee_mode: FeeMode) -> t
     return trustless, platform, nets
 
 
-def _stored(state: State, contract: str) -> Escrow:
+def stored(state: State, contract: str) -> Escrow:
+    """The escrow that a contract stores; raises ContractError."""
     escrow = state.escrows.get(contract)
-    if escrow is None:
+    if not isinstance(escrow, Escrow):
         raise ContractError(3)
     return escrow
 

@@ -129,7 +129,9 @@ KINDS: Final[dict[str, FaultKind]] = {
     "fee_mode": _chain("resolves disputes by the arithmetic `value` (floor_total reverts on odd amounts)"),
     "reset": _chain("begins the network anew: no accounts, ledgers count from the start"),
     "archive": _chain("archives the contract `target`: its next call must pay for the restoring"),
-    "dispute": _chain("lets the seller dispute the contract `target`"),
+    "dispute": _chain(
+        "lets the seller dispute the contract `target`; `value` is the milestone (0, 1 …) of a multi-release one"
+    ),
     "freeze_line": _chain("takes the authorisation from the USDC trustline of `target`; `value=off` gives it back"),
     "full_line": _chain("sets the limit of the USDC trustline of `target` to what it holds, or to `value`"),
 }

@@ -129,5 +129,10 @@ class Cast:
 
     @cached_property
     def factory(self) -> str:
-        """The contract whose `deploy` makes an escrow (C…)."""
+        """The contract whose `deploy` makes a single-release escrow (C…)."""
         return StrKey.encode_contract(self.digest("escrow-factory"))
+
+    @cached_property
+    def multi_factory(self) -> str:
+        """The contract whose `deploy` makes a multi-release escrow (C…)."""
+        return StrKey.encode_contract(self.digest("multi-release-escrow-factory"))

@@ -25,7 +25,7 @@ from stellar_sdk import (
 from stellar_sdk.operation import Operation
 
 from offerhub.kernel.money import format_chain_amount
-from offerhub.sandbox.contracts import Call
+from offerhub.sandbox.calls import Call
 from offerhub.sandbox.state import Movement
 
 PAYMENT_TYPES: Final = frozenset(

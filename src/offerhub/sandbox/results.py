@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from stellar_sdk import scval, xdr
 
-from offerhub.sandbox.contracts import Call
+from offerhub.sandbox.calls import Call
 
 OP_INNER: Final = xdr.OperationResultCode.opINNER
 

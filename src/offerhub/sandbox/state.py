@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from stellar_sdk import Asset, xdr
 
 from offerhub.sandbox.encoding import Escrow
+from offerhub.sandbox.multi_encoding import MultiEscrow
 from offerhub.sandbox.rules import Rules
 
 NATIVE: Final = "native"
@@ -128,7 +129,7 @@ class State:
         self.accounts: dict[str, Account] = {}
         self.trustlines: dict[tuple[str, str], Trustline] = {}
         self.contract_balances: dict[tuple[str, str], int] = {}
-        self.escrows: dict[str, Escrow] = {}
+        self.escrows: dict[str, Escrow | MultiEscrow] = {}
         self.claimables: dict[str, Claimable] = {}
         self.archived: dict[str, bool] = {}
         """Contracts whose entries must be restored before they can be called."""

@@ -8,7 +8,7 @@ from stellar_sdk.xdr import OperationResultCode
 from stellar_sdk.xdr import TransactionResultCode as Code
 
 from offerhub.sandbox.apply import Applier
-from offerhub.sandbox.contracts import Call
+from offerhub.sandbox.calls import Call
 from offerhub.sandbox.effects import Effect, OperationFailed
 from offerhub.sandbox.envelope import Envelope, operation_type
 from offerhub.sandbox.history import OperationRecord, TransactionRecord

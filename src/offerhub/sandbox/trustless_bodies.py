@@ -41,10 +41,28 @@ class RolesBody(_Body, frozen=True):
     receiver: str
 
 
+class MultiRolesBody(_Body, frozen=True):
+    """Five addresses: whom a milestone pays is the milestone's."""
+
+    approver: str
+    service_provider: str
+    platform_address: str
+    release_signer: str
+    dispute_resolver: str
+
+
 class MilestoneBody(_Body, frozen=True):
     """A milestone to be."""
 
     description: str
+
+
+class PartBody(_Body, frozen=True):
+    """A milestone to be that pays by itself."""
+
+    description: str
+    amount: Number
+    receiver: str
 
 
 class TrustlineBody(_Body, frozen=True):
@@ -68,8 +86,21 @@ class DeployBody(_Body, frozen=True):
     trustline: TrustlineBody
 
 
+class MultiDeployBody(_Body, frozen=True):
+    """`POST /deployer/multi-release`."""
+
+    signer: str
+    engagement_id: Annotated[str, msgspec.Meta(min_length=1)]
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=TITLE_MAX)]
+    description: Annotated[str, msgspec.Meta(min_length=1, max_length=DESCRIPTION_MAX)]
+    roles: MultiRolesBody
+    platform_fee: Number
+    milestones: Annotated[list[PartBody], msgspec.Meta(min_length=1, max_length=MILESTONES_MAX)]
+    trustline: TrustlineBody
+
+
 class FundBody(_Body, frozen=True):
-    """`POST /escrow/single-release/fund-escrow`."""
+    """`POST /escrow/{type}/fund-escrow`."""
 
     contract_id: str
     signer: str
@@ -77,7 +108,7 @@ class FundBody(_Body, frozen=True):
 
 
 class StatusBody(_Body, frozen=True):
-    """`POST /escrow/single-release/change-milestone-status`."""
+    """`POST /escrow/{type}/change-milestone-status`."""
 
     contract_id: str
     milestone_index: Index
@@ -87,7 +118,7 @@ class StatusBody(_Body, frozen=True):
 
 
 class ApproveBody(_Body, frozen=True):
-    """`POST /escrow/single-release/approve-milestone`."""
+    """`POST /escrow/{type}/approve-milestone`."""
 
     contract_id: str
     milestone_index: Index
@@ -117,6 +148,39 @@ class DistributionBody(_Body, frozen=True):
 
 class ResolveBody(_Body, frozen=True):
     """`POST /escrow/single-release/resolve-dispute`."""
+
+    contract_id: str
+    dispute_resolver: str
+    distributions: Annotated[list[DistributionBody], msgspec.Meta(min_length=1, max_length=50)]
+
+
+class ReleaseMilestoneBody(_Body, frozen=True):
+    """`POST /escrow/multi-release/release-milestone-funds`."""
+
+    contract_id: str
+    release_signer: str
+    milestone_index: Index
+
+
+class DisputeMilestoneBody(_Body, frozen=True):
+    """`POST /escrow/multi-release/dispute-milestone`."""
+
+    contract_id: str
+    signer: str
+    milestone_index: Index
+
+
+class ResolveMilestoneBody(_Body, frozen=True):
+    """`POST /escrow/multi-release/resolve-milestone-dispute`."""
+
+    contract_id: str
+    dispute_resolver: str
+    milestone_index: Index
+    distributions: Annotated[list[DistributionBody], msgspec.Meta(min_length=1, max_length=50)]
+
+
+class WithdrawBody(_Body, frozen=True):
+    """`POST /escrow/multi-release/withdraw-remaining-funds`."""
 
     contract_id: str
     dispute_resolver: str

@@ -1,11 +1,11 @@
 """Unsigned envelopes for escrow calls: simulated against the current state, then built to be signed.
 
 The transaction's source is the signer, its sequence number the account's next one, its one operation the call
-with the source's authorisation. `sandbox.encoding` documents the arguments.
+with the source's authorisation. `sandbox.encoding` and `sandbox.multi_encoding` document the arguments.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, Literal
 
 from stellar_sdk import (
     Account,
@@ -20,20 +20,31 @@ from stellar_sdk import (
 
 from offerhub.kernel.money import UNITS_PER_ONE
 from offerhub.sandbox import encoding
+from offerhub.sandbox.calls import Authorisation, Call, Trap
 from offerhub.sandbox.chain import Chain
-from offerhub.sandbox.contracts import Authorisation, Call, Host, Trap, source_entry
-from offerhub.sandbox.encoding import Escrow, Milestone, Roles
+from offerhub.sandbox.contracts import Host, source_entry
+from offerhub.sandbox.encoding import Escrow, Milestone, Roles, escrow_to_scval
 from offerhub.sandbox.escrow import ContractError
+from offerhub.sandbox.multi_encoding import MULTI_ROLE_NAMES, MultiEscrow, MultiRoles, Part, multi_to_scval
 from offerhub.sandbox.soroban import resources
 from offerhub.sandbox.trustless_bodies import (
     ApproveBody,
     BadBody,
     DeployBody,
     DisputeBody,
+    DisputeMilestoneBody,
+    DistributionBody,
     FundBody,
+    MultiDeployBody,
+    MultiRolesBody,
+    PartBody,
     ReleaseBody,
+    ReleaseMilestoneBody,
     ResolveBody,
+    ResolveMilestoneBody,
+    RolesBody,
     StatusBody,
+    WithdrawBody,
     basis_points_of,
     check_address,
     units_of,
@@ -42,7 +53,10 @@ from offerhub.sandbox.trustless_bodies import (
 INCLUSION_FEE: Final = 100
 HUGE_FEE: Final = 100_000_000
 
-CallBody = DeployBody | FundBody | StatusBody | ApproveBody | ReleaseBody | DisputeBody | ResolveBody
+AnyDeployBody = DeployBody | MultiDeployBody
+MultiBody = ReleaseMilestoneBody | DisputeMilestoneBody | ResolveMilestoneBody | WithdrawBody
+CallBody = AnyDeployBody | FundBody | StatusBody | ApproveBody | ReleaseBody | DisputeBody | ResolveBody | MultiBody
+EscrowType = Literal["single-release", "multi-release"]
 
 
 class BuildRefused(Exception):
@@ -56,9 +70,12 @@ class Builder:
         self._chain = chain
         self._host = Host(chain.state, chain.cast)
 
-    def build(self, body: CallBody, malice: str | None = None) -> str:
-        """The unsigned envelope in base64, of something else if `malice` says so. Raises BadBody or BuildRefused."""
-        signer, call = self._call(body)
+    def build(self, body: CallBody, escrow_type: EscrowType, malice: str | None = None) -> str:
+        """The unsigned envelope in base64, of something else if `malice` says so. Raises BadBody or BuildRefused.
+
+        The type is that of the route: the other type's contracts are none that it finds.
+        """
+        signer, call = self._call(body, escrow_type)
         account = self._chain.state.accounts.get(check_address(signer, "signer"))
         if account is None:
             raise BuildRefused(f"Account not found: {signer}")
@@ -116,14 +133,19 @@ class Builder:
         finally:
             self._chain.state.rollback(mark)
 
-    def _call(self, body: CallBody) -> tuple[str, Call]:
-        if isinstance(body, DeployBody):
+    def _call(self, body: CallBody, escrow_type: EscrowType) -> tuple[str, Call]:
+        if isinstance(body, AnyDeployBody):
             return body.signer, self._deploy(body)
         contract = check_address(body.contract_id, "contractId", contract=True)
+        stored = self._chain.state.escrows.get(contract)
+        if stored is None or isinstance(stored, MultiEscrow) != (escrow_type == "multi-release"):
+            raise BuildRefused("Escrow not found")
         match body:
             case FundBody():
                 signer, function = body.signer, "fund_escrow"
-                arguments = self._fund_arguments(body, contract)
+                encoded = multi_to_scval(stored) if isinstance(stored, MultiEscrow) else escrow_to_scval(stored)
+                amount = scval.to_int128(units_of(body.amount, "amount"))
+                arguments = [_address(body.signer, "signer"), encoded, amount]
             case StatusBody():
                 signer, function = body.service_provider, "change_milestone_status"
                 evidence = body.new_evidence
@@ -144,62 +166,83 @@ class Builder:
                 arguments = [_address(signer, "signer")]
             case ResolveBody():
                 signer, function = body.dispute_resolver, "resolve_dispute"
-                arguments = [_address(signer, "disputeResolver"), _distributions(body)]
+                arguments = [_address(signer, "disputeResolver"), _distributions(body.distributions)]
+            case _:
+                signer, function, arguments = _multi_call(body)
         return signer, Call(contract, function, arguments)
 
-    def _deploy(self, body: DeployBody) -> Call:
-        roles = body.roles
-        addresses = {name: getattr(roles, name) for name in encoding.ROLE_NAMES}
-        for name, address in addresses.items():
-            check_address(address, f"roles.{name}")
+    def _deploy(self, body: AnyDeployBody) -> Call:
         token = self._token(body)
-        escrow = Escrow(
-            engagement_id=body.engagement_id,
-            title=body.title,
-            description=body.description,
-            roles=Roles(**addresses),
-            amount=units_of(body.amount, "amount"),
-            platform_fee=basis_points_of(body.platform_fee),
-            milestones=tuple(Milestone(item.description) for item in body.milestones),
-            token=token,
-        )
+        common: dict[str, Any] = {
+            "engagement_id": body.engagement_id,
+            "title": body.title,
+            "description": body.description,
+            "platform_fee": basis_points_of(body.platform_fee),
+            "token": token,
+        }
+        if isinstance(body, MultiDeployBody):
+            roles = MultiRoles(**_role_addresses(body.roles, MULTI_ROLE_NAMES))
+            parts = tuple(_part(item) for item in body.milestones)
+            factory = self._chain.cast.multi_factory
+            terms = multi_to_scval(MultiEscrow(roles=roles, milestones=parts, **common))
+        else:
+            milestones = tuple(Milestone(item.description) for item in body.milestones)
+            addresses = _role_addresses(body.roles, encoding.ROLE_NAMES)
+            factory, amount = self._chain.cast.factory, units_of(body.amount, "amount")
+            terms = escrow_to_scval(Escrow(roles=Roles(**addresses), amount=amount, milestones=milestones, **common))
         account = self._chain.state.accounts.get(body.signer)
         # The same build gives the same bytes; the next one of this signer gives another contract.
         salt = self._chain.cast.digest(f"salt:{body.signer}:{account.sequence if account else 0}")
-        arguments = [
-            _address(body.signer, "signer"),
-            scval.to_bytes(salt),
-            encoding.escrow_to_scval(escrow),
-        ]
-        return Call(self._chain.cast.factory, "deploy", arguments)
+        return Call(factory, "deploy", [_address(body.signer, "signer"), scval.to_bytes(salt), terms])
 
-    def _token(self, body: DeployBody) -> str:
+    def _token(self, body: AnyDeployBody) -> str:
         usdc = self._chain.cast.usdc
         check_address(body.trustline.address, "trustline.address")
         if (body.trustline.symbol, body.trustline.address) != (usdc.code, usdc.issuer):
             raise BuildRefused("The trustline's token contract does not exist on this network")
         return self._chain.cast.usdc_contract
 
-    def _fund_arguments(self, body: FundBody, contract: str) -> Sequence[xdr.SCVal]:
-        escrow = self._chain.state.escrows.get(contract)
-        if escrow is None:
-            raise BuildRefused("Escrow not found")
-        amount = units_of(body.amount, "amount")
-        return [
-            _address(body.signer, "signer"),
-            encoding.escrow_to_scval(escrow),
-            scval.to_int128(amount),
-        ]
+
+def _role_addresses(roles: RolesBody | MultiRolesBody, names: Sequence[str]) -> dict[str, str]:
+    return {name: check_address(getattr(roles, name), f"roles.{name}") for name in names}
+
+
+def _part(body: PartBody) -> Part:
+    amount = units_of(body.amount, "milestones.amount")
+    return Part(body.description, amount, check_address(body.receiver, "milestones.receiver"))
+
+
+def _index(text: str) -> xdr.SCVal:
+    return scval.to_uint32(int(text))
+
+
+def _multi_call(body: MultiBody) -> tuple[str, str, list[xdr.SCVal]]:
+    """Signer, function and arguments of a call that only multi-release contracts have."""
+    match body:
+        case ReleaseMilestoneBody():
+            signer, function = body.release_signer, "release_milestone_funds"
+            arguments = [_address(signer, "releaseSigner"), _index(body.milestone_index)]
+        case DisputeMilestoneBody():
+            signer, function = body.signer, "dispute_milestone"
+            arguments = [_index(body.milestone_index), _address(signer, "signer")]
+        case ResolveMilestoneBody():
+            signer, function = body.dispute_resolver, "resolve_milestone_dispute"
+            resolver = _address(signer, "disputeResolver")
+            arguments = [resolver, _index(body.milestone_index), _distributions(body.distributions)]
+        case WithdrawBody():
+            signer, function = body.dispute_resolver, "withdraw_remaining_funds"
+            arguments = [_address(signer, "disputeResolver"), _distributions(body.distributions)]
+    return signer, function, arguments
 
 
 def _address(address: str, field: str) -> xdr.SCVal:
     return scval.to_address(check_address(address, field))
 
 
-def _distributions(body: ResolveBody) -> xdr.SCVal:
+def _distributions(body: Sequence[DistributionBody]) -> xdr.SCVal:
     parts = [
         (check_address(part.address, "distributions.address"), units_of(part.amount, "distributions.amount"))
-        for part in body.distributions
+        for part in body
     ]
     if len({address for address, _ in parts}) != len(parts):
         raise BadBody("distributions must name each address once")

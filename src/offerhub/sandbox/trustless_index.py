@@ -13,6 +13,7 @@ from offerhub.kernel.money import UNITS_PER_ONE
 from offerhub.sandbox.chain import Chain
 from offerhub.sandbox.encoding import Escrow
 from offerhub.sandbox.history import TransactionRecord
+from offerhub.sandbox.multi_encoding import MultiEscrow, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class _Known:
     signer: str
     created_at: int
     updated_at: int
-    escrow: Escrow
+    escrow: Escrow | MultiEscrow
     balance: int
 
 
@@ -102,8 +103,8 @@ def _row(contract: str, known: _Known, chain: Chain) -> dict[str, Any]:
     escrow, usdc = known.escrow, chain.cast.usdc
     percent = escrow.platform_fee / 100
     roles = escrow.roles
-    return {
-        "type": "single-release",
+    row: dict[str, Any] = {
+        "type": "multi-release" if isinstance(escrow, MultiEscrow) else "single-release",
         "contractId": contract,
         "signer": known.signer,
         "user": known.signer,
@@ -116,11 +117,20 @@ def _row(contract: str, known: _Known, chain: Chain) -> dict[str, Any]:
             "platformAddress": roles.platform_address,
             "releaseSigner": roles.release_signer,
             "disputeResolver": roles.dispute_resolver,
-            "receiver": roles.receiver,
         },
-        "amount": number(escrow.amount),
         "platformFee": int(percent) if percent.is_integer() else percent,
         "balance": number(known.balance),
+        "trustline": {"address": usdc.issuer, "symbol": usdc.code, "name": usdc.code},
+        "receiverMemo": escrow.receiver_memo,
+        "isActive": True,
+        "createdAt": {"_seconds": known.created_at, "_nanoseconds": 0},
+        "updatedAt": {"_seconds": known.updated_at, "_nanoseconds": 0},
+    }
+    if isinstance(escrow, MultiEscrow):
+        return row | {"milestones": [_part(part) for part in escrow.milestones]}
+    row["roles"]["receiver"] = escrow.roles.receiver
+    return row | {
+        "amount": number(escrow.amount),
         "milestones": [
             {
                 "description": milestone.description,
@@ -135,9 +145,20 @@ def _row(contract: str, known: _Known, chain: Chain) -> dict[str, Any]:
             "released": escrow.released,
             "resolved": escrow.resolved,
         },
-        "trustline": {"address": usdc.issuer, "symbol": usdc.code, "name": usdc.code},
-        "receiverMemo": escrow.receiver_memo,
-        "isActive": True,
-        "createdAt": {"_seconds": known.created_at, "_nanoseconds": 0},
-        "updatedAt": {"_seconds": known.updated_at, "_nanoseconds": 0},
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "description": part.description,
+        "amount": number(part.amount),
+        "receiver": part.receiver,
+        "status": part.status,
+        "evidence": part.evidence,
+        "flags": {
+            "approved": part.approved,
+            "disputed": part.disputed,
+            "released": part.released,
+            "resolved": part.resolved,
+        },
     }

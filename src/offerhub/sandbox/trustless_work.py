@@ -1,8 +1,8 @@
-"""The Trustless Work face: the unversioned v1 routes for single-release escrows (providers.md 4.3, 8.4)."""
+"""The Trustless Work face: the unversioned v1 routes for both types of escrow (providers.md 4.3, 8.4)."""
 
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -20,30 +20,43 @@ from offerhub.sandbox.trustless_bodies import (
     BadBody,
     DeployBody,
     DisputeBody,
+    DisputeMilestoneBody,
     FundBody,
+    MultiDeployBody,
     ReleaseBody,
+    ReleaseMilestoneBody,
     ResolveBody,
+    ResolveMilestoneBody,
     SendBody,
     StatusBody,
     UpdateBody,
+    WithdrawBody,
     read_body,
 )
-from offerhub.sandbox.trustless_build import Builder, BuildRefused, CallBody
+from offerhub.sandbox.trustless_build import Builder, BuildRefused, CallBody, EscrowType
 from offerhub.sandbox.trustless_index import EscrowIndex, number
 
 REQUESTS_MAX: Final = 50
 WINDOW_SECONDS: Final = 60.0
 BALANCE_ADDRESSES_MAX: Final = 20
 
-_BUILDS: Final[dict[str, type[CallBody]]] = {
-    "/deployer/single-release": DeployBody,
-    "/escrow/single-release/fund-escrow": FundBody,
-    "/escrow/single-release/change-milestone-status": StatusBody,
-    "/escrow/single-release/approve-milestone": ApproveBody,
-    "/escrow/single-release/release-funds": ReleaseBody,
-    "/escrow/single-release/dispute-escrow": DisputeBody,
-    "/escrow/single-release/resolve-dispute": ResolveBody,
-}
+_BUILDS: Final[Sequence[tuple[EscrowType, str, type[CallBody]]]] = (
+    ("single-release", "/deployer/{type}", DeployBody),
+    ("single-release", "/escrow/{type}/fund-escrow", FundBody),
+    ("single-release", "/escrow/{type}/change-milestone-status", StatusBody),
+    ("single-release", "/escrow/{type}/approve-milestone", ApproveBody),
+    ("single-release", "/escrow/{type}/release-funds", ReleaseBody),
+    ("single-release", "/escrow/{type}/dispute-escrow", DisputeBody),
+    ("single-release", "/escrow/{type}/resolve-dispute", ResolveBody),
+    ("multi-release", "/deployer/{type}", MultiDeployBody),
+    ("multi-release", "/escrow/{type}/fund-escrow", FundBody),
+    ("multi-release", "/escrow/{type}/change-milestone-status", StatusBody),
+    ("multi-release", "/escrow/{type}/approve-milestone", ApproveBody),
+    ("multi-release", "/escrow/{type}/release-milestone-funds", ReleaseMilestoneBody),
+    ("multi-release", "/escrow/{type}/dispute-milestone", DisputeMilestoneBody),
+    ("multi-release", "/escrow/{type}/resolve-milestone-dispute", ResolveMilestoneBody),
+    ("multi-release", "/escrow/{type}/withdraw-remaining-funds", WithdrawBody),
+)
 
 
 class NestError(Exception):
@@ -71,7 +84,8 @@ class TrustlessWorkFace:
     def routes(self) -> list[Route]:
         """Every route of this face, without its prefix."""
         routes = [
-            Route(path, self._guarded(self._build_with(kind)), methods=["POST"]) for path, kind in _BUILDS.items()
+            Route(path.format(type=of), self._guarded(self._build_with(of, kind)), methods=["POST"])
+            for of, path, kind in _BUILDS
         ]
         reads = {
             "/helper/get-escrow-by-contract-ids": self._escrows_by_id,
@@ -113,11 +127,11 @@ class TrustlessWorkFace:
             raise NestError(429, "ThrottlerException: Too Many Requests")
         self._asked.append(moment)
 
-    def _build_with(self, kind: type[CallBody]) -> Endpoint:
+    def _build_with(self, escrow_type: EscrowType, kind: type[CallBody]) -> Endpoint:
         async def build(request: Request) -> Response:
             fault = fault_in(request, "malicious_build")
             malice = None if fault is None else str(fault.request.value)
-            unsigned = self._builder.build(read_body(await request.body(), kind), malice)
+            unsigned = self._builder.build(read_body(await request.body(), kind), escrow_type, malice)
             return JSONResponse({"status": "SUCCESS", "unsignedTransaction": unsigned})
 
         return build

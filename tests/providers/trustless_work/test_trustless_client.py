@@ -29,7 +29,7 @@ from offerhub.providers.trustless_work.intents import (
     StatusIntent,
     read_intent,
 )
-from offerhub.providers.trustless_work.wire import percent, read_refusal
+from offerhub.providers.trustless_work.wire import MilestoneView, percent, read_refusal
 from offerhub.runtime.budget import RequestBudget
 from offerhub.runtime.http import HttpClient
 from offerhub.runtime.line import Line, LineOptions
@@ -283,7 +283,7 @@ async def test_an_escrow_of_the_index(trustless: TrustlessWork, script: Any) -> 
     assert found is not None
     assert (found.contract_id, found.amount, found.balance) == ("C1", 8_010_000_000, 8_010_000_000)
     assert (found.disputed, found.released, found.resolved) == (True, False, False)
-    assert found.milestones == (("completed", True), ("", False))
+    assert found.milestones == (MilestoneView("completed", True), MilestoneView("", False))
     assert script.asked[0].query == [("contractIds[]", "C1"), ("validateOnChain", "true")]
     assert await trustless.escrow("C9") is None
     script.answers["/helper/get-escrow-by-contract-ids"] = (400, {"message": "Escrow not found"})

@@ -1,1 +1,1 @@
-"""Trustless Work v1, single-release escrows: what we ask for, the client, the check before a signature."""
+"""Trustless Work v1: what we ask for, the client, the check before a signature."""

@@ -20,7 +20,7 @@ from offerhub.errors import (
 )
 from offerhub.kernel.money import Units
 from offerhub.providers.numbers import units_of
-from offerhub.providers.trustless_work.intents import Intent
+from offerhub.providers.trustless_work.intents import EscrowType, Intent
 from offerhub.providers.trustless_work.wire import (
     ESCROW_NOT_FOUND,
     EscrowView,
@@ -91,10 +91,12 @@ class TrustlessWork:
         """
         path, body = request_for(intent)
         name = type(intent).__name__.removesuffix("Intent").lower()
-        answer = _expect_object(await self._json(f"build_{name}", "POST", path, body=body))
+        answer = _expect_object(
+            await self._json(f"build_{name}", "POST", path, escrow_type=intent.escrow_type, body=body)
+        )
         unsigned = answer.get("unsignedTransaction")
         if answer.get("status") != "SUCCESS" or not isinstance(unsigned, str):
-            refused = read_refusal(answer, "no transaction in the answer")
+            refused = read_refusal(answer, "no transaction in the answer", intent.escrow_type)
             raise ProviderError("Trustless Work built no transaction.", provider=_PROVIDER, **refused.details())
         return unsigned
 
@@ -147,7 +149,7 @@ class TrustlessWork:
             rows = await self._json("escrow", "GET", "/helper/get-escrow-by-contract-ids", query=query)
         except ProviderError as error:
             # "Not found" is a 400 here; only the words tell it from other refusals.
-            if error.details.get("contract_error") == ESCROW_NOT_FOUND:
+            if error.details.get("contract_error_name") == ESCROW_NOT_FOUND:
                 return None
             raise
         try:
@@ -189,17 +191,28 @@ class TrustlessWork:
         except NoAnswer as error:
             raise ProviderTimeout("Trustless Work did not answer.", provider=_PROVIDER, call=name) from error
 
-    async def _json(self, name: str, method: Literal["GET", "POST"], path: str, **sent: Any) -> Any:
-        """A call without effect: its decoded answer, or an error of the catalogue."""
+    async def _json(
+        self,
+        name: str,
+        method: Literal["GET", "POST"],
+        path: str,
+        *,
+        escrow_type: EscrowType = "single-release",
+        **sent: Any,
+    ) -> Any:
+        """A call without effect: its decoded answer, or an error of the catalogue.
+
+        The type is that of the contract which is asked about; its errors are told in its words.
+        """
         response = await self._ask(name, method, path, **sent)
-        _raise_for_status(response, name)
+        _raise_for_status(response, name, escrow_type)
         try:
             return response.json()
         except GarbledAnswer as error:
             raise _garbled(error) from error
 
 
-def _raise_for_status(response: Response, call: str) -> None:
+def _raise_for_status(response: Response, call: str, escrow_type: EscrowType) -> None:
     status = response.status
     if status in {200, 201}:
         return
@@ -209,7 +222,7 @@ def _raise_for_status(response: Response, call: str) -> None:
         raise ProviderUnavailable(provider=_PROVIDER, call=call, status=status)
     if status in _REFUSES_US:
         raise ProviderError("Trustless Work refused our API key.", provider=_PROVIDER, call=call, status=status)
-    refused = read_refusal(_body_of(response), response.text)
+    refused = read_refusal(_body_of(response), response.text, escrow_type)
     raise ProviderError(
         "Trustless Work refused the call.", provider=_PROVIDER, call=call, status=status, **refused.details()
     )

@@ -4,11 +4,14 @@ Each intent names the account that signs as `signer`, whatever the role is calle
 and whole cents: only then is the contract's fee arithmetic exact (providers.md 5.6).
 """
 
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import msgspec
 
 from offerhub.kernel.money import Units, is_whole_cents
+
+EscrowType = Literal["single-release", "multi-release"]
+"""Whether a contract pays once, when every milestone is approved, or each milestone by itself."""
 
 MILESTONES_MAX: Final = 10
 """The strictest of the contract lines; others allow 50 (providers.md 5.3)."""
@@ -37,7 +40,11 @@ class Roles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EscrowTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An escrow's properties. `issuer` is the account that issues its USDC; the fee is in basis points."""
+    """An escrow's properties. `issuer` is the account that issues its USDC; the fee is in basis points.
+
+    With `milestone_amounts`, what each milestone pays, the contract is a multi-release one: they add up to `amount`,
+    which that contract itself does not know, and `roles.receiver` is paid by every milestone.
+    """
 
     engagement_id: str
     title: str
@@ -48,9 +55,22 @@ class EscrowTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     milestones: tuple[str, ...]
     issuer: str
     asset_code: str = "USDC"
+    milestone_amounts: tuple[Units, ...] = ()
+
+    @property
+    def escrow_type(self) -> EscrowType:
+        """Which of the two contracts this is."""
+        return "multi-release" if self.milestone_amounts else "single-release"
 
     def __post_init__(self) -> None:
         _check_amount(self.amount)
+        for amount in self.milestone_amounts:
+            _check_amount(amount)
+        if self.milestone_amounts:
+            if len(self.milestone_amounts) != len(self.milestones):
+                raise ValueError("each milestone of a multi-release escrow has an amount")
+            if sum(self.milestone_amounts) != self.amount:
+                raise ValueError("the milestones' amounts add up to the escrow's")
         if not 1 <= len(self.milestones) <= MILESTONES_MAX:
             raise ValueError(f"an escrow has 1 to {MILESTONES_MAX} milestones")
         if not 1 <= len(self.title) <= TITLE_CHARACTERS_MAX:
@@ -81,6 +101,11 @@ class DeployIntent(_Intent, frozen=True, tag="deploy"):
     signer: str
     terms: EscrowTerms
 
+    @property
+    def escrow_type(self) -> EscrowType:
+        """Which contract is deployed."""
+        return self.terms.escrow_type
+
 
 class FundIntent(_Intent, frozen=True, tag="fund"):
     """Move the signer's USDC into the contract. Nothing on the chain stops a second funding: guard it."""
@@ -93,6 +118,11 @@ class FundIntent(_Intent, frozen=True, tag="fund"):
     def __post_init__(self) -> None:
         _check_amount(self.amount)
 
+    @property
+    def escrow_type(self) -> EscrowType:
+        """Which contract is funded."""
+        return self.terms.escrow_type
+
 
 class StatusIntent(_Intent, frozen=True, tag="status"):
     """The service provider sets a milestone's status, with evidence (text, may be empty)."""
@@ -102,6 +132,7 @@ class StatusIntent(_Intent, frozen=True, tag="status"):
     milestone_index: int
     new_status: str
     evidence: str = ""
+    escrow_type: EscrowType = "single-release"
 
 
 class ApproveIntent(_Intent, frozen=True, tag="approve"):
@@ -110,10 +141,13 @@ class ApproveIntent(_Intent, frozen=True, tag="approve"):
     contract_id: str
     signer: str
     milestone_index: int
+    escrow_type: EscrowType = "single-release"
 
 
 class ReleaseIntent(_Intent, frozen=True, tag="release"):
     """The release signer pays the receiver; every milestone must be approved."""
+
+    escrow_type: ClassVar[EscrowType] = "single-release"
 
     contract_id: str
     signer: str
@@ -121,6 +155,8 @@ class ReleaseIntent(_Intent, frozen=True, tag="release"):
 
 class DisputeIntent(_Intent, frozen=True, tag="dispute"):
     """Any role but the dispute resolver opens a dispute."""
+
+    escrow_type: ClassVar[EscrowType] = "single-release"
 
     contract_id: str
     signer: str
@@ -132,22 +168,77 @@ class ResolveIntent(_Intent, frozen=True, tag="resolve"):
     One of them may have a fraction of a cent: what strangers had sent into the contract has to go somewhere.
     """
 
+    escrow_type: ClassVar[EscrowType] = "single-release"
+
     contract_id: str
     signer: str
     distributions: tuple[tuple[str, Units], ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.distributions) <= DISTRIBUTIONS_MAX:
-            raise ValueError(f"a resolution has 1 to {DISTRIBUTIONS_MAX} parts")
-        if len({address for address, _ in self.distributions}) != len(self.distributions):
-            raise ValueError("a resolution names each address once")
-        if any(amount <= 0 for _, amount in self.distributions):
-            raise ValueError("each part of a resolution is positive")
-        if sum(not is_whole_cents(amount) for _, amount in self.distributions) > 1:
-            raise ValueError("only one part of a resolution has a fraction of a cent")
+        _check_distributions(self.distributions)
 
 
-CallIntent = FundIntent | StatusIntent | ApproveIntent | ReleaseIntent | DisputeIntent | ResolveIntent
+class ReleaseMilestoneIntent(_Intent, frozen=True, tag="release_milestone"):
+    """The release signer pays a milestone's receiver; the milestone must be approved."""
+
+    escrow_type: ClassVar[EscrowType] = "multi-release"
+
+    contract_id: str
+    signer: str
+    milestone_index: int
+
+
+class DisputeMilestoneIntent(_Intent, frozen=True, tag="dispute_milestone"):
+    """Any role but the dispute resolver opens a dispute about a milestone."""
+
+    escrow_type: ClassVar[EscrowType] = "multi-release"
+
+    contract_id: str
+    signer: str
+    milestone_index: int
+
+
+class ResolveMilestoneIntent(_Intent, frozen=True, tag="resolve_milestone"):
+    """The dispute resolver shares out a milestone. Amounts are before fees; less than the milestone's leaves some."""
+
+    escrow_type: ClassVar[EscrowType] = "multi-release"
+
+    contract_id: str
+    signer: str
+    milestone_index: int
+    distributions: tuple[tuple[str, Units], ...]
+
+    def __post_init__(self) -> None:
+        _check_distributions(self.distributions)
+        for _, amount in self.distributions:
+            _check_amount(amount)
+
+
+class WithdrawIntent(_Intent, frozen=True, tag="withdraw"):
+    """The dispute resolver shares out what is left once every milestone has ended or is in dispute."""
+
+    escrow_type: ClassVar[EscrowType] = "multi-release"
+
+    contract_id: str
+    signer: str
+    distributions: tuple[tuple[str, Units], ...]
+
+    def __post_init__(self) -> None:
+        _check_distributions(self.distributions)
+
+
+CallIntent = (
+    FundIntent
+    | StatusIntent
+    | ApproveIntent
+    | ReleaseIntent
+    | DisputeIntent
+    | ResolveIntent
+    | ReleaseMilestoneIntent
+    | DisputeMilestoneIntent
+    | ResolveMilestoneIntent
+    | WithdrawIntent
+)
 """An intent about a contract that exists."""
 
 Intent = DeployIntent | CallIntent
@@ -157,6 +248,17 @@ def read_intent(value: dict[str, Any]) -> Intent:
     """Any intent, by its `kind`. Raises msgspec.ValidationError."""
     intent: Intent = msgspec.convert(value, Intent)
     return intent
+
+
+def _check_distributions(distributions: tuple[tuple[str, Units], ...]) -> None:
+    if not 1 <= len(distributions) <= DISTRIBUTIONS_MAX:
+        raise ValueError(f"a resolution has 1 to {DISTRIBUTIONS_MAX} parts")
+    if len({address for address, _ in distributions}) != len(distributions):
+        raise ValueError("a resolution names each address once")
+    if any(amount <= 0 for _, amount in distributions):
+        raise ValueError("each part of a resolution is positive")
+    if sum(not is_whole_cents(amount) for _, amount in distributions) > 1:
+        raise ValueError("only one part of a resolution has a fraction of a cent")
 
 
 def _check_amount(amount: int) -> None:

@@ -26,13 +26,18 @@ from offerhub.providers.trustless_work.intents import (
     Deployer,
     DeployIntent,
     DisputeIntent,
+    DisputeMilestoneIntent,
     EscrowTerms,
+    EscrowType,
     FundIntent,
     Intent,
     ReleaseIntent,
+    ReleaseMilestoneIntent,
     ResolveIntent,
+    ResolveMilestoneIntent,
     Roles,
     StatusIntent,
+    WithdrawIntent,
 )
 
 MAX_TIME_SECONDS_MAX: Final = 600
@@ -48,22 +53,32 @@ _FUNCTIONS: Final[dict[type[Intent], str]] = {
     ReleaseIntent: "release_funds",
     DisputeIntent: "dispute_escrow",
     ResolveIntent: "resolve_dispute",
+    ReleaseMilestoneIntent: "release_milestone_funds",
+    DisputeMilestoneIntent: "dispute_milestone",
+    ResolveMilestoneIntent: "resolve_milestone_dispute",
+    WithdrawIntent: "withdraw_remaining_funds",
 }
-_ESCROW_FIELDS: Final = frozenset(
+_COMMON_FIELDS: Final = frozenset(
     {
         "engagement_id",
         "title",
         "description",
         "roles",
-        "amount",
         "platform_fee",
         "milestones",
-        "flags",
         "trustline",
         "receiver_memo",
     }
 )
-_MILESTONE_FIELDS: Final = ["approved", "description", "evidence", "status"]
+_ESCROW_FIELDS: Final[dict[EscrowType, frozenset[str]]] = {
+    "single-release": _COMMON_FIELDS | {"amount", "flags"},
+    "multi-release": _COMMON_FIELDS,
+}
+_MILESTONE_FIELDS: Final[dict[EscrowType, list[str]]] = {
+    "single-release": ["approved", "description", "evidence", "status"],
+    "multi-release": ["amount", "description", "evidence", "flags", "receiver", "status"],
+}
+_UNTOUCHED: Final = {"disputed": False, "released": False, "resolved": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +189,18 @@ def _check_call(args: tuple[Any, ...], intent: CallIntent, passphrase: str) -> N
             expected = {"signer": intent.signer}
         case ResolveIntent():
             expected = {"dispute_resolver": intent.signer, "distributions": dict(intent.distributions)}
+        case ReleaseMilestoneIntent():
+            expected = {"release_signer": intent.signer, "milestone_index": intent.milestone_index}
+        case DisputeMilestoneIntent():
+            expected = {"milestone_index": intent.milestone_index, "signer": intent.signer}
+        case ResolveMilestoneIntent():
+            expected = {
+                "dispute_resolver": intent.signer,
+                "milestone_index": intent.milestone_index,
+                "distributions": dict(intent.distributions),
+            }
+        case WithdrawIntent():
+            expected = {"dispute_resolver": intent.signer, "distributions": dict(intent.distributions)}
     _require("arguments", len(args), len(expected))
     for (name, wanted), found in zip(expected.items(), args, strict=True):
         _require(name, found, wanted)
@@ -207,18 +234,18 @@ def _check_escrow(escrow: Any, terms: EscrowTerms, passphrase: str, name: str) -
     """The contract's escrow struct (providers.md 5.1), which names the token contract as its trustline."""
     if not isinstance(escrow, dict):
         raise SigningRefused(field=name, expected="a map", found=_shown(escrow))
-    strange = sorted(str(key) for key in set(escrow) - _ESCROW_FIELDS)
+    strange = sorted(str(key) for key in set(escrow) - _ESCROW_FIELDS[terms.escrow_type])
     _require(f"{name} fields", strange, [])
     token = token_contract(Asset(terms.asset_code, terms.issuer), passphrase)
     wanted: dict[str, Any] = {
         "engagement_id": terms.engagement_id,
         "title": terms.title,
         "description": terms.description,
-        "roles": _roles(terms.roles),
-        "amount": terms.amount,
+        "roles": _roles(terms),
         "platform_fee": terms.platform_fee_bps,
-        "flags": {"disputed": False, "released": False, "resolved": False},
     }
+    if terms.escrow_type == "single-release":
+        wanted |= {"amount": terms.amount, "flags": _UNTOUCHED}
     for field, value in wanted.items():
         _require(f"{name}.{field}", escrow.get(field), value)
     trustline = escrow.get("trustline")
@@ -226,19 +253,32 @@ def _check_escrow(escrow: Any, terms: EscrowTerms, passphrase: str, name: str) -
     _require(f"{name}.trustline", found_token, token)
     if escrow.get("receiver_memo"):
         raise SigningRefused(field=f"{name}.receiver_memo", expected="none", found=_shown(escrow["receiver_memo"]))
-    milestones = escrow.get("milestones")
+    _check_milestones(escrow.get("milestones"), terms, f"{name}.milestones")
+
+
+def _check_milestones(milestones: Any, terms: EscrowTerms, name: str) -> None:
+    """Each milestone as it was asked for, and nothing approved: work begins after the funding."""
     if not isinstance(milestones, list) or not all(isinstance(item, dict) for item in milestones):
-        raise SigningRefused(field=f"{name}.milestones", expected="a list of maps", found=_shown(milestones))
-    descriptions = [item.get("description") for item in milestones]
-    _require(f"{name}.milestones", descriptions, list(terms.milestones))
-    # Work begins after the funding, so nothing can be approved yet.
-    _require(f"{name}.milestones.approved", [item.get("approved") for item in milestones], [False] * len(milestones))
+        raise SigningRefused(field=name, expected="a list of maps", found=_shown(milestones))
+    _require(name, [item.get("description") for item in milestones], list(terms.milestones))
+    count = len(milestones)
+    wanted: dict[str, list[Any]] = {}
+    if terms.escrow_type == "single-release":
+        wanted["approved"] = [False] * count
+    else:
+        wanted["amount"] = list(terms.milestone_amounts)
+        wanted["receiver"] = [terms.roles.receiver] * count
+        wanted["flags"] = [_UNTOUCHED | {"approved": False}] * count
+    for field, values in wanted.items():
+        _require(f"{name}.{field}", [item.get(field) for item in milestones], values)
     for item in milestones:
-        _require(f"{name}.milestones fields", sorted(map(str, item)), _MILESTONE_FIELDS)
+        _require(f"{name} fields", sorted(map(str, item)), _MILESTONE_FIELDS[terms.escrow_type])
 
 
-def _roles(roles: Roles) -> dict[str, str]:
-    return {name: getattr(roles, name) for name in Roles.__struct_fields__}
+def _roles(terms: EscrowTerms) -> dict[str, str]:
+    """In a multi-release contract the receivers are the milestones'."""
+    names = [name for name in Roles.__struct_fields__ if name != "receiver" or not terms.milestone_amounts]
+    return {name: getattr(terms.roles, name) for name in names}
 
 
 def _check_authorizations(operation: DecodedOperation, intent: Intent, passphrase: str) -> None:
