@@ -8,7 +8,7 @@ import pytest
 import offerhub
 from offerhub.disputes.states import DISPUTE
 from offerhub.edge.openapi_states import MACHINES as SEEN
-from offerhub.escrows.states import ESCROW
+from offerhub.escrows.states import ESCROW, MILESTONE_PAYOUT
 from offerhub.findings.states import FINDING
 from offerhub.kernel.states import Machine, Told, machine
 from offerhub.orders.states import MILESTONE, ORDER
@@ -28,6 +28,7 @@ MACHINES = (
     ORDER,
     MILESTONE,
     ESCROW,
+    MILESTONE_PAYOUT,
     DISPUTE,
     WITHDRAWAL,
     REFUND,

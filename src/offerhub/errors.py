@@ -471,6 +471,8 @@ class InvalidState(Refusal):
         "withdrawalId": "the withdrawal",
         "milestoneRef": "the milestone",
         "openMilestones": "the milestones that are not completed yet",
+        "payingMilestones": "the milestones that are being paid out just now",
+        "escrowType": "the order's type of escrow, which has no such operation",
         "reference": "your reference, which is booked already",
         "provider": "who says so, if it is not us",
         "status": "its own word for the state",

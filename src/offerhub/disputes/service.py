@@ -11,7 +11,7 @@ from offerhub.escrows import service as escrows
 from offerhub.events.journal import AuditEntry, Event, record
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
-from offerhub.orders import payout
+from offerhub.orders import milestones, payout
 from offerhub.orders import service as orders
 from offerhub.orders.model import Decision, DisputeAnswer
 from offerhub.runtime.actor import Actor
@@ -43,7 +43,10 @@ async def find(tx: Tx, marketplace_id: str, query: ListDisputes) -> list[Dispute
 
 
 async def open_dispute(tx: Tx, actor: Actor, order_id: str, opened: OpenDispute) -> DisputeWithOrderAnswer:
-    """Freeze an order in progress. Raises OrderNotFound, InvalidState, DisputeAlreadyOpen."""
+    """Freeze an order in progress: of a multi-release one, what its milestones have not paid yet.
+
+    Raises OrderNotFound, InvalidState, DisputeAlreadyOpen.
+    """
     order = await orders.require(tx, actor.marketplace_id, order_id, lock=True)
     existing = await store.of_orders(tx, [order.id])
     if existing:
@@ -51,6 +54,8 @@ async def open_dispute(tx: Tx, actor: Actor, order_id: str, opened: OpenDispute)
     escrow = await escrows.of_order(tx, order.id)
     if order.status != "IN_PROGRESS" or escrow is None:
         raise orders.invalid_state(order, ["IN_PROGRESS"])
+    if order.escrow_type == "multi-release":
+        await milestones.require_quiet(tx, order, escrow)
     dispute = await store.insert(tx, actor.marketplace_id, order.id, opened)
     assert dispute is not None, "the order is locked and had no dispute"
     await orders.move(tx, order, "DISPUTED", ["IN_PROGRESS"])
@@ -155,9 +160,17 @@ class Disputes:
                 currentState=dispute.status,
                 allowedStates=["UNDER_REVIEW"],
             )
-        seller, buyer = split(decision, order.amount, *parts)
         escrow = await escrows.of_order(tx, order.id)
         assert escrow is not None
+        is_multi = order.escrow_type == "multi-release"
+        unpaid = await milestones.require_quiet(tx, order, escrow) if is_multi else []
+        seller, buyer = split(decision, sum(row.amount for row in unpaid) if is_multi else order.amount, *parts)
+        if is_multi:
+            shares = milestones.share_out(unpaid, (await orders.view(tx, order)).milestones, seller)
+            payout_values = await milestones.begin(tx, escrow, shares, by_resolver=True)
+        else:
+            intents = payout.resolve_intents(escrow, seller=seller, buyer=buyer)
+            payout_values = {"intents": [intent.to_json() for intent in intents]}
         refunding = decision == "FULL_REFUND"
         await orders.move(tx, order, "REFUND_REQUESTED" if refunding else "RELEASE_REQUESTED", ["DISPUTED"])
         await escrows.move(tx, escrow.id, "REFUNDING" if refunding else "RELEASING", ["DISPUTED"])
@@ -170,8 +183,7 @@ class Disputes:
             "seller": seller,
             "buyer": buyer,
             "resolvedBy": actor.credential_id,
-            "intents": [intent.to_json() for intent in payout.resolve_intents(escrow, seller=seller, buyer=buyer)],
-        }
+        } | payout_values
         entry = AuditEntry(
             "DISPUTE_RESOLUTION_STARTED", "Dispute", dispute.id, None, {"decision": decision, "note": note}
         )

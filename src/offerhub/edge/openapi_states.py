@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from offerhub.disputes.states import DISPUTE
-from offerhub.escrows.states import ESCROW
+from offerhub.escrows.states import ESCROW, MILESTONE_PAYOUT
 from offerhub.findings.states import FINDING
 from offerhub.kernel.states import Machine
 from offerhub.orders.states import MILESTONE, ORDER
@@ -20,6 +20,7 @@ MACHINES: Final = (
     ORDER,
     MILESTONE,
     ESCROW,
+    MILESTONE_PAYOUT,
     DISPUTE,
     TOPUP,
     WITHDRAWAL,

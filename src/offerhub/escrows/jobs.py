@@ -14,15 +14,15 @@ from typing import Any, Final
 import structlog
 
 from offerhub.errors import ProviderRateLimited, ProviderTimeout, ProviderUnavailable, Refusal
-from offerhub.escrows import store
-from offerhub.escrows.model import Escrow
-from offerhub.escrows.states import ESCROW
+from offerhub.escrows import milestone_store, store
+from offerhub.escrows.model import Escrow, EscrowMilestone
+from offerhub.escrows.states import ENDED, ESCROW
 from offerhub.findings.model import Found
 from offerhub.findings.service import raise_finding, resolve_findings, unresolved
 from offerhub.kernel.clock import Clock
 from offerhub.kernel.money import format_chain_amount
 from offerhub.providers.trustless_work.client import TrustlessWork
-from offerhub.providers.trustless_work.wire import EscrowView
+from offerhub.providers.trustless_work.wire import EscrowView, MilestoneView
 from offerhub.runtime.database import Database, Tx
 from offerhub.sagas.engine import Engine
 
@@ -33,7 +33,9 @@ OF_CONTRACT: Final = (
     "OTHER_TERMS",
     "PAID_OUT",
     "DISPUTE_UNKNOWN",
+    "NOT_PAID_OUT",
     "MONEY_MISSING",
+    "SURPLUS",
     "FUNDED_UNBOOKED",
     "SURPLUS",
 )
@@ -83,14 +85,16 @@ async def compare_escrows(
     looking = _Looking(database, trustless_work, engine)
     checked = resumed = differences = failed = 0
     for escrow in escrows:
-        running = await engine.resume(escrow.order_id)
-        resumed += running.resumed
-        if running.sagas:
-            evidence = {"status": escrow.status, "runningSagas": running.sagas}
+        milestones = await _milestones(database, escrow)
+        found = [await engine.resume(subject) for subject in _subjects(escrow, milestones)]
+        resumed += sum(one.resumed for one in found)
+        running = sum(one.sagas for one in found)
+        if running:
+            evidence = {"status": escrow.status, "runningSagas": running}
             await database.run(partial(resolve_findings, kinds=["NO_SAGA"], subject_id=escrow.id, evidence=evidence))
         else:
             try:
-                differences += await looking.at(escrow)
+                differences += await looking.at(escrow, milestones)
             except Refusal as refusal:
                 failed += 1
                 log.warning("escrow_not_compared", escrow_id=escrow.id, code=refusal.code, error=refusal.message)
@@ -116,6 +120,17 @@ async def _end_findings_of_ended(tx: Tx) -> None:
             await resolve_findings(tx, [one.kind], one.subject_id, {"status": state})
 
 
+async def _milestones(database: Database, escrow: Escrow) -> list[EscrowMilestone]:
+    if escrow.escrow_type == "single-release":
+        return []
+    return await database.run(lambda tx: milestone_store.milestones_of(tx, [escrow.id]), read_only=True)
+
+
+def _subjects(escrow: Escrow, milestones: Sequence[EscrowMilestone]) -> list[str]:
+    """What sagas on an escrow are about: its order, or a milestone."""
+    return [escrow.order_id, *(milestone.milestone_id for milestone in milestones)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Looking:
     """One run's questions about escrows at rest."""
@@ -124,20 +139,21 @@ class _Looking:
     trustless_work: TrustlessWork
     engine: Engine
 
-    async def at(self, escrow: Escrow) -> bool:
+    async def at(self, escrow: Escrow, milestones: Sequence[EscrowMilestone]) -> bool:
         """Compare an escrow that no saga carries; True when it differs and that is news. Raises Refusal."""
-        if escrow.status in MOVING:
+        if escrow.status in MOVING or any(one.status == "PAYING" for one in milestones):
             difference = Difference("NO_SAGA", {"status": escrow.status, "contractId": escrow.contract_id})
-            return await self._keep(escrow, difference, agreed=())
+            return await self._keep(escrow, milestones, difference, agreed=())
         view = await self.trustless_work.escrow(escrow.contract)
-        found = compare(escrow, view)
+        found = compare(escrow, view, milestones)
         known = OF_CONTRACT if view is not None else ()
         kinds = [kind for kind in known if found is None or kind != found.kind]
-        return await self._keep(escrow, found, agreed=[*kinds, "NO_SAGA"], facts=_facts(escrow, view))
+        return await self._keep(escrow, milestones, found, agreed=[*kinds, "NO_SAGA"], facts=_facts(escrow, view))
 
     async def _keep(
         self,
         escrow: Escrow,
+        milestones: Sequence[EscrowMilestone],
         difference: Difference | None,
         *,
         agreed: Sequence[str],
@@ -146,8 +162,12 @@ class _Looking:
         """Write down what was seen, unless the escrow has moved while we asked; True when there is news."""
 
         async def keep(tx: Tx) -> bool:
-            if not await store.lock_unchanged(tx, escrow) or await self.engine.is_carrying(tx, escrow.order_id):
+            # Whatever a saga does on the chain is noted on the escrow as well.
+            if not await store.lock_unchanged(tx, escrow):
                 return False
+            for subject in _subjects(escrow, milestones):
+                if await self.engine.is_carrying(tx, subject):
+                    return False
             if agreed:
                 await resolve_findings(tx, agreed, escrow.id, facts or {})
             if difference is None:
@@ -169,14 +189,19 @@ def _facts(escrow: Escrow, view: EscrowView | None) -> dict[str, Any]:
             "contractBalance": None if view.balance is None else format_chain_amount(view.balance),
             "contractFlags": {"disputed": view.disputed, "released": view.released, "resolved": view.resolved},
         }
+        if escrow.escrow_type == "multi-release":
+            facts["contractMilestones"] = [
+                {"disputed": one.disputed, "released": one.released, "resolved": one.resolved}
+                for one in view.milestones
+            ]
     return facts
 
 
-def compare(escrow: Escrow, view: EscrowView | None) -> Difference | None:
+def compare(escrow: Escrow, view: EscrowView | None, milestones: Sequence[EscrowMilestone] = ()) -> Difference | None:
     """How an escrow at rest (CREATED, FUNDED, DISPUTED) differs from the contract that Trustless Work shows.
 
     Strangers can send to a contract: what they sent is a surplus. A dispute of ours reaches the contract only when it
-    is resolved.
+    is resolved. `milestones` are those of a multi-release escrow, which are at rest, too.
     """
     facts = _facts(escrow, view)
     if view is None:
@@ -184,22 +209,45 @@ def compare(escrow: Escrow, view: EscrowView | None) -> Difference | None:
     kind = None
     if view.engagement_id != escrow.order_id or view.amount != escrow.amount:
         kind = "OTHER_TERMS"
+    elif milestones:
+        kind = _milestones_differ(milestones, view.milestones)
     elif view.released or view.resolved:
         kind = "PAID_OUT"
     elif view.disputed and not escrow.disputed_on_chain:
         kind = "DISPUTE_UNKNOWN"
-    elif view.balance is not None:
-        kind = _money_differs(escrow, view.balance)
+    held = 0 if escrow.status == "CREATED" else _held(escrow, milestones)
+    if kind is None and view.balance is not None:
+        kind = _money_differs(escrow, held, view.balance)
     if kind is None:
         return None
-    held = 0 if escrow.status == "CREATED" else escrow.amount
     return Difference(kind, facts, None if view.balance is None else view.balance - held)
 
 
-def _money_differs(escrow: Escrow, balance: int) -> str | None:
+def _held(escrow: Escrow, milestones: Sequence[EscrowMilestone]) -> int:
+    """What we have put into a contract and not paid out of it, in units."""
+    if not milestones:
+        return escrow.amount
+    return sum(one.amount for one in milestones if one.status not in ENDED)
+
+
+def _milestones_differ(ours: Sequence[EscrowMilestone], theirs: Sequence[MilestoneView]) -> str | None:
+    """The first milestone that differs names the difference."""
+    if [one.amount for one in ours] != [one.amount for one in theirs]:
+        return "OTHER_TERMS"
+    for milestone, view in zip(ours, theirs, strict=True):
+        has_ended = view.released or view.resolved
+        if milestone.status in ENDED and not has_ended:
+            return "NOT_PAID_OUT"
+        if milestone.status not in ENDED and has_ended:
+            return "PAID_OUT"
+        if view.disputed and not milestone.disputed_on_chain:
+            return "DISPUTE_UNKNOWN"
+    return None
+
+
+def _money_differs(escrow: Escrow, held: int, balance: int) -> str | None:
     if escrow.status == "CREATED" and balance >= escrow.amount:
         return "FUNDED_UNBOOKED"
-    ours = 0 if escrow.status == "CREATED" else escrow.amount
-    if balance == ours:
+    if balance == held:
         return None
-    return "MONEY_MISSING" if balance < ours else "SURPLUS"
+    return "MONEY_MISSING" if balance < held else "SURPLUS"

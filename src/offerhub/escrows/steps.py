@@ -1,7 +1,7 @@
 """Saga steps on an escrow's contract: each is one intent, carried to the chain and settled by evidence."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from offerhub.errors import (
     Refusal,
     SigningRefused,
 )
-from offerhub.escrows import store
+from offerhub.escrows import milestone_store, store
 from offerhub.escrows.surplus import is_odd, odd_refusal, share_out
 from offerhub.kernel.clock import Clock
 from offerhub.kernel.money import Units
@@ -29,6 +29,8 @@ from offerhub.providers.trustless_work.intents import (
     Deployer,
     DeployIntent,
     DisputeIntent,
+    DisputeMilestoneIntent,
+    EscrowType,
     FundIntent,
     Intent,
     ReleaseIntent,
@@ -50,15 +52,16 @@ NAMES: Final[Mapping[str, str]] = {
     "release": "release_funds",
     "dispute": "dispute_escrow",
     "resolve": "resolve_dispute",
+    "release_milestone": "release_milestone_funds",
+    "dispute_milestone": "dispute_milestone",
+    "resolve_milestone": "resolve_milestone_dispute",
+    "withdraw": "withdraw_remaining_funds",
 }
 """Kind of intent to the name of the contract's function, which is also the step's."""
 
 
 COMPLETED: Final = "completed"
 """The status that we give a milestone."""
-Later = StatusIntent | ApproveIntent | ReleaseIntent | DisputeIntent | ResolveIntent
-_LATER: Final = (StatusIntent, ApproveIntent, ReleaseIntent, DisputeIntent, ResolveIntent)
-"""Intents about a contract that is funded."""
 
 REFUSALS: Final = (ProviderError, ProviderUnavailable, ProviderTimeout, ProviderRateLimited)
 """What a saga on a contract may end in: refused by the API, the contract or our own check, or nobody answered."""
@@ -66,8 +69,8 @@ REFUSALS: Final = (ProviderError, ProviderUnavailable, ProviderTimeout, Provider
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """What a step needs to reach a contract. `deployer` is the only one that may make contracts, when it is set;
-    else it is the one of this network's first deployment.
+    """What a step needs to reach a contract. `deployers` are the only ones that may make contracts of their type;
+    for a type without one it is that of this network's first deployment.
     """
 
     database: Database
@@ -76,7 +79,7 @@ class Contracts:
     horizon: Horizon
     clock: Clock
     fee_max_stroops: int
-    deployer: Deployer | None = None
+    deployers: Mapping[EscrowType, Deployer] = field(default_factory=dict)
 
     def call(self, intent: Intent, order_id: str) -> ChainCall:
         """The transaction that carries an intent out. A resolution is about all that the contract holds by then."""
@@ -119,14 +122,16 @@ class Contracts:
             return None
         if view is None:
             return None
-        marked = [status == COMPLETED for status, _ in view.milestones]
-        approved = [is_approved for _, is_approved in view.milestones]
         return {
             "disputed": view.disputed,
             "released": view.released,
             "resolved": view.resolved,
-            "marked": _leading(marked),
-            "approved": _leading(approved),
+            "marked": _leading([one.status == COMPLETED for one in view.milestones]),
+            "approved": _leading([one.approved for one in view.milestones]),
+            "milestones": [
+                {"marked": one.status == COMPLETED, "approved": one.approved, "disputed": one.disputed}
+                for one in view.milestones
+            ],
         }
 
     async def left_behind(self, contract: str) -> int:
@@ -141,9 +146,10 @@ class Contracts:
         # stellar-sdk takes a second to import; only processes that sign pay for it.
         from offerhub.providers.trustless_work.verify import verify
 
-        deployer, network = self.deployer, network_id(self.horizon.network.passphrase).hex()
+        of, network = intent.escrow_type, network_id(self.horizon.network.passphrase).hex()
+        deployer = self.deployers.get(of)
         if deployer is None and isinstance(intent, DeployIntent):
-            deployer = await self.database.run(lambda tx: store.pinned_deployer(tx, network), read_only=True)
+            deployer = await self.database.run(lambda tx: store.pinned_deployer(tx, network, of), read_only=True)
         verified = verify(
             xdr,
             intent,
@@ -156,8 +162,8 @@ class Contracts:
         )
         if deployer is None and verified.deployer is not None:
             seen = verified.deployer
-            pinned = await self.database.run(lambda tx: store.pin_deployer(tx, network, seen))
-            log.warning("deployer_pinned", contract=pinned.contract, code=pinned.code)
+            pinned = await self.database.run(lambda tx: store.pin_deployer(tx, network, of, seen))
+            log.warning("deployer_pinned", escrow_type=of, contract=pinned.contract, code=pinned.code)
             if pinned != seen:  # two first deployments at once: the other one was quicker
                 raise SigningRefused(field="contract", expected=pinned.contract, found=seen.contract)
         return Approved(
@@ -223,8 +229,8 @@ class ContractStep:
             return replace(outcome, refusal=_funding_refusal(outcome.refusal))
         if isinstance(outcome, Settled) and isinstance(self.intent, ReleaseIntent):
             return await self._with_surplus(outcome, self.intent)
-        if isinstance(outcome, Refused) and isinstance(self.intent, _LATER):
-            return await self._with_evidence(outcome, self.intent)
+        if isinstance(outcome, Refused) and not isinstance(self.intent, DeployIntent):
+            return await self._with_evidence(outcome, self.intent.contract_id)
         return outcome
 
     async def _with_surplus(self, outcome: Settled, intent: ReleaseIntent) -> Outcome:
@@ -232,11 +238,11 @@ class ContractStep:
         left = await self.contracts.left_behind(intent.contract_id)
         return replace(outcome, facts={**outcome.facts, "left": left}) if left else outcome
 
-    async def _with_evidence(self, outcome: Refused, intent: Later) -> Outcome:
+    async def _with_evidence(self, outcome: Refused, contract: str) -> Outcome:
         """The contract would not: it may know of something that we do not, such as a dispute raised elsewhere."""
         if type(outcome.refusal) is not ProviderError:
             return outcome
-        seen = await self.contracts.seen(intent.contract_id)
+        seen = await self.contracts.seen(contract)
         if seen is None:
             return outcome
         details = {**outcome.refusal.details, "contractState": seen}
@@ -246,6 +252,12 @@ class ContractStep:
         """Keep what the contract knows by now."""
         escrow_id = saga.input["escrowId"]
         match self.intent:
+            case StatusIntent(milestone_index=index, escrow_type="multi-release"):
+                await milestone_store.note_milestone_progress(tx, escrow_id, index, marked=True)
+            case ApproveIntent(milestone_index=index, escrow_type="multi-release"):
+                await milestone_store.note_milestone_progress(tx, escrow_id, index, approved=True)
+            case DisputeMilestoneIntent(milestone_index=index):
+                await milestone_store.note_milestone_progress(tx, escrow_id, index, disputed=True)
             case StatusIntent(milestone_index=index):
                 await store.note_progress(tx, escrow_id, marked=index + 1)
             case ApproveIntent(milestone_index=index):

@@ -8,7 +8,7 @@ from offerhub.escrows.model import Escrow
 from offerhub.escrows.states import ESCROW
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import Units
-from offerhub.providers.trustless_work.intents import Deployer
+from offerhub.providers.trustless_work.intents import Deployer, EscrowType
 from offerhub.runtime.database import Row, Tx
 
 _COLUMNS: Final = """id, marketplace_id, order_id, contract_id, status, amount, platform_fee_bps, terms, roles,
@@ -202,20 +202,28 @@ async def learn(tx: Tx, escrow_id: str, seen: Mapping[str, Any]) -> Escrow:
     return _escrow(row)
 
 
-async def pinned_deployer(tx: Tx, network: str) -> Deployer | None:
-    """The contract that made this network's first escrow of ours."""
-    row = await tx.row("SELECT contract_id, code_hash FROM pinned_deployers WHERE network = $1", network)
+async def pinned_deployer(tx: Tx, network: str, escrow_type: EscrowType) -> Deployer | None:
+    """The contract that made this network's first escrow of ours of this type."""
+    row = await tx.row(
+        "SELECT contract_id, code_hash FROM pinned_deployers WHERE network = $1 AND escrow_type = $2",
+        network,
+        escrow_type,
+    )
     return None if row is None else Deployer(row["contract_id"], row["code_hash"])
 
 
-async def pin_deployer(tx: Tx, network: str, deployer: Deployer) -> Deployer:
+async def pin_deployer(tx: Tx, network: str, escrow_type: EscrowType, deployer: Deployer) -> Deployer:
     """Pin the contract that makes our escrows, unless one is pinned; returns the one that is."""
     await tx.execute(
-        "INSERT INTO pinned_deployers (network, contract_id, code_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        """
+        INSERT INTO pinned_deployers (network, escrow_type, contract_id, code_hash) VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING
+        """,
         network,
+        escrow_type,
         deployer.contract,
         deployer.code,
     )
-    pinned = await pinned_deployer(tx, network)
+    pinned = await pinned_deployer(tx, network, escrow_type)
     assert pinned is not None
     return pinned

@@ -121,14 +121,17 @@ CHECKS: Final[Sequence[Check]] = (
     ),
     Check(
         "I12",
-        "An order's escrow account holds its amount exactly while its contract does.",
+        "An order's escrow account holds its amount, or its unpaid milestones', exactly while its contract does.",
         """
         SELECT o.id, o.status, e.status AS escrow, o.amount, coalesce(a.balance, 0) AS in_books
         FROM orders o
         LEFT JOIN escrows e ON e.order_id = o.id
         LEFT JOIN ledger.accounts a ON a.marketplace_id = o.marketplace_id AND a.owner = o.id AND a.kind = 'escrow'
         WHERE coalesce(a.balance, 0) <> CASE
-            WHEN e.status IN ('FUNDED', 'RELEASING', 'REFUNDING', 'DISPUTED') THEN o.amount ELSE 0 END
+            WHEN e.status NOT IN ('FUNDED', 'RELEASING', 'REFUNDING', 'DISPUTED') OR e.status IS NULL THEN 0
+            WHEN o.escrow_type = 'single-release' THEN o.amount
+            ELSE coalesce((SELECT sum(m.amount) FROM escrow_milestones m
+                WHERE m.escrow_id = e.id AND m.paid_at IS NULL), 0) END
         """,
     ),
     Check(
@@ -140,10 +143,40 @@ CHECKS: Final[Sequence[Check]] = (
         FROM orders o
         JOIN ledger.accounts a ON a.marketplace_id = o.marketplace_id AND a.owner = o.id AND a.kind = 'escrow'
         JOIN ledger.postings p ON p.account_id = a.id
-        GROUP BY o.id, o.amount, o.status
+        GROUP BY o.id, o.amount, o.status, o.escrow_type
         HAVING coalesce(sum(p.amount) FILTER (WHERE p.amount > 0), 0) <> o.amount
             OR (o.status = 'CLOSED' AND coalesce(sum(p.amount), 0) <> 0)
-            OR count(*) FILTER (WHERE p.amount < 0) > 1
+            OR (o.escrow_type = 'single-release' AND count(*) FILTER (WHERE p.amount < 0) > 1)
+        """,
+    ),
+    Check(
+        "I12",
+        "Every milestone that was paid out has posted its amount exactly once, and every such posting its milestone.",
+        """
+        SELECT m.milestone_id, m.status, m.amount, t.id AS transaction, t.kind
+        FROM (SELECT m.*, e.order_id FROM escrow_milestones m JOIN escrows e ON e.id = m.escrow_id
+            WHERE m.paid_at IS NOT NULL) m
+        FULL JOIN (SELECT * FROM ledger.transactions WHERE kind LIKE 'milestone\\_%') t
+            ON t.marketplace_id = m.marketplace_id
+            AND t.business_key = 'milestone:' || m.milestone_id || ':payout'
+        WHERE m.milestone_id IS NULL OR t.id IS NULL OR t.kind <> 'milestone_' || lower(m.status)
+            OR m.order_id <> t.subject OR m.amount IS DISTINCT FROM (
+                SELECT -sum(p.amount) FROM ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id
+                WHERE p.transaction_id = t.id AND a.kind = 'escrow' AND a.owner = t.subject)
+        """,
+    ),
+    Check(
+        "I12",
+        "A multi-release escrow's milestones are its order's, hold its amount, and have ended when it has.",
+        """
+        SELECT o.id, o.escrow_type, e.status, o.amount, sum(m.amount) AS in_milestones
+        FROM orders o JOIN escrows e ON e.order_id = o.id
+        LEFT JOIN (escrow_milestones m JOIN milestones p ON p.id = m.milestone_id)
+            ON m.escrow_id = e.id AND p.order_id = o.id AND p.position = m.position AND p.amount = m.amount
+        GROUP BY o.id, o.escrow_type, e.id, e.status, o.amount
+        HAVING coalesce(sum(m.amount), 0) <> CASE o.escrow_type WHEN 'multi-release' THEN o.amount ELSE 0 END
+            OR (e.status IN ('RELEASED', 'REFUNDED') AND bool_or(m.paid_at IS NULL) AND count(m.position) > 0)
+            OR (e.status IN ('CREATING', 'CREATED', 'FUNDING', 'DISPUTED') AND bool_or(m.status = 'PAYING'))
         """,
     ),
     Check(
@@ -331,7 +364,7 @@ CHECKS: Final[Sequence[Check]] = (
         JOIN escrows e ON e.order_id = o.id
         LEFT JOIN (ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id AND a.kind = 'world:treasury')
             ON p.transaction_id = t.id
-        WHERE t.kind IN ('fund_escrow', 'released', 'refunded')
+        WHERE t.kind IN ('fund_escrow', 'released', 'refunded') OR t.kind LIKE 'milestone\\_%'
         GROUP BY o.id, e.treasury, t.kind, t.id
         HAVING (e.treasury IS NOT NULL) <> (sum(p.amount) IS NOT NULL)
             OR (t.kind = 'fund_escrow' AND sum(p.amount) <> o.amount)

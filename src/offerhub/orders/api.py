@@ -30,7 +30,7 @@ from offerhub.escrows.steps import REFUSALS
 from offerhub.kernel.money import format_amount
 from offerhub.kernel.pages import Page
 from offerhub.ledger.amounts import known_currency, positive_amount
-from offerhub.orders import service, store
+from offerhub.orders import service
 from offerhub.orders.model import (
     SDK_ONLY_STATUSES,
     CancelBody,
@@ -47,6 +47,7 @@ from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import Orders
 from offerhub.orders.states import ORDER
 from offerhub.orders.store import NewMilestone, NewOrder
+from offerhub.providers.trustless_work.intents import EscrowType
 from offerhub.runtime.database import Tx
 from offerhub.runtime.routes import DAY_SECONDS, Answer, Body, Call, Deferred, Envelope, Handler, Route, Shape, first
 
@@ -101,6 +102,9 @@ def _milestones(total: int, sent: list[MilestoneBody]) -> tuple[NewMilestone, ..
 
 def _new_order(body: CreateOrder) -> NewOrder:
     amount = _amount("amount", body.amount)
+    escrow_type: EscrowType = body.escrow_type or body.escrowType or "single-release"
+    if escrow_type == "multi-release" and not body.milestones:
+        raise invalid_field("milestones", "a multi-release order has at least one milestone")
     return NewOrder(
         client_order_ref=body.client_order_ref,
         buyer_id=_present(first(body.buyer_id, body.buyerId)),
@@ -111,6 +115,7 @@ def _new_order(body: CreateOrder) -> NewOrder:
         description=body.description,
         metadata=body.metadata,
         milestones=_milestones(amount, body.milestones),
+        escrow_type=escrow_type,
     )
 
 
@@ -151,8 +156,7 @@ def _order_handlers(orders: Orders) -> dict[str, Handler]:
         return (await orders.cancel(call.tx, call.actor, call.path["order_id"], call.body.reason)).wire()
 
     async def complete(call: Call) -> MilestoneAnswer:
-        done = await orders.complete_milestone(call.tx, call.actor, call.path["order_id"], call.path["ref"])
-        return done.wire()
+        return await orders.complete_milestone(call.tx, call.actor, call.path["order_id"], call.path["ref"])
 
     return {"create": create, "list": list_orders, "reserve": reserve, "cancel": cancel, "complete": complete}
 
@@ -174,7 +178,26 @@ def _chain_handlers(orders: Orders, resolution: Resolution) -> dict[str, Handler
         saga = await resolution.begin_refund(call.tx, call.actor, call.path["order_id"], body.reason)
         return _deferred(call, saga)
 
-    return {"escrow": escrow, "fund": fund, "release": release, "refund": refund}
+    async def release_milestone(call: Call) -> Deferred:
+        body: ReleaseBody = call.body
+        order_id, ref = call.path["order_id"], call.path["ref"]
+        saga = await resolution.begin_milestone_release(call.tx, call.actor, order_id, ref, body.reason)
+        return _deferred(call, saga)
+
+    async def refund_milestone(call: Call) -> Deferred:
+        body: RefundBody = call.body
+        order_id, ref = call.path["order_id"], call.path["ref"]
+        saga = await resolution.begin_milestone_refund(call.tx, call.actor, order_id, ref, body.reason)
+        return _deferred(call, saga)
+
+    return {
+        "escrow": escrow,
+        "fund": fund,
+        "release": release,
+        "refund": refund,
+        "release_milestone": release_milestone,
+        "refund_milestone": refund_milestone,
+    }
 
 
 async def _read(call: Call) -> OrderAnswer:
@@ -183,7 +206,7 @@ async def _read(call: Call) -> OrderAnswer:
 
 async def _milestones_of(call: Call) -> list[MilestoneAnswer]:
     order = await service.require(call.tx, call.actor.marketplace_id, call.path["order_id"])
-    return [milestone.wire() for milestone in await store.milestones(call.tx, [order.id])]
+    return (await service.view(call.tx, order)).milestones_wire()
 
 
 def _get(path: str, name: str, summary: str, handler: Handler, **more: Any) -> Route:
@@ -320,9 +343,32 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             answer=MilestoneAnswer,
         ),
         _post(
+            f"{one}/milestones/{{ref}}/release",
+            "orders.release_milestone",
+            "Pay the seller one milestone of a multi-release order",
+            handle["release_milestone"],
+            *moved,
+            MilestoneNotFound,
+            *REFUSALS,
+            body=ReleaseBody,
+            resume=_resume,
+        ),
+        _post(
+            f"{one}/milestones/{{ref}}/refund",
+            "orders.refund_milestone",
+            "Pay the buyer one milestone of a multi-release order back",
+            handle["refund_milestone"],
+            *moved,
+            MilestoneNotFound,
+            *REFUSALS,
+            body=RefundBody,
+            body_optional=False,
+            resume=_resume,
+        ),
+        _post(
             f"{one}/resolution/release",
             "orders.release",
-            "Pay the seller",
+            "Pay the seller, of a multi-release order whatever its milestones have not paid yet",
             handle["release"],
             *moved,
             *REFUSALS,
@@ -332,7 +378,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
         _post(
             f"{one}/resolution/refund",
             "orders.refund",
-            "Pay the buyer back",
+            "Pay the buyer back, of a multi-release order whatever its milestones have not paid yet",
             handle["refund"],
             *moved,
             *REFUSALS,

@@ -1,17 +1,17 @@
 """What an order is, inside and on the wire."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
 
-from offerhub.escrows.model import Escrow, EscrowAnswer
+from offerhub.escrows.model import Escrow, EscrowAnswer, EscrowMilestone, MilestonePayoutAnswer
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import Units, format_amount
-from offerhub.providers.trustless_work.intents import MILESTONES_MAX
+from offerhub.providers.trustless_work.intents import MILESTONES_MAX, EscrowType
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
 from offerhub.runtime.vocabulary import (
@@ -61,6 +61,10 @@ class MilestoneAnswer(Shape):
     amount: Amount
     status: MilestoneStatus
     completedAt: Timestamp | None
+    payout: Annotated[
+        MilestonePayoutAnswer | None,
+        Meta(description="Its money, in a multi-release order that has an escrow; null in every other one."),
+    ]
     createdAt: Timestamp
     updatedAt: Timestamp
 
@@ -94,6 +98,10 @@ class OrderAnswer(Shape):
     amount: Amount
     currency: Currency
     status: OrderStatus
+    escrowType: Annotated[
+        EscrowType,
+        Meta(description="Whether its escrow pays once, or each milestone by itself.", examples=["single-release"]),
+    ]
     title: Annotated[str, Meta(examples=["A logo"])]
     description: str | None
     metadata: dict[str, Any] | None
@@ -120,8 +128,8 @@ class Milestone:
     created_at: datetime
     updated_at: datetime
 
-    def wire(self) -> MilestoneAnswer:
-        """The milestone object of contract 2.7, in both spellings."""
+    def wire(self, payout: EscrowMilestone | None) -> MilestoneAnswer:
+        """The milestone object of contract 2.7, in both spellings, with its payout in a multi-release escrow."""
         return MilestoneAnswer(
             id=self.id,
             orderId=self.order_id,
@@ -132,6 +140,7 @@ class Milestone:
             amount=format_amount(self.amount),
             status=cast("MilestoneStatus", self.status),
             completedAt=None if self.completed_at is None else to_wire(self.completed_at),
+            payout=None if payout is None else payout.wire(),
             createdAt=to_wire(self.created_at),
             updatedAt=to_wire(self.updated_at),
         )
@@ -156,16 +165,21 @@ class Order:
     closed_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    escrow_type: EscrowType
 
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """An order with everything that its answer shows; the dispute is ready for the wire."""
+    """An order with everything that its answer shows; the dispute is ready for the wire.
+
+    `payouts` are those of a multi-release order, by milestone; it has them as soon as it has an escrow.
+    """
 
     order: Order
     milestones: Sequence[Milestone]
     escrow: Escrow | None
     dispute: DisputeAnswer | None
+    payouts: Mapping[str, EscrowMilestone] = field(default_factory=dict)
 
     def wire(self) -> OrderAnswer:
         """The order object of contract 2.7."""
@@ -178,6 +192,7 @@ class OrderView:
             amount=format_amount(order.amount),
             currency=order.currency,
             status=cast("OrderStatus", order.status),
+            escrowType=order.escrow_type,
             title=order.title,
             description=order.description,
             metadata=order.metadata,
@@ -186,9 +201,13 @@ class OrderView:
             createdAt=to_wire(order.created_at),
             updatedAt=to_wire(order.updated_at),
             escrow=None if self.escrow is None else self.escrow.wire(order.currency),
-            milestones=[milestone.wire() for milestone in self.milestones],
+            milestones=self.milestones_wire(),
             dispute=self.dispute,
         )
+
+    def milestones_wire(self) -> list[MilestoneAnswer]:
+        """The milestone objects, in sequence."""
+        return [milestone.wire(self.payouts.get(milestone.id)) for milestone in self.milestones]
 
 
 TITLE_CHARACTERS_MAX: Final = 200
@@ -252,6 +271,17 @@ class CreateOrder(Body, kw_only=True):
         ),
     ] = None
     currency: Currency | None = None
+    escrow_type: Annotated[
+        EscrowType | None,
+        Meta(
+            description="`single-release` (without it): the escrow pays once, when every milestone is done. "
+            "`multi-release`: each milestone pays by itself.",
+            examples=["multi-release"],
+        ),
+    ] = None
+    escrowType: Annotated[
+        EscrowType | None, Meta(description="Another name of `escrow_type`.", extra_json_schema=ALIAS)
+    ] = None
     description: Annotated[
         _Description | None, Meta(description="What is bought, at length.", examples=["A logo in three colours."])
     ] = None

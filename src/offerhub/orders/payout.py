@@ -2,7 +2,7 @@
 
 The books say what the chain did: each amount is read from the token transfers of the final transaction, net of the
 fees that the contract charged (providers.md 5.6). One business key per order makes a second payout impossible,
-whichever way the first one went.
+whichever way the first one went. Those of multi-release escrows are in `milestones`.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from offerhub.kernel.money import Units, format_amount, format_chain_amount
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Around, Entry, Leg
-from offerhub.orders import service, store
+from offerhub.orders import service
 from offerhub.orders.model import Order
 from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
@@ -96,11 +96,11 @@ class Payout:
     treasury: int = 0
 
 
-def read_payout(escrow: Escrow, facts: Facts, seller_share: int) -> Payout:
-    """The payout, from the token transfers of the final transaction. `seller_share` is the seller's part before fees.
+def read_payout(escrow: Escrow, facts: Facts, amount: int, seller_share: int) -> Payout:
+    """The payout of `amount`, from the token transfers of the transaction that paid it.
 
-    Raises InternalError when less left the contract than the order put in: then nothing is booked, and the saga
-    stands still for a person.
+    `seller_share` is the seller's part of it before fees. Raises InternalError when less left the contract: then
+    nothing is booked, and the saga stands still for a person.
     """
     out = [moved for moved in facts["transfers"] if moved["from"] == escrow.contract]
     receiver, platform = escrow.roles["receiver"], escrow.roles["platform_address"]
@@ -111,15 +111,15 @@ def read_payout(escrow: Escrow, facts: Facts, seller_share: int) -> Payout:
 
     protocol_fee = sum(moved["amount"] for moved in out if moved["to"] not in known)
     total = sum(moved["amount"] for moved in out)
-    if total < escrow.amount:
+    if total < amount:
         raise InternalError(
-            "the contract paid out less than the order's amount", contract=escrow.contract, hash=facts["hash"]
+            "the contract paid out less than what was asked for", contract=escrow.contract, hash=facts["hash"]
         )
-    platform_fee, surplus = paid_to(platform), total - escrow.amount
+    platform_fee, surplus = paid_to(platform), total - amount
     if escrow.treasury is None:
         return Payout(paid_to(receiver), paid_to(escrow.depositor), platform_fee, protocol_fee, surplus)
     arrived = paid_to(escrow.treasury)
-    part, _ = with_surplus(seller_share, escrow.amount - seller_share, surplus)
+    part, _ = with_surplus(seller_share, amount - seller_share, surplus)
     seller = share_of(arrived, part, total)
     return Payout(seller, arrived - seller, platform_fee, protocol_fee, surplus, arrived)
 
@@ -151,10 +151,24 @@ async def close(
     """
     escrow = await escrows.of_order(tx, order.id)
     assert escrow is not None
-    payout = read_payout(escrow, facts, seller_share)
+    payout = read_payout(escrow, facts, escrow.amount, seller_share)
+    entry = Entry(
+        f"order:{order.id}:payout", end.lower(), order.id, payout_legs(order, payout, escrow.amount), facts["hash"]
+    )
+    around = await ledger.post(tx, actor, entry)
+    seller = around.get((order.seller_id, Kind.AVAILABLE))
+    buyer = around.get((order.buyer_id, Kind.AVAILABLE))
+    after = None if seller is None else seller.after, None if buyer is None else buyer.after
+    sources = ["RELEASE_REQUESTED"] if end == "RELEASED" else ["REFUND_REQUESTED"]
+    before = credited(order, payout, seller, buyer)
+    await end_order(tx, actor, order, escrow, end, payout, facts, after, sources, before, extra)
+
+
+def payout_legs(order: Order, payout: Payout, amount: int) -> list[Leg]:
+    """Where `amount` of what the order's contract held went."""
     marketplace = order.marketplace_id
-    legs = [
-        Leg(order.id, Kind.ESCROW, -escrow.amount),
+    return [
+        Leg(order.id, Kind.ESCROW, -amount),
         Leg(order.seller_id, Kind.AVAILABLE, payout.seller),
         Leg(order.buyer_id, Kind.AVAILABLE, payout.buyer),
         Leg(marketplace, Kind.FEES_PLATFORM, payout.platform_fee),
@@ -162,18 +176,32 @@ async def close(
         Leg(marketplace, Kind.WORLD_STELLAR, payout.treasury - payout.surplus),
         Leg(marketplace, Kind.WORLD_TREASURY, -payout.treasury),
     ]
-    around = await ledger.post(
-        tx, actor, Entry(f"order:{order.id}:payout", end.lower(), order.id, legs, facts["hash"])
-    )
+
+
+async def end_order(
+    tx: Tx,
+    actor: Actor,
+    order: Order,
+    escrow: Escrow,
+    end: End,
+    payout: Payout,
+    facts: Facts,
+    after: tuple[int | None, int | None],
+    sources: Sequence[str],
+    before: Sequence[Event] = (),
+    extra: Sequence[Event] = (),
+) -> None:
+    """Close an order, in one of the states `sources`, whose contract has paid everything out, and tell so.
+
+    `payout` is all of it together, `facts` are of its last transaction, `after` is what seller and buyer have
+    available by now, None for whoever got nothing.
+    `before` and `extra` events go into the same journal entry, in front and behind.
+    """
     await escrows.move(tx, escrow.id, end)
-    moved = await service.move(tx, order, end, ["RELEASE_REQUESTED"] if end == "RELEASED" else ["REFUND_REQUESTED"])
+    moved = await service.move(tx, order, end, sources)
     closed = await service.move(tx, moved, "CLOSED", [end], end)
     assert closed.closed_at is not None
     at = to_wire(closed.closed_at)
-    seller = around.get((order.seller_id, Kind.AVAILABLE))
-    buyer = around.get((order.buyer_id, Kind.AVAILABLE))
-    events = _credits(order, payout, seller, buyer)
-    events.append(_ended(order, end, payout, at, seller, buyer))
     summary = {
         "escrowId": escrow.id,
         "orderId": order.id,
@@ -184,11 +212,16 @@ async def close(
         summary |= {"sellerId": order.seller_id, "releasedAt": at}
     else:
         summary |= {"buyerId": order.buyer_id, "refundedAt": at}
-    events.append(Event(f"escrow.{end.lower()}", "Escrow", escrow.id, summary, order.seller_id))
     final = {"orderId": order.id, "finalStatus": end, "closedAt": at}
-    events.append(Event("order.closed", "Order", order.id, final, order.buyer_id))
+    events = [
+        *before,
+        _ended(order, end, payout, at, after),
+        Event(f"escrow.{end.lower()}", "Escrow", escrow.id, summary, order.seller_id),
+        Event("order.closed", "Order", order.id, final, order.buyer_id),
+        *extra,
+    ]
     audit = [AuditEntry(end, "Order", order.id, {"status": order.status}, {"status": closed.status} | summary)]
-    await record(tx, actor, events=[*events, *extra], audit=audit)
+    await record(tx, actor, events=events, audit=audit)
     await _tell_surplus(tx, actor, escrow, payout, facts)
 
 
@@ -210,7 +243,8 @@ async def _tell_surplus(tx: Tx, actor: Actor, escrow: Escrow, payout: Payout, fa
         await raise_finding(tx, found, "sagas")
 
 
-def _credits(order: Order, payout: Payout, seller: Around | None, buyer: Around | None) -> list[Event]:
+def credited(order: Order, payout: Payout, seller: Around | None, buyer: Around | None) -> list[Event]:
+    """What seller and buyer hear of the money that they got; `Around` is their available balance around it."""
     events = []
     if seller is not None:
         events.append(catalogue.balance_credited(order.seller_id, payout.seller, "release", order.id, seller))
@@ -219,24 +253,23 @@ def _credits(order: Order, payout: Payout, seller: Around | None, buyer: Around 
     return events
 
 
-def _ended(order: Order, end: End, payout: Payout, at: str, seller: Around | None, buyer: Around | None) -> Event:
+def _ended(order: Order, end: End, payout: Payout, at: str, after: tuple[int | None, int | None]) -> Event:
+    seller, buyer = (None if units is None else format_amount(units) for units in after)
     fees = {"platformFee": format_amount(payout.platform_fee), "protocolFee": format_amount(payout.protocol_fee)}
     common = {"orderId": order.id, "amount": format_amount(order.amount), "currency": order.currency} | fees
     if end == "RELEASED":
-        after = None if seller is None else format_amount(seller.after)
         more = {
             "sellerId": order.seller_id,
             "netAmount": format_amount(payout.seller),
             "releasedAt": at,
-            "newSellerBalance": after,
+            "newSellerBalance": seller,
         }
         return Event("order.released", "Order", order.id, common | more, order.seller_id)
-    after = None if buyer is None else format_amount(buyer.after)
     more = {
         "buyerId": order.buyer_id,
         "netAmount": format_amount(payout.buyer),
         "refundedAt": at,
-        "newBuyerBalance": after,
+        "newBuyerBalance": buyer,
     }
     return Event("order.refunded", "Order", order.id, common | more, order.buyer_id)
 
@@ -260,7 +293,7 @@ async def reopen(
     entry = AuditEntry("PAYOUT_REFUSED", "Order", order.id, {"status": order.status}, after, "FAILURE")
     await record(tx, actor, audit=[entry])
     seen = why.details.get("contractState")
-    if seen is None or seen["released"] or seen["resolved"]:
+    if escrow.escrow_type == "multi-release" or seen is None or seen["released"] or seen["resolved"]:
         return False
     return (await escrows.learn(tx, escrow.id, seen)).disputed_on_chain and not escrow.disputed_on_chain
 
@@ -272,8 +305,3 @@ async def require_payable(tx: Tx, actor: Actor, order_id: str) -> tuple[Order, E
     if order.status != "IN_PROGRESS" or escrow is None or escrow.status != "FUNDED":
         raise service.invalid_state(order, ["IN_PROGRESS"])
     return order, escrow
-
-
-async def open_milestones(tx: Tx, order: Order) -> list[str]:
-    """The references of the milestones that are not completed yet."""
-    return [one.ref for one in await store.milestones(tx, [order.id]) if one.status != "COMPLETED"]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from offerhub.disputes.reading import dispute_wire_of
 from offerhub.errors import (
@@ -18,7 +18,7 @@ from offerhub.errors import (
     ReserveMismatchAmount,
 )
 from offerhub.escrows import service as escrows
-from offerhub.escrows.model import Escrow
+from offerhub.escrows.model import Escrow, EscrowMilestone
 from offerhub.events import catalogue
 from offerhub.events.journal import AuditEntry, Event, record
 from offerhub.kernel.clock import Clock, to_wire
@@ -28,7 +28,7 @@ from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Hold
 from offerhub.orders import store
-from offerhub.orders.model import ListOrders, Milestone, Order, OrderView
+from offerhub.orders.model import ListOrders, Milestone, MilestoneAnswer, Order, OrderView
 from offerhub.orders.states import CANCELLABLE
 from offerhub.orders.store import NewOrder
 from offerhub.providers.stellar.network import Network
@@ -83,16 +83,50 @@ async def view(tx: Tx, order: Order) -> OrderView:
 
 
 async def views(tx: Tx, orders: Sequence[Order]) -> list[OrderView]:
-    """Orders with milestones, escrows and disputes, in three round trips however many there are."""
+    """Orders with milestones, escrows and disputes, in three round trips however many there are.
+
+    A fourth is for the payouts of multi-release orders, if there are any.
+    """
     ids = [order.id for order in orders]
     contracts = await escrows.of_orders(tx, ids)
     disputes = await dispute_wire_of(tx, ids)
     milestones: dict[str, list[Milestone]] = {order_id: [] for order_id in ids}
     for milestone in await store.milestones(tx, ids):
         milestones[milestone.order_id].append(milestone)
+    multi = [escrow.id for escrow in contracts.values() if escrow.escrow_type == "multi-release"]
+    payouts = {one.milestone_id: one for one in await escrows.milestones_of(tx, multi)} if multi else {}
     return [
-        OrderView(order, milestones[order.id], contracts.get(order.id), disputes.get(order.id)) for order in orders
+        OrderView(order, milestones[order.id], contracts.get(order.id), disputes.get(order.id), payouts)
+        for order in orders
     ]
+
+
+def milestone_state(order: Order, ref: str, current: str, allowed: Sequence[str]) -> InvalidState:
+    """The refusal of a move that the state of a milestone's money does not allow."""
+    return InvalidState(
+        "The milestone's money has been paid out, or is on its way.",
+        orderId=order.id,
+        milestoneRef=ref,
+        currentState=current,
+        allowedStates=list(allowed),
+    )
+
+
+async def require_milestone(
+    tx: Tx, actor: Actor, order_id: str, ref: str
+) -> tuple[Order, Milestone, EscrowMilestone | None]:
+    """A locked order IN_PROGRESS, one of its milestones, and that one's payout in a multi-release escrow.
+
+    Raises OrderNotFound, MilestoneNotFound, InvalidState.
+    """
+    order = await require(tx, actor.marketplace_id, order_id, lock=True)
+    seen = await view(tx, order)
+    milestone = next((one for one in seen.milestones if one.ref == ref), None)
+    if milestone is None:
+        raise MilestoneNotFound(orderId=order.id, milestoneRef=ref[:100])
+    if order.status != "IN_PROGRESS":
+        raise invalid_state(order, ["IN_PROGRESS"])
+    return order, milestone, seen.payouts.get(milestone.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +170,11 @@ class Orders:
             "currency": order.currency,
             "title": order.title,
         }
-        optional = {"description": order.description, "clientOrderRef": order.client_order_ref}
+        optional = {
+            "description": order.description,
+            "clientOrderRef": order.client_order_ref,
+            "escrowType": None if order.escrow_type == "single-release" else order.escrow_type,
+        }
         payload |= {name: value for name, value in optional.items() if value is not None}
         await record(
             tx,
@@ -213,21 +251,18 @@ class Orders:
         await record(tx, actor, events=events, audit=[entry])
         return await view(tx, moved)
 
-    async def complete_milestone(self, tx: Tx, actor: Actor, order_id: str, ref: str) -> Milestone:
+    async def complete_milestone(self, tx: Tx, actor: Actor, order_id: str, ref: str) -> MilestoneAnswer:
         """Mark a milestone as done. Raises InvalidState, MilestoneNotFound."""
-        order = await require(tx, actor.marketplace_id, order_id, lock=True)
-        known = {milestone.ref: milestone for milestone in await store.milestones(tx, [order.id])}
-        if ref not in known:
-            raise MilestoneNotFound(orderId=order.id, milestoneRef=ref[:100])
-        if order.status != "IN_PROGRESS":
-            raise invalid_state(order, ["IN_PROGRESS"])
+        order, milestone, payout = await require_milestone(tx, actor, order_id, ref)
+        if payout is not None and payout.status != "UNPAID":
+            raise milestone_state(order, ref, payout.status, ["UNPAID"])
         done = await store.complete_milestone(tx, order.id, ref)
         if done is None:
             raise InvalidState(
                 "The milestone is completed already.",
                 orderId=order.id,
                 milestoneRef=ref,
-                currentState=known[ref].status,
+                currentState=milestone.status,
                 allowedStates=["OPEN"],
             )
         escrow = await escrows.of_order(tx, order.id)
@@ -247,7 +282,7 @@ class Orders:
             events=[Event("escrow.milestone_completed", "Order", order.id, payload, order.seller_id)],
             audit=[AuditEntry("MILESTONE_COMPLETED", "Order", order.id, after=payload)],
         )
-        return done
+        return done.wire(payout)
 
     async def begin_escrow(self, tx: Tx, actor: Actor, order_id: str) -> str:
         """Start the deployment of the order's contract; returns the saga's id.
@@ -269,9 +304,10 @@ class Orders:
         seller = await require_ready(tx, order.marketplace_id, order.seller_id)
         platform, resolver = await require_system(tx, "platform"), await require_system(tx, "resolver")
         treasury = (await require_system(tx, "treasury")).public_key if self._policy.treasury else None
-        milestones = [milestone.title for milestone in await store.milestones(tx, [order.id])]
+        parts = await store.milestones(tx, [order.id])
+        milestones = [milestone.title for milestone in parts]
         network = self._policy.network
-        terms = {
+        terms: dict[str, Any] = {
             "title": order.title[:CONTRACT_TITLE_CHARACTERS_MAX],
             "description": (order.description or order.title)[:CONTRACT_DESCRIPTION_CHARACTERS_MAX],
             "milestones": milestones or [order.title[:CONTRACT_TITLE_CHARACTERS_MAX]],
@@ -279,6 +315,8 @@ class Orders:
             "issuer": network.usdc_issuer,
             "asset_code": network.usdc_code,
         }
+        if order.escrow_type == "multi-release":
+            terms["milestone_amounts"] = [part.amount for part in parts]
         roles = {
             "approver": buyer.public_key,
             "service_provider": seller.public_key,
@@ -290,6 +328,10 @@ class Orders:
         fee = self._policy.platform_fee_bps
         escrow = await escrows.insert(tx, order.marketplace_id, order.id, order.amount, fee, terms, roles, treasury)
         assert escrow is not None, "the order is locked and had no escrow"
+        if order.escrow_type == "multi-release":
+            await escrows.insert_milestones(
+                tx, order.marketplace_id, escrow.id, [(part.id, part.amount) for part in parts]
+            )
         return escrow
 
     async def begin_fund(self, tx: Tx, actor: Actor, order_id: str) -> str:
@@ -337,12 +379,13 @@ def _escrow_not_ready(order: Order, escrow: Escrow | None) -> EscrowNotReady:
 
 def _same_terms(existing: OrderView, new: NewOrder) -> bool:
     order = existing.order
-    return (order.buyer_id, order.seller_id, order.amount, order.currency, order.title) == (
+    return (order.buyer_id, order.seller_id, order.amount, order.currency, order.title, order.escrow_type) == (
         new.buyer_id,
         new.seller_id,
         new.amount,
         new.currency,
         new.title,
+        new.escrow_type,
     ) and [(one.ref, one.title, int(one.amount)) for one in existing.milestones] == [
         tuple(milestone) for milestone in new.milestones
     ]

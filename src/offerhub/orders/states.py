@@ -12,9 +12,9 @@ ORDER = machine(
         "ESCROW_CREATING": {"ESCROW_FUNDING", "FUNDS_RESERVED"},
         "ESCROW_FUNDING": {"ESCROW_FUNDED", "CLOSED"},
         "ESCROW_FUNDED": {"IN_PROGRESS"},
-        "IN_PROGRESS": {"RELEASE_REQUESTED", "REFUND_REQUESTED", "DISPUTED"},
+        "IN_PROGRESS": {"RELEASE_REQUESTED", "REFUND_REQUESTED", "DISPUTED", "RELEASED", "REFUNDED"},
         "RELEASE_REQUESTED": {"RELEASED", "IN_PROGRESS", "DISPUTED"},
-        "REFUND_REQUESTED": {"REFUNDED", "IN_PROGRESS", "DISPUTED"},
+        "REFUND_REQUESTED": {"REFUNDED", "RELEASED", "IN_PROGRESS", "DISPUTED"},
         "DISPUTED": {"RELEASE_REQUESTED", "REFUND_REQUESTED"},
         "RELEASED": {"CLOSED"},
         "REFUNDED": {"CLOSED"},
@@ -44,12 +44,15 @@ ORDER = machine(
             ("order.escrow_funded",),
         ),
         "IN_PROGRESS": Told(
-            "The money is safe in the contract, and the work goes on.",
-            "`POST /orders/{id}/resolution/release`, `…/refund` or `…/dispute`",
+            "The money is safe in the contract, and the work goes on. A multi-release order stays like this while "
+            "its milestones are paid one by one.",
+            "`POST /orders/{id}/resolution/release`, `…/refund` or `…/dispute`; of a multi-release order also the "
+            "last of `POST /orders/{id}/milestones/{ref}/release` and `…/refund`",
             ("order.in_progress",),
         ),
         "RELEASE_REQUESTED": Told(
-            "The contract is paying the seller, or both parties after a split.",
+            "The contract is paying the seller, or both parties after a split; of a multi-release order, what its "
+            "milestones have not paid yet.",
             "the service; back to `IN_PROGRESS` or `DISPUTED` if the contract refuses",
             ("order.release_requested",),
         ),
@@ -68,7 +71,8 @@ ORDER = machine(
             "Paid back. It is passed through at once; an answer never shows it.", "the service", ("order.refunded",)
         ),
         "CLOSED": Told(
-            "The end. `finalStatus` says how: `RELEASED` (after a split, too), `REFUNDED` or `CANCELED`.",
+            "The end. `finalStatus` says how: `RELEASED` (after a split, too, and once the seller was paid any "
+            "milestone), `REFUNDED` or `CANCELED`.",
             events=("order.closed", "order.canceled"),
         ),
     },
@@ -80,11 +84,13 @@ MILESTONE = machine(
     {"OPEN": {"COMPLETED"}, "COMPLETED": set()},
     {
         "OPEN": Told(
-            "This part of the work is not done. Its order cannot be released; it can be refunded and disputed.",
+            "This part of the work is not done. Its order cannot be released; it can be refunded and disputed. In a "
+            "multi-release order this is so of the milestone.",
             "`POST /orders/{id}/milestones/{ref}/complete`, while the order is `IN_PROGRESS`",
         ),
         "COMPLETED": Told(
-            "This part is done. It is paid when the order is released, not before.",
+            "This part is done. It is paid when the order is released, not before; in a multi-release order also by "
+            "itself, and `payout` tells how far that is.",
             events=("escrow.milestone_completed",),
         ),
     },

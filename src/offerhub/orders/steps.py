@@ -1,4 +1,4 @@
-"""What an order's sagas do: deploy, fund, release, refund; and how states and books follow."""
+"""What an order's sagas do: deploy, fund, pay out at once or by milestone; and how states and books follow."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
@@ -14,13 +14,13 @@ from offerhub.kernel.money import format_amount
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Around, Leg
-from offerhub.orders import payout, service
+from offerhub.orders import milestones, payout, service
 from offerhub.orders.model import Order
-from offerhub.orders.resolution import REFUND, RELEASE
+from offerhub.orders.resolution import REFUND, REFUND_MILESTONE, RELEASE, RELEASE_MILESTONE
 from offerhub.orders.service import DEPLOY, FUND
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
-from offerhub.sagas.model import Facts, Saga, Step
+from offerhub.sagas.model import Facts, Plan, Saga, Step
 from offerhub.wallets.steps import CheckBacking
 
 Disputed = Callable[[Tx, Actor, str], Awaitable[object]]
@@ -148,7 +148,7 @@ def _funding_legs(order: Order, escrow: Escrow) -> list[Leg]:
 
 
 class PayOut:
-    """Plans `order.release` and `order.refund`: input `{orderId, escrowId, intents}`.
+    """Plans `order.release` and `order.refund`: input `{orderId, escrowId, intents}`, and `shares` of milestones.
 
     `disputed` opens the dispute of an order in progress whose contract turned out to be disputed.
     """
@@ -163,25 +163,86 @@ class PayOut:
 
     def steps(self, saga: Saga) -> Sequence[Step]:
         """Whatever the contract did not know yet when the saga began."""
-        return contract_steps(self._contracts, saga.input["intents"])
+        return payout_steps(self._contracts, saga)
 
     async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
-        """Book what the contract paid out and close the order."""
+        """Book what the contract paid out, unless each milestone was booked as it was paid, and close the order."""
         order = await service.require(tx, saga.marketplace_id, saga.input["orderId"], lock=True)
+        if "shares" in saga.input:
+            await milestones.finish(tx, saga.actor, order)
+            return
         share = order.amount if self._end == "RELEASED" else 0
         await payout.close(tx, saga.actor, order, self._end, facts[-1], seller_share=share)
 
     async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
-        """Back to work: the money is still in the contract, and what it knows by now is remembered.
+        """Back to work: what was not paid is still in the contract, and what that knows by now is remembered.
 
         Where somebody else has raised a dispute on the contract meanwhile, support decides.
         """
-        order_id = saga.input["orderId"]
-        if await payout.reopen(tx, saga.actor, order_id, "IN_PROGRESS", refusal):
-            await self._disputed(tx, saga.actor, order_id)
+        if await reopen(tx, saga, "IN_PROGRESS", refusal):
+            await self._disputed(tx, saga.actor, saga.input["orderId"])
 
 
-def plans(contracts: Contracts, disputed: Disputed) -> tuple[Deploy, Fund, PayOut, PayOut]:
+class PayOutMilestone:
+    """Plans `milestone.release` and `milestone.refund`: input `{orderId, escrowId, intents, shares}`.
+
+    `disputed` opens the dispute of an order in progress whose contract turned out to be disputed.
+    """
+
+    def __init__(
+        self, contracts: Contracts, disputed: Disputed, kind: Literal["milestone.release", "milestone.refund"]
+    ) -> None:
+        self.kind = kind
+        self._contracts = contracts
+        self._disputed = disputed
+
+    def steps(self, saga: Saga) -> Sequence[Step]:
+        """Whatever the contract did not know of the milestone yet when the saga began."""
+        return payout_steps(self._contracts, saga)
+
+    async def succeed(self, tx: Tx, saga: Saga, facts: Sequence[Facts]) -> None:
+        """The last step has booked it; if it was the last milestone, the order is closed."""
+        order = await service.require(tx, saga.marketplace_id, saga.input["orderId"], lock=True)
+        await milestones.finish(tx, saga.actor, order)
+
+    async def refuse(self, tx: Tx, saga: Saga, refusal: Refusal) -> None:
+        """The milestone's money is still in the contract, and what that knows by now is remembered.
+
+        Where somebody else has raised a dispute about it, support decides, once no other milestone is being paid.
+        """
+        order = await service.require(tx, saga.marketplace_id, saga.input["orderId"], lock=True)
+        is_disputed = await milestones.give_up(tx, saga, refusal)
+        [position] = saga.input["shares"]
+        facts = {"milestone": int(position), "status": "UNPAID", "reason": refusal.code}
+        entry = AuditEntry("MILESTONE_PAYOUT_REFUSED", "Order", order.id, {"status": "PAYING"}, facts, "FAILURE")
+        await record(tx, saga.actor, audit=[entry])
+        if is_disputed and await milestones.is_quiet(tx, saga.input["escrowId"]):
+            await self._disputed(tx, saga.actor, order.id)
+
+
+def payout_steps(contracts: Contracts, saga: Saga) -> Sequence[Step]:
+    """The steps of a saga that pays an escrow out, of either type."""
+    if "shares" in saga.input:
+        return milestones.payout_steps(contracts, saga.input)
+    return contract_steps(contracts, saga.input["intents"])
+
+
+async def reopen(tx: Tx, saga: Saga, back_to: Literal["IN_PROGRESS", "DISPUTED"], refusal: Refusal) -> bool:
+    """A payout was refused: the order goes back to where it was, and what was not paid stays in the contract.
+
+    True when the contract turned out to be disputed and we had raised no dispute there.
+    """
+    is_disputed = await payout.reopen(tx, saga.actor, saga.input["orderId"], back_to, refusal)
+    return await milestones.give_up(tx, saga, refusal) if "shares" in saga.input else is_disputed
+
+
+def plans(contracts: Contracts, disputed: Disputed) -> tuple[Plan, ...]:
     """The plans of this slice; `disputed` opens the dispute of an order whose contract was found disputed."""
-    release, refund = PayOut(contracts, disputed, RELEASE), PayOut(contracts, disputed, REFUND)
-    return Deploy(contracts), Fund(contracts), release, refund
+    return (
+        Deploy(contracts),
+        Fund(contracts),
+        PayOut(contracts, disputed, RELEASE),
+        PayOut(contracts, disputed, REFUND),
+        PayOutMilestone(contracts, disputed, RELEASE_MILESTONE),
+        PayOutMilestone(contracts, disputed, REFUND_MILESTONE),
+    )

@@ -8,11 +8,12 @@ from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import Units
 from offerhub.kernel.pages import Page
 from offerhub.orders.model import ListOrders, Milestone, Order
+from offerhub.providers.trustless_work.intents import EscrowType
 from offerhub.runtime.database import Row, Tx
 from offerhub.runtime.paging import fetch
 
 _COLUMNS: Final = """id, marketplace_id, client_order_ref, buyer_id, seller_id, amount, currency, status, title,
-    description, metadata, final_status, closed_at, created_at, updated_at"""
+    description, metadata, final_status, closed_at, created_at, updated_at, escrow_type"""
 _MILESTONE: Final = "id, order_id, milestone_ref, title, amount, status, completed_at, created_at, updated_at"
 
 
@@ -36,6 +37,7 @@ class NewOrder(NamedTuple):
     description: str | None
     metadata: dict[str, Any] | None
     milestones: tuple[NewMilestone, ...]
+    escrow_type: EscrowType = "single-release"
 
 
 def _order(row: Row) -> Order:
@@ -55,6 +57,7 @@ def _order(row: Row) -> Order:
         row["closed_at"],
         row["created_at"],
         row["updated_at"],
+        row["escrow_type"],
     )
 
 
@@ -77,8 +80,8 @@ async def insert(tx: Tx, marketplace_id: str, new: NewOrder) -> tuple[Order, lis
     row = await tx.row(
         f"""
         INSERT INTO orders (id, marketplace_id, client_order_ref, buyer_id, seller_id, amount, currency, title,
-            description, metadata)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+            description, metadata, escrow_type)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         ON CONFLICT (marketplace_id, client_order_ref) DO NOTHING RETURNING {_COLUMNS}
         """,
         new_id("ord"),
@@ -91,6 +94,7 @@ async def insert(tx: Tx, marketplace_id: str, new: NewOrder) -> tuple[Order, lis
         new.title,
         new.description,
         new.metadata,
+        new.escrow_type,
     )
     if row is None:
         return None

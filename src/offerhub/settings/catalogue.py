@@ -475,7 +475,15 @@ TRUSTLESS_DEPLOYER: Final[Variable[Deployer | None]] = Variable(
     "Trustless Work",
     DEPLOYER,
     None,
-    "The only contract that may make our escrows, and the hash of the only code that it may deploy.",
+    "The only contract that may make our single-release escrows, and the hash of the only code that it may deploy.",
+    "those of the first deployment, kept in the database",
+)
+TRUSTLESS_MULTI_RELEASE_DEPLOYER: Final[Variable[Deployer | None]] = Variable(
+    "TRUSTLESS_MULTI_RELEASE_DEPLOYER",
+    "Trustless Work",
+    DEPLOYER,
+    None,
+    "The same for multi-release escrows, which are another contract.",
     "those of the first deployment, kept in the database",
 )
 TRUSTLESS_TIMEOUT_MS: Final = Variable(

@@ -275,6 +275,7 @@ def _trustless_work(reader: Reader, production: bool, network: StellarNetwork) -
         requests_per_minute=reader.get(the.TRUSTLESS_REQUESTS_PER_MINUTE),
         concurrency=reader.get(the.TRUSTLESS_CONCURRENCY),
         deployer=reader.get(the.TRUSTLESS_DEPLOYER),
+        multi_release_deployer=reader.get(the.TRUSTLESS_MULTI_RELEASE_DEPLOYER),
     )
 
 

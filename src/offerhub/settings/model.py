@@ -141,7 +141,9 @@ class TrustlessWork:
     requests_per_minute: int
     concurrency: int
     deployer: Deployer | None
-    """None: the one of the first deployment."""
+    """Of single-release escrows; None: the one of the first deployment."""
+    multi_release_deployer: Deployer | None
+    """The same of multi-release escrows."""
 
 
 @dataclass(frozen=True, slots=True)
