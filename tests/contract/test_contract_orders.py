@@ -12,6 +12,7 @@ from support.wire import (
     CONTRACT,
     CURRENCY,
     DISPUTE,
+    HASH,
     MILESTONE,
     ORDER,
     TEXT,
@@ -199,6 +200,68 @@ async def test_an_order_until_the_seller_is_paid(shop: Marketplace, pair: tuple[
         *("MILESTONE_COMPLETED", "RELEASE_REQUESTED", "RELEASED"),
     ]
     await shop.assert_backed(buyer, seller)
+
+
+PAID = {
+    "escrowId": an_id("esc"),
+    "orderId": an_id("ord"),
+    "milestoneRef": TEXT,
+    "milestoneTitle": TEXT,
+    "amount": AMOUNT,
+    "netAmount": AMOUNT,
+    "fees": AMOUNT,
+    "currency": CURRENCY,
+    "transactionHash": HASH,
+    "paidAt": TIME,
+}
+
+
+@pytest.mark.claims(
+    "POST /orders/{order_id}/milestones/{ref}/release",
+    "POST /orders/{order_id}/milestones/{ref}/refund",
+)
+async def test_an_order_whose_milestones_pay_by_themselves(shop: Marketplace, pair: tuple[Person, Person]) -> None:
+    buyer, seller = pair
+    parts = [{"ref": "m1", "title": "One", "amount": "4.00"}, {"ref": "m2", "title": "Two", "amount": "6.00"}]
+    order_id = await shop.order(*pair, "10.00", "IN_PROGRESS", milestones=parts, escrowType="multi-release")
+    one = f"/orders/{order_id}"
+    done = opened(await shop.post(f"{one}/milestones/m1/complete"), "SUCC", MILESTONE)
+    assert (done["status"], done["payout"]["status"]) == ("COMPLETED", "UNPAID")
+    sent = {"reason": "Good", "requestedBy": "x"}
+    first = await shop.post(f"{one}/milestones/m1/release", sent, key="multi-release-1")
+    released = opened(first, "SUCC", ORDER)
+    assert (released["status"], released["escrow"]["status"]) == ("IN_PROGRESS", "FUNDED")
+    assert [part["payout"]["status"] for part in released["milestones"]] == ["RELEASED", "UNPAID"]
+    again = await shop.post(f"{one}/milestones/m1/release", sent, key="multi-release-1")
+    assert (again.body, again.headers["idempotency-replay"]) == (first.body, "true")
+    path = f"{one}/milestones/m2/refund"
+    for missing in ({}, {"reason": ""}, {"requestedBy": "x"}):
+        await shop.refused("POST", path, missing, status=400, code="VALIDATION_ERROR")
+    closed = opened(await shop.post(path, {"reason": "Late"}), "SUCC", ORDER)
+    assert (closed["status"], closed["finalStatus"], closed["escrow"]["status"]) == ("CLOSED", "RELEASED", "RELEASED")
+    assert opened(await shop.get(f"{one}/milestones"), "SUCC", [MILESTONE]) == closed["milestones"]
+    asked, paid, back_asked, back, ended, end = await told(
+        shop,
+        order_id,
+        "escrow.milestone_release_requested",
+        "escrow.milestone_released",
+        "escrow.milestone_refund_requested",
+        "escrow.milestone_refunded",
+        "order.released",
+        "order.closed",
+    )
+    request = {**REQUESTED, "escrowId": an_id("esc"), "milestoneRef": TEXT, "milestoneTitle": TEXT}
+    check(asked.payload, {**request, "milestoneRef": ("m1",), "reason": ("Good",)})
+    check(back_asked.payload, {**request, "milestoneRef": ("m2",), "reason": ("Late",)})
+    check(paid.payload, {**PAID, "amount": ("4.00",), "sellerId": (seller.id,), "newSellerBalance": AMOUNT})
+    check(back.payload, {**PAID, "amount": ("6.00",), "buyerId": (buyer.id,), "newBuyerBalance": AMOUNT})
+    check(ended.payload, {**ENDED, "sellerId": (seller.id,), "releasedAt": TIME, "newSellerBalance": AMOUNT})
+    check(end.payload, {**CLOSED, "finalStatus": ("RELEASED",)})
+    assert {one.aggregate for one in (asked, paid, back_asked, back)} == {"Order"}
+    assert [action for action in await shop.audit(order_id) if action.isupper()][-5:] == [
+        *("MILESTONE_RELEASE_REQUESTED", "MILESTONE_RELEASED", "MILESTONE_REFUND_REQUESTED", "MILESTONE_REFUNDED"),
+        "RELEASED",
+    ]
 
 
 @pytest.mark.claims("POST /orders/{order_id}/resolution/refund")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from offerhub.escrows.jobs import compare
-from offerhub.escrows.model import Escrow
+from offerhub.escrows.model import Escrow, EscrowMilestone
 from offerhub.kernel.money import Units
 from offerhub.providers.trustless_work.wire import EscrowView, MilestoneView
 
@@ -90,3 +90,43 @@ def test_a_contract_that_trustless_work_does_not_know_is_a_difference() -> None:
     found = compare(ESCROW, None)
     assert found is not None
     assert found.kind == "CONTRACT_UNKNOWN"
+
+
+def milestone(position: int, amount: int, status: str = "UNPAID", *, disputed: bool = False) -> EscrowMilestone:
+    paid_at = None if status == "UNPAID" else LONG_AGO
+    known = (False, False, disputed, 0, 0, 0, 0, 0, 0, None)
+    return EscrowMilestone("esc_1", position, f"mst_{position}", Units(amount), status, *known, paid_at)
+
+
+MULTI = replace(ESCROW, terms={"milestone_amounts": [300_000_000, 100_000_000]})
+PAID = MilestoneView("completed", True, Units(300_000_000), released=True)
+OPEN = MilestoneView("pending", False, Units(100_000_000))
+OURS = (milestone(0, 300_000_000, "RELEASED"), milestone(1, 100_000_000))
+THEIRS = replace(VIEW, balance=Units(100_000_000), milestones=(PAID, OPEN))
+
+
+@pytest.mark.parametrize(
+    ("ours", "view", "kind"),
+    [
+        (OURS, {}, None),
+        (OURS, {"balance": Units(100_000_001)}, None),
+        (OURS, {"milestones": (PAID, replace(OPEN, amount=Units(1)))}, "OTHER_TERMS"),
+        (OURS, {"milestones": (PAID,)}, "OTHER_TERMS"),
+        (OURS, {"milestones": (replace(PAID, released=False), OPEN)}, "NOT_PAID_OUT"),
+        (OURS, {"milestones": (replace(PAID, released=False, resolved=True), OPEN)}, None),
+        (OURS, {"milestones": (PAID, replace(OPEN, released=True))}, "PAID_OUT"),
+        (OURS, {"milestones": (PAID, replace(OPEN, resolved=True))}, "PAID_OUT"),
+        (OURS, {"milestones": (PAID, replace(OPEN, disputed=True))}, "DISPUTE_UNKNOWN"),
+        (
+            (OURS[0], milestone(1, 100_000_000, disputed=True)),
+            {"milestones": (PAID, replace(OPEN, disputed=True))},
+            None,
+        ),
+        (OURS, {"balance": Units(99_999_999)}, "MONEY_MISSING"),
+    ],
+)
+def test_milestones_of_a_multi_release_contract_are_compared_one_by_one(
+    ours: tuple[EscrowMilestone, ...], view: dict[str, Any], kind: str | None
+) -> None:
+    found = compare(MULTI, replace(THEIRS, **view), ours)
+    assert (None if found is None else found.kind) == kind

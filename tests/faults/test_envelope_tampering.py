@@ -1,12 +1,12 @@
 """A malicious Trustless Work: every field of every transaction altered in turn; nothing is signed, nothing moves.
 
-The whole product runs against a face that bends what the honest one builds. For each of the seven calls: the request
-ends in a refusal, the order is back where it was, no envelope was stored or sent, the chain and the books are what
-they were, and the refusal is kept. Then the same face is honest once, and the same call goes through.
+The whole product runs against a face that bends what the honest one builds. For each call of both contracts: the
+request ends in a refusal, the order is back where it was, no envelope was stored or sent, the chain and the books are
+what they were, and the refusal is kept. Then the same face is honest once, and the same call goes through.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -21,7 +21,7 @@ from support.product import Marketplace, Person, Running, running
 
 @dataclass(frozen=True)
 class Call:
-    """One of the seven calls: the API's path of its build, the request that makes it, and where an order stands."""
+    """A call of a contract: the API's path of its build, the request that makes it, and where an order stands."""
 
     step: str
     route: str
@@ -29,6 +29,7 @@ class Call:
     move: str
     after: str
     body: dict[str, Any] | None = None
+    escrow_type: str = "single-release"
 
 
 REFUND = {"reason": "not delivered"}
@@ -41,6 +42,17 @@ CALLS = [
     Call("dispute_escrow", "/dispute-escrow", "IN_PROGRESS", "resolution/refund", "CLOSED", REFUND),
     Call("resolve_dispute", "/resolve-dispute", "IN_PROGRESS", "resolution/refund", "CLOSED", REFUND),
 ]
+RELEASE_ONE, REFUND_ONE = "milestones/m/release", "milestones/m/refund"
+MULTI = [
+    Call("deploy_escrow", "/deployer/multi-release", "FUNDS_RESERVED", "escrow", "ESCROW_FUNDING"),
+    Call("fund_escrow", "/multi-release/fund-escrow", "ESCROW_FUNDING", "escrow/fund", "IN_PROGRESS"),
+    Call("change_milestone_status", "/change-milestone-status", "IN_PROGRESS", RELEASE_ONE, "CLOSED"),
+    Call("approve_milestone", "/multi-release/approve-milestone", "IN_PROGRESS", RELEASE_ONE, "CLOSED"),
+    Call("release_milestone_funds", "/release-milestone-funds", "IN_PROGRESS", RELEASE_ONE, "CLOSED"),
+    Call("dispute_milestone", "/dispute-milestone", "IN_PROGRESS", REFUND_ONE, "CLOSED", REFUND),
+    Call("resolve_milestone_dispute", "/resolve-milestone-dispute", "IN_PROGRESS", REFUND_ONE, "CLOSED", REFUND),
+]
+CALLS += [replace(call, escrow_type="multi-release") for call in MULTI]
 
 FREE = (".status", ".evidence")
 """Texts of a milestone that no payment depends on; the contract compares those of `expected_escrow` itself."""
@@ -68,8 +80,10 @@ async def shop(robbed: Running, world: World, http: aiohttp.ClientSession) -> Ma
 @pytest.fixture(scope="module")
 async def pair(shop: Marketplace) -> tuple[Person, Person]:
     buyer, seller = await shop.people("500", None)
-    # The first deployment pins the factory.
+    # The first deployments pin the factories.
     await shop.order(buyer, seller, "1.00", "ESCROW_FUNDING")
+    one = [{"ref": "m", "title": "All of it"}]
+    await shop.order(buyer, seller, "1.00", "ESCROW_FUNDING", milestones=one, escrow_type="multi-release")
     return buyer, seller
 
 
@@ -101,12 +115,13 @@ async def refuse(shop: Marketplace, face: MaliciousFace, order_id: str, call: Ca
     return str(details["field"])
 
 
-@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.step)
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.escrow_type}-{call.step}")
 async def test_f22_every_field_altered_in_turn(
     shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person], call: Call
 ) -> None:
     more = {"milestones": [{"milestone_ref": "m", "title": "All of it", "amount": "10.00"}]}
-    order_id = await shop.order(*pair, "10.00", call.stage, **more)
+    order_id = await shop.order(*pair, "10.00", call.stage, **more, escrow_type=call.escrow_type)
+    subjects = [order_id, (await shop.done("GET", f"/orders/{order_id}"))["milestones"][0]["id"]]
     if "release" in call.move:
         await shop.done("POST", f"/orders/{order_id}/milestones/m/complete")
     # What goes before this call is done honestly, once; from here on nothing may move.
@@ -126,15 +141,15 @@ async def test_f22_every_field_altered_in_turn(
     assert await everything(shop, face, order_id, pair) == before
     made = """
         SELECT count(*) FROM envelopes e JOIN saga_steps s USING (saga_id, position) JOIN sagas g ON g.id = s.saga_id
-        WHERE g.subject_id = $1 AND s.name = $2
+        WHERE g.subject_id = ANY($1::text[]) AND s.name = $2
     """
-    assert await shop.live.value(made, order_id, call.step) == 0
-    kept = "SELECT sum(times)::integer FROM refused_envelopes WHERE subject_id = $1 AND step = $2"
-    assert await shop.live.value(kept, order_id, call.step) == len(BENDS) + len(altered)
+    assert await shop.live.value(made, subjects, call.step) == 0
+    kept = "SELECT sum(times)::integer FROM refused_envelopes WHERE subject_id = ANY($1::text[]) AND step = $2"
+    assert await shop.live.value(kept, subjects, call.step) == len(BENDS) + len(altered)
     # The same face, honest for once: it was the bending that was refused.
     done = await shop.done("POST", f"/orders/{order_id}/{call.move}", call.body)
     assert done["status"] == call.after
-    assert await shop.live.value(made, order_id, call.step) == 1
+    assert await shop.live.value(made, subjects, call.step) == 1
     assert len(face.sent) > before[-1]
 
 
@@ -167,18 +182,33 @@ async def test_f22_the_first_deployer_is_pinned(
     shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
 ) -> None:
     """Another factory could hand out a contract that keeps what is paid into it."""
-    pinned = await shop.live.rows("SELECT network, contract_id, code_hash FROM pinned_deployers")
+    pinned = await shop.live.rows(
+        "SELECT network, escrow_type, contract_id, code_hash FROM pinned_deployers ORDER BY escrow_type DESC"
+    )
     info = await shop.world.control("GET", "info")
     network = network_id(info["network_passphrase"]).hex()
-    assert [tuple(row) for row in pinned] == [(network, info["factory_contract"], None)]
+    assert [tuple(row) for row in pinned] == [
+        (network, "single-release", info["factory_contract"], None),
+        (network, "multi-release", info["multi_release_factory_contract"], None),
+    ]
 
 
+@pytest.mark.parametrize(
+    ("variable", "escrow_type"),
+    [("TRUSTLESS_DEPLOYER", "single-release"), ("TRUSTLESS_MULTI_RELEASE_DEPLOYER", "multi-release")],
+)
 async def test_f22_a_configured_deployer_outranks_the_pinned_one(
-    office_environ: dict[str, str], shop: Marketplace, face: MaliciousFace, pair: tuple[Person, Person]
+    office_environ: dict[str, str],
+    shop: Marketplace,
+    face: MaliciousFace,
+    pair: tuple[Person, Person],
+    variable: str,
+    escrow_type: str,
 ) -> None:
     other = token_contract(Asset("OTHER", THIEF.public_key), office_environ["STELLAR_NETWORK_PASSPHRASE"])
-    changed = {"TRUSTLESS_API_URL": face.url, "TRUSTLESS_DEPLOYER": other}
-    order_id = await shop.order(*pair, "10.00", "FUNDS_RESERVED")
+    changed = {"TRUSTLESS_API_URL": face.url, variable: other}
+    one = [{"ref": "m", "title": "All of it"}]
+    order_id = await shop.order(*pair, "10.00", "FUNDS_RESERVED", milestones=one, escrow_type=escrow_type)
     async with running({**office_environ, **changed}, jobs=False) as strict:
         details = await shop.on(strict).refused(
             "POST", f"/orders/{order_id}/escrow", status=502, code="PROVIDER_ERROR"

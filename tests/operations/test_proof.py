@@ -19,7 +19,7 @@ from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.vault import Vault
 
 BUYER, SELLER, ORDER, ESCROW, SAGA = new_id("usr"), new_id("usr"), new_id("ord"), new_id("esc"), new_id("sga")
-WITHDRAWAL, TOPUP = new_id("wd"), new_id("topup")
+WITHDRAWAL, TOPUP, MILESTONE = new_id("wd"), new_id("topup"), new_id("mst")
 ONE = 10_000_000
 
 
@@ -161,7 +161,24 @@ TAMPERINGS = {
     "an escrow said to be funded": (
         "INSERT INTO escrows (id, marketplace_id, order_id, contract_id, status, amount, platform_fee_bps, roles) "
         f"SELECT '{ESCROW}', marketplace_id, id, 'C', 'FUNDED', amount, 0, '{{}}' FROM orders",
-        "An order's escrow account holds its amount exactly while its contract does.",
+        "An order's escrow account holds its amount, or its unpaid milestones', exactly while its contract does.",
+    ),
+    "a milestone said to be paid": (
+        "UPDATE orders SET escrow_type = 'multi-release';"
+        "INSERT INTO escrows (id, marketplace_id, order_id, contract_id, status, amount, platform_fee_bps, roles) "
+        f"SELECT '{ESCROW}', marketplace_id, id, 'C', 'RELEASED', amount, 0, '{{}}' FROM orders;"
+        "INSERT INTO milestones (id, marketplace_id, order_id, position, milestone_ref, title, amount) "
+        f"SELECT '{MILESTONE}', marketplace_id, id, 0, 'm', 'M', amount FROM orders;"
+        "INSERT INTO escrow_milestones (escrow_id, position, marketplace_id, milestone_id, amount, status, "
+        f"seller_share, paid_at) SELECT '{ESCROW}', 0, marketplace_id, id, amount, 'RELEASED', amount, now() "
+        "FROM milestones",
+        "Every milestone that was paid out has posted its amount exactly once, and every such posting its milestone.",
+    ),
+    "an order said to be multi-release": (
+        "UPDATE orders SET escrow_type = 'multi-release';"
+        "INSERT INTO escrows (id, marketplace_id, order_id, contract_id, status, amount, platform_fee_bps, roles) "
+        f"SELECT '{ESCROW}', marketplace_id, id, 'C', 'CREATED', amount, 0, '{{}}' FROM orders",
+        "A multi-release escrow's milestones are its order's, hold its amount, and have ended when it has.",
     ),
     "an escrow account that got another amount": (
         "INSERT INTO ledger.accounts (marketplace_id, owner, kind, floored, balance, version) "

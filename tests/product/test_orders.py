@@ -9,7 +9,17 @@ from support.product import Marketplace, Person, unique
 UNIT = 10_000_000
 ORDER_FIELDS = {
     *("id", "clientOrderRef", "buyerId", "sellerId", "amount", "currency", "status", "title", "description"),
-    *("metadata", "finalStatus", "closedAt", "createdAt", "updatedAt", "escrow", "milestones", "dispute"),
+    *(
+        "metadata",
+        "finalStatus",
+        "closedAt",
+        "createdAt",
+        "updatedAt",
+        "escrow",
+        "milestones",
+        "dispute",
+        "escrowType",
+    ),
 }
 
 

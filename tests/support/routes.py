@@ -15,6 +15,7 @@ ACCEPTABLE: Final[Mapping[str, dict[str, Any]]] = {
     "balances.release": {"amount": "1.00", "orderId": "job", "sellerId": "usr_" + "1" * 32},
     "orders.create": {"amount": "1.00", "title": "t", "buyer_id": "usr_" + "1" * 32, "seller_id": "usr_" + "2" * 32},
     "orders.refund": {"reason": "because"},
+    "orders.refund_milestone": {"reason": "because"},
     "disputes.open": {"openedBy": "BUYER", "reason": "OTHER"},
     "disputes.assign": {"assignedTo": "agent"},
     "disputes.resolve": {"decision": "FULL_REFUND"},

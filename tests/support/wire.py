@@ -69,6 +69,15 @@ ADDRESS: Final = re.compile(r"G[A-Z2-7]{55}")
 CONTRACT: Final = re.compile(r"C[A-Z2-7]{55}")
 HASH: Final = re.compile(r"[0-9a-f]{64}")
 CURRENCY: Final = ("USD", "USDC")
+PAYOUT: Final = {
+    "status": ("UNPAID", "PAYING", "RELEASED", "REFUNDED", "SPLIT"),
+    "sellerAmount": AMOUNT,
+    "buyerAmount": AMOUNT,
+    "platformFee": AMOUNT,
+    "protocolFee": AMOUNT,
+    "txHash": Nullable(HASH),
+    "paidAt": Nullable(TIME),
+}
 MILESTONE: Final = {
     "id": TEXT,
     "orderId": an_id("ord"),
@@ -79,6 +88,7 @@ MILESTONE: Final = {
     "amount": AMOUNT,
     "status": ("OPEN", "COMPLETED"),
     "completedAt": Nullable(TIME),
+    "payout": Nullable(PAYOUT),
     "createdAt": TIME,
     "updatedAt": TIME,
 }
@@ -123,6 +133,7 @@ ORDER: Final = {
     "amount": AMOUNT,
     "currency": CURRENCY,
     "status": TEXT,
+    "escrowType": ("single-release", "multi-release"),
     "title": TEXT,
     "description": Nullable(TEXT),
     "metadata": Nullable(dict),

@@ -20,16 +20,20 @@ from offerhub.providers.trustless_work.intents import (
     ApproveIntent,
     DeployIntent,
     DisputeIntent,
+    DisputeMilestoneIntent,
     EscrowTerms,
     FundIntent,
     Intent,
     ReleaseIntent,
+    ReleaseMilestoneIntent,
     ResolveIntent,
+    ResolveMilestoneIntent,
     Roles,
     StatusIntent,
+    WithdrawIntent,
     read_intent,
 )
-from offerhub.providers.trustless_work.wire import MilestoneView, percent, read_refusal
+from offerhub.providers.trustless_work.wire import CONTRACT_ERRORS, MilestoneView, percent, read_refusal
 from offerhub.runtime.budget import RequestBudget
 from offerhub.runtime.http import HttpClient
 from offerhub.runtime.line import Line, LineOptions
@@ -46,6 +50,7 @@ TERMS = EscrowTerms(
     issuer="GISSUER",
 )
 RELEASE = ReleaseIntent("CESCROW", "GSIGNER")
+MULTI = msgspec.structs.replace(TERMS, milestone_amounts=(Units(8_000_000_000), Units(10_000_000)))
 
 
 @pytest.fixture
@@ -125,6 +130,82 @@ BODIES: list[tuple[Intent, str, dict[str, Any]]] = [
             ],
         },
     ),
+    (
+        DeployIntent("GSIGNER", MULTI),
+        "/deployer/multi-release",
+        {
+            "signer": "GSIGNER",
+            "engagementId": "ord_1",
+            "title": "Logo",
+            "description": "A logo",
+            "roles": {
+                "approver": "GAPPROVER",
+                "serviceProvider": "GSELLER",
+                "platformAddress": "GPLATFORM",
+                "releaseSigner": "GSIGNER",
+                "disputeResolver": "GRESOLVER",
+            },
+            "platformFee": Decimal("2.5"),
+            "milestones": [
+                {"description": "Sketch", "amount": Decimal("800.00"), "receiver": "GRECEIVER"},
+                {"description": "Vector", "amount": Decimal("1.00"), "receiver": "GRECEIVER"},
+            ],
+            "trustline": {"address": "GISSUER", "symbol": "USDC"},
+        },
+    ),
+    (
+        FundIntent("CESCROW", "GBUYER", Units(8_010_000_000), MULTI),
+        "/escrow/multi-release/fund-escrow",
+        {"contractId": "CESCROW", "signer": "GBUYER", "amount": Decimal("801.00")},
+    ),
+    (
+        StatusIntent("CESCROW", "GSELLER", 1, "completed", "", "multi-release"),
+        "/escrow/multi-release/change-milestone-status",
+        {
+            "contractId": "CESCROW",
+            "milestoneIndex": "1",
+            "newStatus": "completed",
+            "newEvidence": "",
+            "serviceProvider": "GSELLER",
+        },
+    ),
+    (
+        ApproveIntent("CESCROW", "GBUYER", 0, "multi-release"),
+        "/escrow/multi-release/approve-milestone",
+        {"contractId": "CESCROW", "milestoneIndex": "0", "approver": "GBUYER"},
+    ),
+    (
+        ReleaseMilestoneIntent("CESCROW", "GSIGNER", 1),
+        "/escrow/multi-release/release-milestone-funds",
+        {"contractId": "CESCROW", "releaseSigner": "GSIGNER", "milestoneIndex": "1"},
+    ),
+    (
+        DisputeMilestoneIntent("CESCROW", "GBUYER", 0),
+        "/escrow/multi-release/dispute-milestone",
+        {"contractId": "CESCROW", "signer": "GBUYER", "milestoneIndex": "0"},
+    ),
+    (
+        ResolveMilestoneIntent("CESCROW", "GRESOLVER", 1, (("GA", Units(9_000_000)), ("GB", Units(1_000_000)))),
+        "/escrow/multi-release/resolve-milestone-dispute",
+        {
+            "contractId": "CESCROW",
+            "disputeResolver": "GRESOLVER",
+            "milestoneIndex": "1",
+            "distributions": [
+                {"address": "GA", "amount": Decimal("0.90")},
+                {"address": "GB", "amount": Decimal("0.10")},
+            ],
+        },
+    ),
+    (
+        WithdrawIntent("CESCROW", "GRESOLVER", (("GA", Units(1_000_000)),)),
+        "/escrow/multi-release/withdraw-remaining-funds",
+        {
+            "contractId": "CESCROW",
+            "disputeResolver": "GRESOLVER",
+            "distributions": [{"address": "GA", "amount": Decimal("0.10")}],
+        },
+    ),
 ]
 
 
@@ -194,6 +275,17 @@ async def test_how_long_to_wait_is_passed_on(trustless: TrustlessWork, script: A
     with pytest.raises(ProviderRateLimited) as caught:
         await trustless.build(RELEASE)
     assert caught.value.details["retry_after"] == "7"
+
+
+def test_one_number_means_different_things_in_the_two_contracts() -> None:
+    refused = [read_refusal({"message": "Error(Contract, #4)"}, "", of) for of in ("single-release", "multi-release")]
+    assert [one.contract_error_name for one in refused] == ["OnlyReleaseSigner", "NotFound"]
+    said = [
+        read_refusal({"message": "Already approved: has already been approved"}, "", of) for of in CONTRACT_ERRORS
+    ]
+    assert [(one.contract_error, one.contract_error_name) for one in said] == [
+        *((29, "AlreadyApproved"), (32, "AlreadyApproved"))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -285,6 +377,24 @@ async def test_an_escrow_of_the_index(trustless: TrustlessWork, script: Any) -> 
     assert (found.disputed, found.released, found.resolved) == (True, False, False)
     assert found.milestones == (MilestoneView("completed", True), MilestoneView("", False))
     assert script.asked[0].query == [("contractIds[]", "C1"), ("validateOnChain", "true")]
+    multi = {
+        "type": "multi-release",
+        "contractId": "C2",
+        "engagementId": "ord_2",
+        "balance": 1,
+        "milestones": [
+            {"status": "completed", "amount": 800, "flags": {"approved": True, "released": True}},
+            {"status": "pending", "amount": 1, "flags": {"approved": False, "disputed": True}},
+        ],
+    }
+    script.answers["/helper/get-escrow-by-contract-ids"] = (200, [multi, row])
+    found = await trustless.escrow("C2")
+    assert found is not None
+    assert (found.amount, found.balance, found.disputed, found.released) == (8_010_000_000, 10_000_000, False, False)
+    assert found.milestones == (
+        MilestoneView("completed", True, Units(8_000_000_000), released=True),
+        MilestoneView("pending", False, Units(10_000_000), disputed=True),
+    )
     assert await trustless.escrow("C9") is None
     script.answers["/helper/get-escrow-by-contract-ids"] = (400, {"message": "Escrow not found"})
     assert await trustless.escrow("C1") is None
@@ -318,6 +428,12 @@ def test_basis_points_as_percent(bps: int, text: bytes) -> None:
         lambda: msgspec.structs.replace(TERMS, milestones=()),
         lambda: msgspec.structs.replace(TERMS, milestones=("x",) * 11),
         lambda: msgspec.structs.replace(TERMS, title=""),
+        lambda: msgspec.structs.replace(MULTI, milestone_amounts=(Units(8_010_000_000),)),
+        lambda: msgspec.structs.replace(MULTI, milestone_amounts=(Units(8_000_000_000), Units(10_100_000))),
+        lambda: msgspec.structs.replace(MULTI, milestone_amounts=(Units(8_000_000_001), Units(9_999_999))),
+        lambda: msgspec.structs.replace(MULTI, milestone_amounts=(Units(8_010_000_000), Units(0))),
+        lambda: ResolveMilestoneIntent("C", "G", 0, ()),
+        lambda: WithdrawIntent("C", "G", (("GA", Units(1)),)),
         lambda: msgspec.structs.replace(TERMS, title="x" * 101),
         lambda: msgspec.structs.replace(TERMS, description=""),
         lambda: msgspec.structs.replace(TERMS, description="x" * 501),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,13 +33,17 @@ from offerhub.providers.trustless_work.intents import (
     Deployer,
     DeployIntent,
     DisputeIntent,
+    DisputeMilestoneIntent,
     EscrowTerms,
     FundIntent,
     Intent,
     ReleaseIntent,
+    ReleaseMilestoneIntent,
     ResolveIntent,
+    ResolveMilestoneIntent,
     Roles,
     StatusIntent,
+    WithdrawIntent,
     read_intent,
 )
 from offerhub.providers.trustless_work.verify import Verified, verify
@@ -74,6 +79,16 @@ APPROVE = ApproveIntent(CONTRACT, BUYER, 1)
 RELEASE = ReleaseIntent(CONTRACT, BUYER)
 DISPUTE = DisputeIntent(CONTRACT, BUYER)
 RESOLVE = ResolveIntent(CONTRACT, RESOLVER, ((SELLER, Units(480_000_000)), (BUYER, Units(320_000_000))))
+MULTI = msgspec.structs.replace(TERMS, milestone_amounts=(Units(500_000_000), Units(300_000_000)))
+MULTI_DEPLOY = DeployIntent(BUYER, MULTI)
+MULTI_FUND = FundIntent(CONTRACT, BUYER, Units(800_000_000), MULTI)
+MULTI_STATUS = StatusIntent(CONTRACT, SELLER, 1, "completed", "see link", "multi-release")
+MULTI_APPROVE = ApproveIntent(CONTRACT, BUYER, 1, "multi-release")
+RELEASE_ONE = ReleaseMilestoneIntent(CONTRACT, BUYER, 1)
+DISPUTE_ONE = DisputeMilestoneIntent(CONTRACT, BUYER, 1)
+SHARES = ((SELLER, Units(200_000_000)), (BUYER, Units(100_000_000)))
+RESOLVE_ONE = ResolveMilestoneIntent(CONTRACT, RESOLVER, 1, SHARES)
+WITHDRAW = WithdrawIntent(CONTRACT, RESOLVER, SHARES)
 
 
 def struct(fields: dict[str, xdr.SCVal]) -> xdr.SCVal:
@@ -94,6 +109,31 @@ def escrow(**changes: xdr.SCVal | None) -> xdr.SCVal:
         "receiver_memo": scval.to_int128(0),
     }
     return struct({name: value for name, value in (fields | changes).items() if value is not None})
+
+
+def multi_escrow(**changes: xdr.SCVal | None) -> xdr.SCVal:
+    held = {name: scval.to_address(getattr(ROLES, name)) for name in Roles.__struct_fields__ if name != "receiver"}
+    parts = scval.to_vec([part("Sketch", 500_000_000), part("Vector", 300_000_000)])
+    multi: dict[str, xdr.SCVal | None] = {"amount": None, "flags": None, "roles": struct(held), "milestones": parts}
+    return escrow(**(multi | changes))
+
+
+def part(description: str, amount: int, receiver: str = SELLER, **changes: Any) -> xdr.SCVal:
+    held = {"approved": False, "disputed": False, "released": False, "resolved": False} | changes.pop("flags", {})
+    fields = {
+        "description": scval.to_string(description),
+        "status": scval.to_string("pending"),
+        "evidence": scval.to_string(""),
+        "amount": scval.to_int128(amount),
+        "receiver": scval.to_address(receiver),
+        "flags": struct({name: scval.to_bool(value) for name, value in held.items()}),
+    }
+    return struct({name: value for name, value in (fields | changes).items() if value is not None})
+
+
+def with_second(second: xdr.SCVal) -> xdr.SCVal:
+    """A multi-release escrow whose second milestone is this one."""
+    return multi_escrow(milestones=scval.to_vec([part("Sketch", 500_000_000), second]))
 
 
 def roles(**changes: str) -> xdr.SCVal:
@@ -209,12 +249,13 @@ def creation(code: bytes, deployer: str = BUYER) -> xdr.SorobanAuthorizedInvocat
 def honest(intent: Intent) -> Forge:
     """What an honest API answers."""
     me = scval.to_address(intent.signer)
-    contract, index = CONTRACT, scval.to_int128(1)
+    contract, index, place = CONTRACT, scval.to_int128(1), scval.to_uint32(1)
+    terms = multi_escrow() if intent.escrow_type == "multi-release" else escrow()
     match intent:
         case DeployIntent():
-            contract, function, args = FACTORY, "deploy", [me, scval.to_bytes(b"s" * 32), escrow()]
+            contract, function, args = FACTORY, "deploy", [me, scval.to_bytes(b"s" * 32), terms]
         case FundIntent():
-            function, args = "fund_escrow", [me, escrow(), scval.to_int128(intent.amount)]
+            function, args = "fund_escrow", [me, terms, scval.to_int128(intent.amount)]
         case StatusIntent():
             texts = [scval.to_string("completed"), scval.to_string("see link")]
             function, args = "change_milestone_status", [index, *texts, me]
@@ -226,6 +267,14 @@ def honest(intent: Intent) -> Forge:
             function, args = "dispute_escrow", [me]
         case ResolveIntent():
             function, args = "resolve_dispute", [me, distributions(*intent.distributions)]
+        case ReleaseMilestoneIntent():
+            function, args = "release_milestone_funds", [me, place]
+        case DisputeMilestoneIntent():
+            function, args = "dispute_milestone", [place, me]
+        case ResolveMilestoneIntent():
+            function, args = "resolve_milestone_dispute", [me, place, distributions(*intent.distributions)]
+        case WithdrawIntent():
+            function, args = "withdraw_remaining_funds", [me, distributions(*intent.distributions)]
     return Forge(intent.signer, contract, function, args)
 
 
@@ -255,7 +304,23 @@ def refused(forged: Forge, intent: Intent, **pins: Any) -> str:
     return str(caught.value.details["field"])
 
 
-ALL: list[Intent] = [DEPLOY, FUND, STATUS, APPROVE, RELEASE, DISPUTE, RESOLVE]
+ALL: list[Intent] = [
+    DEPLOY,
+    FUND,
+    STATUS,
+    APPROVE,
+    RELEASE,
+    DISPUTE,
+    RESOLVE,
+    MULTI_DEPLOY,
+    MULTI_FUND,
+    MULTI_STATUS,
+    MULTI_APPROVE,
+    RELEASE_ONE,
+    DISPUTE_ONE,
+    RESOLVE_ONE,
+    WITHDRAW,
+]
 
 
 @pytest.mark.parametrize("intent", ALL, ids=lambda intent: type(intent).__name__)
@@ -409,6 +474,44 @@ ARGUMENT_BENDS: list[tuple[Intent, int, xdr.SCVal, str]] = [
         "escrow.milestones.approved",
     ),
     (DEPLOY, 2, escrow(admin=scval.to_address(THIEF)), "escrow fields"),
+    (MULTI_STATUS, 0, scval.to_int128(0), "milestone_index"),
+    (MULTI_APPROVE, 0, scval.to_int128(0), "milestone_index"),
+    (RELEASE_ONE, 0, scval.to_address(SELLER), "release_signer"),
+    (RELEASE_ONE, 1, scval.to_uint32(0), "milestone_index"),
+    (RELEASE_ONE, 1, scval.to_bool(True), "milestone_index"),
+    (DISPUTE_ONE, 0, scval.to_uint32(0), "milestone_index"),
+    (DISPUTE_ONE, 1, scval.to_address(SELLER), "signer"),
+    (RESOLVE_ONE, 0, scval.to_address(BUYER), "dispute_resolver"),
+    (RESOLVE_ONE, 1, scval.to_uint32(0), "milestone_index"),
+    (RESOLVE_ONE, 2, distributions((SELLER, 300_000_000)), "distributions"),
+    (RESOLVE_ONE, 2, distributions((SELLER, 100_000_000), (BUYER, 200_000_000)), "distributions"),
+    (RESOLVE_ONE, 2, distributions((THIEF, 200_000_000), (BUYER, 100_000_000)), "distributions"),
+    (WITHDRAW, 0, scval.to_address(BUYER), "dispute_resolver"),
+    (WITHDRAW, 1, distributions((SELLER, 200_000_000), (BUYER, 100_000_001)), "distributions"),
+    # The other type's struct is another contract.
+    (DEPLOY, 2, multi_escrow(), "escrow.roles"),
+    (MULTI_DEPLOY, 2, escrow(), "escrow fields"),
+    (MULTI_FUND, 1, escrow(), "expected_escrow fields"),
+    (MULTI_DEPLOY, 2, multi_escrow(amount=scval.to_int128(800_000_000)), "escrow fields"),
+    (MULTI_DEPLOY, 2, multi_escrow(flags=flags()), "escrow fields"),
+    (MULTI_DEPLOY, 2, multi_escrow(roles=roles()), "escrow.roles"),
+    (MULTI_DEPLOY, 2, multi_escrow(platform_fee=scval.to_uint32(2)), "escrow.platform_fee"),
+    (MULTI_DEPLOY, 2, multi_escrow(platform_fee=scval.to_uint32(25_000)), "escrow.platform_fee"),
+    (MULTI_DEPLOY, 2, multi_escrow(milestones=scval.to_vec([part("Sketch", 800_000_000)])), "escrow.milestones"),
+    (MULTI_DEPLOY, 2, with_second(part("Vector", 300_000_001)), "escrow.milestones.amount"),
+    (MULTI_DEPLOY, 2, with_second(part("Vector", 300_000_000, THIEF)), "escrow.milestones.receiver"),
+    (MULTI_DEPLOY, 2, with_second(part("Vector", 300_000_000, evidence=None)), "escrow.milestones fields"),
+    (MULTI_DEPLOY, 2, with_second(part("Vector", 300_000_000, flags={"approved": True})), "escrow.milestones.flags"),
+    (MULTI_DEPLOY, 2, with_second(part("Vector", 300_000_000, flags={"extra": True})), "escrow.milestones.flags"),
+    (MULTI_DEPLOY, 2, with_second(part("Vector", 300_000_000, more=scval.to_void())), "escrow.milestones fields"),
+    (MULTI_FUND, 1, with_second(part("Vector", 300_000_000, THIEF)), "expected_escrow.milestones.receiver"),
+    (
+        MULTI_FUND,
+        1,
+        with_second(part("Vector", 300_000_000, flags={"disputed": True})),
+        "expected_escrow.milestones.flags",
+    ),
+    (MULTI_FUND, 2, scval.to_int128(800_000_001), "amount"),
 ]
 
 
