@@ -55,7 +55,6 @@ from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import Network
 from offerhub.providers.stellar.rpc import Rpc
 from offerhub.providers.trustless_work.client import TrustlessWork
-from offerhub.providers.trustless_work.intents import Deployer, EscrowType
 from offerhub.queues import NAMES
 from offerhub.queues import check as check_queues
 from offerhub.reconciliation import api as reconciliation_api
@@ -238,7 +237,7 @@ class Product:
             self.horizon,
             self.clock,
             self.settings.stellar.fee_max_stroops,
-            self._deployers(),
+            self.settings.trustless_work.deployers,
         )
         self.engine.register(
             [
@@ -256,14 +255,6 @@ class Product:
                 ]
             )
             self.engine.register([LinkAirtm(self.airtm)], Priority.LATER)
-
-    def _deployers(self) -> dict[EscrowType, Deployer]:
-        of = self.settings.trustless_work
-        chosen: dict[EscrowType, Deployer | None] = {
-            "single-release": of.deployer,
-            "multi-release": of.multi_release_deployer,
-        }
-        return {escrow_type: deployer for escrow_type, deployer in chosen.items() if deployer is not None}
 
     def routes(self, probes: dict[str, Probe], queues: Queues) -> tuple[Route, ...]:
         """Every endpoint of the product."""

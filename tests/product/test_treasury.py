@@ -263,3 +263,34 @@ async def test_a_low_treasury_degrades_the_health(floored: Running, http: aiohtt
     assert found["status"] == "degraded"
     assert found["dependencies"]["treasury"]["status"] == "degraded"
     assert "less than its floor of 1000000000.00" in found["dependencies"]["treasury"]["error"]
+
+
+async def test_milestones_of_a_multi_release_order_come_back_one_by_one(
+    airtm_shop: Marketplace, office: Office, pair: tuple[Person, Person]
+) -> None:
+    """Released, split and refunded: the contract pays the treasury each time, and the books say for whom."""
+    buyer, seller = pair
+    before = await office.held()
+    parts = [{"ref": ref, "title": ref, "amount": amount} for ref, amount in (("a", "30.00"), ("b", "50.00"))]
+    order_id = await airtm_shop.order(*pair, "80.00", "IN_PROGRESS", milestones=parts, escrow_type="multi-release")
+    one = f"/orders/{order_id}"
+    await airtm_shop.done("POST", f"{one}/milestones/a/complete")
+    order = await airtm_shop.done("POST", f"{one}/milestones/a/release")
+    assert order["status"] == "IN_PROGRESS"
+    assert await office.held() == before - 80 * UNIT + 299_100_000
+    assert await airtm_shop.units(seller.id) == {"available": 299_100_000}
+    assert await airtm_shop.units(order_id) == {"escrow": 50 * UNIT}
+    opened = await airtm_shop.done(
+        "POST", f"{one}/resolution/dispute", {"openedBy": "SELLER", "reason": "OTHER"}, status=201
+    )
+    await airtm_shop.done("POST", f"/disputes/{opened['id']}/assign", {"assignedTo": "agent-1"})
+    split = {"decision": "SPLIT", "releaseAmount": "20.01", "refundAmount": "29.99"}
+    resolved = await airtm_shop.done("POST", f"/disputes/{opened['id']}/resolve", split)
+    [_, payout] = [part["payout"] for part in resolved["order"]["milestones"]]
+    assert payout["status"] == "SPLIT"
+    # Each bears 0.3 % of its own part.
+    assert await airtm_shop.units(seller.id) == {"available": 299_100_000 + 200_100_000 - 600_300}
+    assert await airtm_shop.units(buyer.id) == {"available": 20 * UNIT + 299_900_000 - 899_700}
+    assert await office.held() == before - 2_400_000
+    assert (await moved(airtm_shop, order_id))["world:treasury"] == 2_400_000
+    assert await airtm_shop.on_chain(buyer.address) == await airtm_shop.on_chain(seller.address) == 0

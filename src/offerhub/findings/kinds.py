@@ -47,7 +47,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "SURPLUS": Kind(
         "The contract holds more than this service has put into it: somebody else has sent USDC there.",
-        "Nothing has to be done: a resolution pays it back to whoever paid the contract in, a release leaves it there.",
+        "Nothing has to be done: a resolution pays it back to whoever paid the contract in; a release leaves it.",
     ),
     "NOT_PAID_OUT": Kind(
         "A milestone was paid out, and its multi-release contract says that it was not.",

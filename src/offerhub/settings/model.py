@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from offerhub.providers.trustless_work.intents import Deployer
+from offerhub.providers.trustless_work.intents import Deployer, EscrowType
 from offerhub.settings.variable import Secret
 
 Environment = Literal["development", "staging", "production", "test"]
@@ -144,6 +144,15 @@ class TrustlessWork:
     """Of single-release escrows; None: the one of the first deployment."""
     multi_release_deployer: Deployer | None
     """The same of multi-release escrows."""
+
+    @property
+    def deployers(self) -> dict[EscrowType, Deployer]:
+        """The deployers that are set, by the type of escrow that they make."""
+        chosen: dict[EscrowType, Deployer | None] = {
+            "single-release": self.deployer,
+            "multi-release": self.multi_release_deployer,
+        }
+        return {escrow_type: deployer for escrow_type, deployer in chosen.items() if deployer is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import json
 import os
 import random
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,8 @@ from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
-from offerhub.orders.store import NewOrder
+from offerhub.orders.store import NewMilestone, NewOrder
+from offerhub.providers.trustless_work.intents import EscrowType
 from offerhub.runtime.actor import Actor, system
 from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.http import HttpClient
@@ -187,9 +188,17 @@ class World:
                 for saga_id in running:
                     await alive.product.engine.wait(saga_id, 5.0)
 
-    async def funded_order(self, alive: Process, units: int) -> str:
+    async def funded_order(
+        self,
+        alive: Process,
+        units: int,
+        milestones: Sequence[NewMilestone] = (),
+        escrow_type: EscrowType = "single-release",
+    ) -> str:
         """An order in progress."""
-        new = NewOrder(None, self.buyer, self.seller, units, "USD", "Logo", None, None, ())
+        new = NewOrder(
+            None, self.buyer, self.seller, units, "USD", "Logo", None, None, tuple(milestones), escrow_type
+        )
         run = self.database.run
         created, _ = await run(lambda tx: alive.orders.create(tx, self.actor, new))
         order_id = created.order.id
@@ -199,6 +208,29 @@ class World:
             await alive.product.engine.wait(saga, DONE_SECONDS)
         assert await self.order_status(order_id) == "IN_PROGRESS"
         return order_id
+
+    async def multi_release_order(self, alive: Process, parts: Sequence[int]) -> str:
+        """A multi-release order in progress, with milestones m0, m1 … of these units, all completed."""
+        milestones = tuple(NewMilestone(f"m{place}", "Part", units) for place, units in enumerate(parts))
+        order_id = await self.funded_order(alive, sum(parts), milestones, "multi-release")
+        for milestone in milestones:
+            await self.database.run(
+                lambda tx, ref=milestone.ref: alive.orders.complete_milestone(tx, self.actor, order_id, ref)
+            )
+        return order_id
+
+    async def payouts(self, order_id: str) -> list[str]:
+        """How far the milestones of a multi-release order are paid, in sequence."""
+        sql = """
+            SELECT m.status FROM escrow_milestones m JOIN escrows e ON e.id = m.escrow_id
+            WHERE e.order_id = $1 ORDER BY m.position
+        """
+        return [row["status"] for row in await self.database.run(lambda tx: tx.rows(sql, order_id))]
+
+    async def contract_of(self, order_id: str) -> str:
+        """The address of the order's contract."""
+        sql = "SELECT contract_id FROM escrows WHERE order_id = $1"
+        return str(await self.database.run(lambda tx: tx.value(sql, order_id)))
 
     async def order_status(self, order_id: str) -> str:
         """The order's state."""

@@ -7,6 +7,7 @@ finished by a fresh process, and held against the books and the chain.
 import pytest
 
 from faults.processes.killable import (
+    Act,
     Fuse,
     Process,
     World,
@@ -79,6 +80,39 @@ async def test_f26_a_payout_killed_anywhere_pays_exactly_once(world: World, flow
         assert await world.order_status(order_id) == "CLOSED", point
         assert (after[0] - before[0], after[1] - before[1]) == gains, f"killed at point {point} of {total}"
         assert await world.on_chain(world.seller_address) - chain_before == gains[0], point
+    await world.assert_conserved()
+
+
+async def test_f26_a_milestone_s_release_killed_anywhere_pays_exactly_once(world: World) -> None:
+    """Two milestones, and both of them released at once: a process may die between them."""
+    parts = (ORDER // 4, ORDER - ORDER // 4)
+
+    async def release_first(world: World, alive: Process, order_id: str) -> None:
+        if (await world.payouts(order_id))[0] == "UNPAID":
+            run = alive.product.database.run
+            saga = await run(
+                lambda tx: alive.resolution.begin_milestone_release(tx, world.actor, order_id, "m0", None)
+            )
+            await alive.product.engine.wait(saga, 30)
+
+    flows: list[tuple[Act, list[str]]] = [
+        (release_first, ["RELEASED", "UNPAID"]),
+        (_release, ["RELEASED", "RELEASED"]),
+    ]
+    for act, ends in flows:
+        async with process(world.settings) as alive:
+            total = await count_points(world, act, await world.multi_release_order(alive, parts))
+            points = crash_points(total)
+            orders = [await world.multi_release_order(alive, parts) for _ in points]
+        paid = [part for part, end in zip(parts, ends, strict=True) if end == "RELEASED"]
+        gain = sum(release_net(part, 0).net for part in paid)
+        for order_id, point in zip(orders, points, strict=True):
+            before, chain_before = await world.available(world.seller), await world.on_chain(world.seller_address)
+            await killed_and_resumed(world, act, order_id, point)
+            assert await world.payouts(order_id) == ends, f"killed at point {point} of {total}"
+            assert await world.available(world.seller) - before == gain, f"killed at point {point} of {total}"
+            assert await world.on_chain(world.seller_address) - chain_before == gain, point
+            assert await world.in_contract(await world.contract_of(order_id)) == ORDER - sum(paid), point
     await world.assert_conserved()
 
 

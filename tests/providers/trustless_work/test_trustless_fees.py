@@ -1,5 +1,6 @@
 """Fee arithmetic, against the tables of providers.md 5.6."""
 
+import random
 from fractions import Fraction
 
 import pytest
@@ -137,3 +138,27 @@ def test_two_releases_of_whole_cents_cost_what_one_of_their_sum_costs(one: int, 
     together, apart = release_net(one + other, bps), (release_net(one, bps), release_net(other, bps))
     assert together.net == apart[0].net + apart[1].net
     assert together.platform == apart[0].platform + apart[1].platform
+
+
+PARTS = st.lists(CENTS, min_size=1, max_size=10)
+
+
+@settings(max_examples=500)
+@given(PARTS, BPS, st.randoms(use_true_random=False))
+def test_milestones_pay_what_one_release_of_all_would(parts: list[int], bps: int, chance: random.Random) -> None:
+    """In whole cents a milestone's fees are exact, released or shared out, so the parts add up to the whole."""
+    bps = min(bps, 9_900)
+    whole, each = release_net(sum(parts), bps), [release_net(part, bps) for part in parts]
+    assert sum(one.net for one in each) == whole.net
+    assert sum(one.platform for one in each) == whole.platform
+    assert sum(one.trustless_work for one in each) == whole.trustless_work
+    for part, released in zip(parts, each, strict=True):
+        seller = chance.randrange(part // UNITS_PER_CENT + 1) * UNITS_PER_CENT
+        shares = [share for share in (seller, part - seller) if share]
+        shared = resolve_nets(part, bps, shares)
+        assert (shared.trustless_work, shared.platform, shared.left) == (
+            released.trustless_work,
+            released.platform,
+            0,
+        )
+        assert sum(shared.nets) == released.net

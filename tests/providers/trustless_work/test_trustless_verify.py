@@ -336,7 +336,7 @@ def test_what_was_asked_for_is_signed(intent: Intent) -> None:
 @pytest.mark.parametrize("asked", ALL, ids=lambda intent: type(intent).__name__)
 @pytest.mark.parametrize("built", ALL, ids=lambda intent: type(intent).__name__)
 def test_no_call_passes_for_another(asked: Intent, built: Intent) -> None:
-    if asked is built:
+    if type(asked) is type(built):
         return
     forged = honest(built)
     forged.source = asked.signer
