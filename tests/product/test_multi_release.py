@@ -254,24 +254,3 @@ async def test_milestones_are_paid_side_by_side_and_each_once(shop: Marketplace,
     assert (await shop.postings(order_id))[2:] == ["milestone_released"] * 3
     assert await available(shop, seller) - earned == 997_000_000
     assert (await shop.events(order_id)).count("order.closed") == 1
-
-
-async def test_a_contract_that_refuses_half_way_keeps_what_it_has_not_paid(
-    shop: Marketplace, pair: tuple[Person, Person]
-) -> None:
-    """Of three milestones one is paid, then the seller disputes the second one on the chain behind our back."""
-    _, seller = pair
-    earned = await available(shop, seller)
-    order_id = await order_of(shop, pair, PARTS)
-    one = f"/orders/{order_id}"
-    await complete(shop, order_id, "m1", "m2", "m3")
-    contract = (await shop.done("GET", one))["escrow"]["contractId"]
-    await shop.world.fault("chain", "", "dispute", target=contract, value=1)
-    refused = await shop.refused("POST", f"{one}/resolution/release", status=502, code="PROVIDER_ERROR")
-    assert refused["contract_error_name"] == "CannotReleaseInDispute"
-    order = await shop.done("GET", one)
-    assert payouts(order) == {"m1": "RELEASED", "m2": "UNPAID", "m3": "UNPAID"}
-    assert await available(shop, seller) - earned == 299_100_000
-    assert await shop.units(order_id) == {"escrow": 70 * UNIT}
-    assert (await contract_of(shop, order))["usdc"] == "70.0000000"
-    await shop.live.assert_books_hold()
