@@ -109,7 +109,7 @@ THEIRS = replace(VIEW, balance=Units(100_000_000), milestones=(PAID, OPEN))
     ("ours", "view", "kind"),
     [
         (OURS, {}, None),
-        (OURS, {"balance": Units(100_000_001)}, None),
+        (OURS, {"balance": Units(100_000_001)}, "SURPLUS"),
         (OURS, {"milestones": (PAID, replace(OPEN, amount=Units(1)))}, "OTHER_TERMS"),
         (OURS, {"milestones": (PAID,)}, "OTHER_TERMS"),
         (OURS, {"milestones": (replace(PAID, released=False), OPEN)}, "NOT_PAID_OUT"),

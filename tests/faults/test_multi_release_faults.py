@@ -1,4 +1,4 @@
-"""F18 to F21 for multi-release orders: some milestones are paid, the contract or the API gets in the way, none is lost."""
+"""F18 to F21 for multi-release orders: what is paid stays paid, and what is not paid is not lost."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ async def test_f18_a_deployment_that_does_not_say_what_it_made_is_read_from_the_
 async def test_f21_a_contract_that_refuses_half_way_keeps_what_it_has_not_paid(
     shop: Marketplace, pair: tuple[Person, Person], world: World, move: str
 ) -> None:
-    """The seller disputes the second milestone on the chain behind our back: the first one is paid, support decides."""
+    """The seller disputes the second milestone on the chain behind our back: the first is paid, support decides."""
     buyer, seller = pair
     earned, spent = await available(shop, seller), await available(shop, buyer)
     order_id = await order_of(shop, pair, PARTS)
@@ -95,7 +95,7 @@ async def test_f21_a_contract_that_refuses_half_way_keeps_what_it_has_not_paid(
 async def test_f19_a_refusal_half_way_is_gone_on_with(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:
-    """Approved, and then the release is not built (F19): the next try asks for what is left, and for nothing twice."""
+    """Approved, and then the release is not built: the next try asks for what is left, and for nothing twice."""
     _, seller = pair
     earned = await available(shop, seller)
     order_id = await order_of(shop, pair, PARTS)

@@ -35,7 +35,6 @@ OF_CONTRACT: Final = (
     "DISPUTE_UNKNOWN",
     "NOT_PAID_OUT",
     "MONEY_MISSING",
-    "SURPLUS",
     "FUNDED_UNBOOKED",
     "SURPLUS",
 )

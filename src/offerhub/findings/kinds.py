@@ -45,10 +45,6 @@ KINDS: Final[Mapping[str, Kind]] = {
         f"{_TRUSTLESS}Otherwise stop new orders (maintenance) and report it to Trustless Work: "
         "the money is gone there.",
     ),
-    "SURPLUS": Kind(
-        "The contract holds more than this service has put into it: somebody else has sent USDC there.",
-        "Nothing has to be done: a resolution pays it back to whoever paid the contract in; a release leaves it.",
-    ),
     "NOT_PAID_OUT": Kind(
         "A milestone was paid out, and its multi-release contract says that it was not.",
         f"{_TRUSTLESS}Otherwise run `offerhub prove` and compare the transaction of its payout with the chain.",
