@@ -57,7 +57,7 @@ async def test_f21_a_contract_that_refuses_half_way_keeps_what_it_has_not_paid(
     """The seller disputes the second milestone on the chain behind our back: the first is paid, support decides."""
     buyer, seller = pair
     earned, spent = await available(shop, seller), await available(shop, buyer)
-    order_id = await order_of(shop, pair, PARTS)
+    order_id = await order_of(shop, pair)
     one = f"/orders/{order_id}"
     await complete(shop, order_id, "m1", "m2", "m3")
     if move != "resolution/release":
@@ -98,7 +98,7 @@ async def test_f19_a_refusal_half_way_is_gone_on_with(
     """Approved, and then the release is not built: the next try asks for what is left, and for nothing twice."""
     _, seller = pair
     earned = await available(shop, seller)
-    order_id = await order_of(shop, pair, PARTS)
+    order_id = await order_of(shop, pair)
     await complete(shop, order_id, "m1", "m2", "m3")
     route = "/escrow/multi-release/release-milestone-funds"
     await world.fault("trustless_work", route, "error_before", status=400, nth=2, times=1)
@@ -123,7 +123,7 @@ async def test_f20_what_strangers_send_stays_in_the_contract(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:
     """A stroop, and the whole amount once more (F20): milestones are paid and shared out all the same."""
-    order_id = await order_of(shop, pair, PARTS)
+    order_id = await order_of(shop, pair)
     one = f"/orders/{order_id}"
     contract = (await shop.done("GET", one))["escrow"]["contractId"]
     for amount in ("0.0000001", "100.00"):
