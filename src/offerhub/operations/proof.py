@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from offerhub.kernel.money import format_chain_amount
 from offerhub.operations import store
-from offerhub.operations.checks import CHECKS, Check
+from offerhub.operations.check import Check
+from offerhub.operations.checks import CHECKS
 from offerhub.runtime.database import Database, Tx
 
 VIOLATIONS_SHOWN_MAX: Final = 50
