@@ -212,7 +212,7 @@ class TrustlessWork:
             raise _garbled(error) from error
 
 
-def _raise_for_status(response: Response, call: str, escrow_type: EscrowType) -> None:
+def _raise_for_status(response: Response, call: str, escrow_type: EscrowType = "single-release") -> None:
     status = response.status
     if status in {200, 201}:
         return
