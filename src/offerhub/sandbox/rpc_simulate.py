@@ -4,8 +4,9 @@ from typing import Any
 
 from stellar_sdk import InvokeHostFunction, RestoreFootprint, scval, xdr
 
+from offerhub.sandbox.calls import Call, Trap
 from offerhub.sandbox.chain import Chain, Malformed
-from offerhub.sandbox.contracts import Call, Host, Trap, read_call, source_entry
+from offerhub.sandbox.contracts import Host, read_call, source_entry
 from offerhub.sandbox.envelope import Envelope
 from offerhub.sandbox.escrow import ContractError
 from offerhub.sandbox.rpc_problem import bad_params

@@ -17,7 +17,7 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from offerhub.sandbox.contracts import token_event
+from offerhub.sandbox.calls import token_event
 from offerhub.sandbox.effects import Effect
 from offerhub.sandbox.envelope import Envelope
 from offerhub.sandbox.state import NATIVE
