@@ -10,6 +10,7 @@ from stellar_sdk.xdr import LedgerEntryType as Kind
 
 from offerhub.sandbox import encoding
 from offerhub.sandbox.chain import Chain
+from offerhub.sandbox.multi_encoding import MultiEscrow, multi_to_scval
 from offerhub.sandbox.rpc_problem import bad_params
 from offerhub.sandbox.soroban import instance_key
 from offerhub.sandbox.state import NATIVE, Account, State, Trustline, asset_name
@@ -166,10 +167,13 @@ def _instance(chain: Chain, contract: str) -> xdr.SCVal | None:
         return None
     code = xdr.ContractExecutable(
         xdr.ContractExecutableType.CONTRACT_EXECUTABLE_WASM,
-        wasm_hash=xdr.Hash(chain.cast.digest("escrow-wasm")),
+        wasm_hash=xdr.Hash(
+            chain.cast.digest("multi-release-escrow-wasm" if isinstance(stored, MultiEscrow) else "escrow-wasm")
+        ),
     )
+    struct = multi_to_scval(stored) if isinstance(stored, MultiEscrow) else encoding.escrow_to_scval(stored)
     named = scval.to_vec([scval.to_symbol("Escrow")])
-    storage = xdr.SCMap([xdr.SCMapEntry(named, encoding.escrow_to_scval(stored))])
+    storage = xdr.SCMap([xdr.SCMapEntry(named, struct)])
     return xdr.SCVal(
         xdr.SCValType.SCV_CONTRACT_INSTANCE, instance=xdr.SCContractInstance(executable=code, storage=storage)
     )
