@@ -9,6 +9,7 @@ import itertools
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -20,9 +21,11 @@ from support.fleet import Fleet, Member, fleet, long_run
 from support.outside import World, eventually
 from support.own_redis import OwnRedis
 from support.product import MASTER_KEY, Marketplace, Person, environment
+from support.sse import follow
 
 ORDERS = 24 if long_run() else 5
 REDIS_AWAY_SECONDS = 10.0 if long_run() else 1.0
+FRAMES_PER_STREAM = 7
 FLOW_SECONDS = 900.0 if long_run() else 240.0
 AGAIN = frozenset({409, 429, 500, 502, 503, 504})
 
@@ -168,6 +171,33 @@ async def sell(shops: list[Marketplace], number: int, buyer: Person, seller: Per
     return order_id
 
 
+async def listen(shop: Marketplace, heard: list[str]) -> None:
+    """What a client hears that goes away after every few events and comes back with the last id it has seen."""
+    last: str | None = None
+    while True:
+        try:
+            async with follow(shop.http, shop.live.url, shop.credential, "since=0", last_id=last) as stream:
+                for _ in range(FRAMES_PER_STREAM):
+                    frame = await stream.next()
+                    if frame is None:
+                        break
+                    if frame.id is not None:
+                        heard.append(frame.data["eventId"])
+                        last = frame.id
+        except aiohttp.ClientError:
+            await asyncio.sleep(0.2)
+
+
+async def logged(shop: Marketplace) -> list[str]:
+    """The whole log, page after page."""
+    found: list[str] = []
+    query = "limit=500"
+    while page := (heard := await shop.get(f"/events/log?{query}")).data:
+        found += [one["eventId"] for one in page]
+        query = f"limit=500&cursor={quote(heard.json['pagination']['nextCursor'])}"
+    return found
+
+
 async def misfortune(ours: Fleet, redis: OwnRedis) -> None:
     """What befalls the fleet while money is on its way."""
     client = Redis.from_url(redis.url)
@@ -195,6 +225,8 @@ async def test_no_effect_is_lost_or_doubled_whatever_befalls_redis_and_the_worke
 ) -> None:
     live = shops[0].live
     amount = f"{2 * ORDERS}.00"
+    told: list[list[str]] = [[] for _ in shops]
+    listeners = [asyncio.create_task(listen(shop, heard)) for shop, heard in zip(shops, told, strict=True)]
     [buyer, seller] = await shops[0].people(amount, None)
     async with asyncio.timeout(FLOW_SECONDS), asyncio.TaskGroup() as group:
         group.create_task(misfortune(ours, redis))
@@ -219,3 +251,15 @@ async def test_no_effect_is_lost_or_doubled_whatever_befalls_redis_and_the_worke
     assert (await shops[1].using(MASTER_KEY).get("/admin/dlq")).json["data"] == []
     await live.assert_conserved(world)
     await live.assert_books_hold()
+    # Every process has told its listeners the same, in the order of the log, each event once.
+    log = await logged(shops[2])
+    assert len(log) == len(set(log)) > 4 * ORDERS
+
+    async def lengths() -> list[int]:
+        return [len(heard) for heard in told]
+
+    await eventually(lengths, lambda found: min(found) >= len(log))
+    for listener in listeners:
+        listener.cancel()
+    await asyncio.gather(*listeners, return_exceptions=True)
+    assert told == [log] * len(shops)
