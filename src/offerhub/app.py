@@ -260,7 +260,7 @@ class Product:
         """Every endpoint of the product."""
         on_airtm = self.airtm is not None
         config = PublicConfig(
-            airtm=self.airtm is not None, trustless_work=True, sse=False, fiat=self.settings.payments.rail
+            airtm=self.airtm is not None, trustless_work=True, sse=True, fiat=self.settings.payments.rail
         )
         served = (
             *operations_api.routes(version=VERSION, probes=probes, config=config, clock=self.clock),

@@ -30,7 +30,7 @@ async def test_what_is_offered(shop: Marketplace) -> None:
     assert found["features"] == {
         "milestones": True,
         "disputes": True,
-        "sse": False,
+        "sse": True,
         "airtm": False,
         "trustlessWork": True,
     }
