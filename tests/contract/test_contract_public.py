@@ -12,6 +12,7 @@ DEPENDENCY = {
     "latency": Omittable(float),
     "error": Omittable(str),
     "breaker": Omittable(("closed", "open", "half_open")),
+    "lag": Omittable(float),
 }
 RANGE = {"min": re.compile(r"[0-9]+\.[0-9]{2}"), "max": re.compile(r"[0-9]+\.[0-9]{2}")}
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+.*")
@@ -24,7 +25,7 @@ async def test_health_and_configuration(shop: Marketplace) -> None:
     health = {"status": ("healthy",), "version": VERSION, "timestamp": TIME}
     opened(await nobody.get("/health"), "DATA", health)
 
-    names = ("database", "redis", "airtm", "trustlessWork", "stellar")
+    names = ("database", "redis", "airtm", "trustlessWork", "stellar", "stellarRpc", "deposits")
     form = {**health, "dependencies": dict.fromkeys(names, DEPENDENCY)}
     found = opened(await nobody.get("/health/detailed"), "DATA", form)
     unused = found["dependencies"]["airtm"]

@@ -11,7 +11,7 @@ async def test_every_dependency_that_is_used_is_healthy(shop: Marketplace) -> No
     assert found["status"] == "healthy", found
     unused = found["dependencies"].pop("airtm")
     assert (unused["status"], unused["error"]) == ("degraded", "Not configured")
-    assert set(found["dependencies"]) == {"database", "redis", "trustlessWork", "stellar"}
+    assert set(found["dependencies"]) == {"database", "redis", "trustlessWork", "stellar", "stellarRpc", "deposits"}
     assert {one["status"] for one in found["dependencies"].values()} == {"healthy"}
     assert (await shop.using("").done("GET", "/health"))["status"] == "healthy"
 
