@@ -69,6 +69,7 @@ CONTRACT: Final[Mapping[str, int]] = {
 """The column OURS of contract 3."""
 ELSEWHERE: Final[Mapping[str, tuple[int, str]]] = {
     "WEBHOOK_SIGNATURE_INVALID": (401, "tests/product/test_webhooks.py"),
+    "TOO_MANY_STREAMS": (429, "tests/product/test_events.py"),
     "MISSING_REQUIRED_FIELD": (400, "an optional finer code: VALIDATION_ERROR names the field"),
     "ESCROW_ALREADY_FUNDED": (409, "the order's state says it first: INVALID_STATE"),
     "ESCROW_INSUFFICIENT_FUNDS": (422, "the wallet is looked at before: INSUFFICIENT_FUNDS"),

@@ -141,7 +141,7 @@ async def two(
         "REDIS_URL": own_redis.url,
         "EVENTS_HEARTBEAT_SECONDS": "0.2",
         "EVENTS_BUFFER": "100",
-        "EVENTS_STREAMS_PER_KEY": "2",
+        "EVENTS_STREAMS_PER_CREDENTIAL": "2",
         "EVENTS_POLL_SECONDS": "0.3",
     }
     async with running(tight) as first, running(tight, jobs=False) as second:

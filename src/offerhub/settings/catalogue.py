@@ -155,8 +155,8 @@ EVENTS_BUFFER: Final = Variable(
     5_000,
     "How many events may wait for the client of a stream before the stream is ended.",
 )
-EVENTS_STREAMS_PER_KEY: Final = Variable(
-    "EVENTS_STREAMS_PER_KEY",
+EVENTS_STREAMS_PER_CREDENTIAL: Final = Variable(
+    "EVENTS_STREAMS_PER_CREDENTIAL",
     "Service",
     integer(1, 1_000_000),
     1_000,

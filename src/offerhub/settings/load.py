@@ -62,7 +62,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             poll_seconds=reader.get(the.EVENTS_POLL_SECONDS),
             heartbeat_seconds=reader.get(the.EVENTS_HEARTBEAT_SECONDS),
             buffer=reader.get(the.EVENTS_BUFFER),
-            streams_per_key=reader.get(the.EVENTS_STREAMS_PER_KEY),
+            streams_per_key=reader.get(the.EVENTS_STREAMS_PER_CREDENTIAL),
             streams_max=reader.get(the.EVENTS_STREAMS_MAX),
         ),
         storage=_storage(reader, production),
