@@ -7,6 +7,7 @@ from support.product import Marketplace
 
 
 async def test_every_dependency_that_is_used_is_healthy(shop: Marketplace) -> None:
+    await shop.live.system_is_ready()
     found = await shop.using("").done("GET", "/health/detailed")
     assert found["status"] == "healthy", found
     unused = found["dependencies"].pop("airtm")
