@@ -19,7 +19,7 @@ import pytest
 from offerhub.runtime.embedded import embedded_services
 from offerhub.runtime.migrations import migrate
 
-pytest_plugins = ["support.product_fixtures", "support.own_redis"]
+pytest_plugins = ["support.product_fixtures", "support.own_redis", "support.queue_fixtures"]
 
 TEST_DATA_DIR = "OFFERHUB_TEST_DATA_DIR"
 LONG_RUNS = "OFFERHUB_LONG_RUNS"

@@ -1,36 +1,15 @@
 """F14: ledgers stop, and time jumps. Whether something can still happen is told by the ledgers' time, not by ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
 
 from faults.flows import FUND, RELEASE, SEND, WITHDRAWAL, Flow, Stage
-from offerhub.cli.development import sandbox_process
-from support.outside import LEDGER_SECONDS, World, eventually
-from support.product import Marketplace, Running, running
+from support.outside import World, eventually
+from support.product import Marketplace, Running
 
 UNIT = 10_000_000
-
-
-@pytest.fixture(scope="module")
-def own_sandbox() -> Iterator[dict[str, str]]:
-    """A sandbox for this module, whose time may jump."""
-    with sandbox_process(ledger_seconds=LEDGER_SECONDS, airtm_settle_seconds=0) as environ:
-        yield environ
-
-
-@pytest.fixture(scope="module")
-def own_world(own_sandbox: dict[str, str], http: aiohttp.ClientSession) -> World:
-    return World(own_sandbox, http)
-
-
-@pytest.fixture(scope="module")
-async def own_live(office_environ: dict[str, str], own_sandbox: dict[str, str]) -> AsyncIterator[Running]:
-    there = {name: value for name, value in own_sandbox.items() if not name.startswith("OFFERHUB_")}
-    async with running({**office_environ, **there}) as live:
-        yield live
 
 
 @pytest.fixture(scope="module")

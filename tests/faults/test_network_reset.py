@@ -1,36 +1,14 @@
 """F23: the test network begins anew. Its accounts are gone and its ledgers count from the start: everything stops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
-import pytest
 
-from offerhub.cli.development import sandbox_process
 from offerhub.operations.proof import prove
-from support.outside import LEDGER_SECONDS, World
-from support.product import Marketplace, Running, running
+from support.outside import World
+from support.product import Marketplace, Running
 
 UNIT = 10_000_000
-
-
-@pytest.fixture(scope="module")
-def own_sandbox() -> Iterator[dict[str, str]]:
-    """A sandbox for this module, whose network may begin anew."""
-    with sandbox_process(ledger_seconds=LEDGER_SECONDS, airtm_settle_seconds=0) as environ:
-        yield environ
-
-
-@pytest.fixture(scope="module")
-def own_world(own_sandbox: dict[str, str], http: aiohttp.ClientSession) -> World:
-    return World(own_sandbox, http)
-
-
-@pytest.fixture(scope="module")
-async def own_live(office_environ: dict[str, str], own_sandbox: dict[str, str]) -> AsyncIterator[Running]:
-    there = {name: value for name, value in own_sandbox.items() if not name.startswith("OFFERHUB_")}
-    async with running({**office_environ, **there}) as live:
-        yield live
 
 
 async def test_f23_the_network_begins_anew_and_everything_stops(
