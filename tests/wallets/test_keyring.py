@@ -122,7 +122,7 @@ async def test_an_account_without_a_key_is_named(wallets: tuple[Keyring, list[st
 
 
 def test_each_kind_of_secret_is_opened_in_one_place() -> None:
-    """Wallets in the keyring, kept answers in the edge, signing secrets where webhooks are signed, seals of the audit."""
+    """Wallets in the keyring, kept answers in the edge, webhooks' secrets where they sign, seals in the audit."""
     found = set()
     for module in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
