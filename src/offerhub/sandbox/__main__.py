@@ -27,10 +27,13 @@ def _options() -> SandboxOptions:
     )
     parser.add_argument("--webhook-url", dest="webhook_urls", action="append", default=[])
     parser.add_argument("--rpc-retention-ledgers", type=int, default=defaults.rpc_retention_ledgers)
+    parser.add_argument("--connect", action="store_true", help="have Airtm's Connect as well")
+    parser.add_argument("--connect-redirect-uri", dest="connect_redirect_uris", action="append", default=[])
     parser.add_argument("--clock", choices=MODES, default=None)
     parser.add_argument("--clock-factor", type=float, default=defaults.clock_factor)
     given = vars(parser.parse_args())
-    return SandboxOptions(**given | {"webhook_urls": tuple(given["webhook_urls"])})
+    lists = {name: tuple(given[name]) for name in ("webhook_urls", "connect_redirect_uris")}
+    return SandboxOptions(**given | lists)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from starlette.routing import Route
 from offerhub.sandbox.airtm_book import AirtmBook, AirtmRefused
 from offerhub.sandbox.airtm_model import Payin, Person
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none'",
     "cache-control": "no-store",
 }
-_STYLE: Final = """
+STYLE: Final = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:4rem auto;padding:0 1rem;color:#1c2733}
 body{background:#f4f6f8}
 main{background:#fff;border-radius:12px;padding:1.5rem 2rem;box-shadow:0 1px 4px #0002}
@@ -46,7 +46,7 @@ class CheckoutPage:
         try:
             return _page(self._book.payin(request.path_params["id"]))
         except AirtmRefused as refused:
-            return HTMLResponse(f"<h1>{escape(refused.message)}</h1>", 404, _HEADERS)
+            return HTMLResponse(f"<h1>{escape(refused.message)}</h1>", 404, HEADERS)
 
     async def _submit(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode("utf-8", "replace"))
@@ -54,7 +54,7 @@ class CheckoutPage:
         try:
             payin = self._book.payin(request.path_params["id"])
         except AirtmRefused as refused:
-            return HTMLResponse(f"<h1>{escape(refused.message)}</h1>", 404, _HEADERS)
+            return HTMLResponse(f"<h1>{escape(refused.message)}</h1>", 404, HEADERS)
         try:
             match action:
                 case "pay":
@@ -93,8 +93,8 @@ def _page(payin: Payin, problem: str = "", status: int = 200) -> Response:
         )
     body = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Pay {amount}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><main>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><main>'
         f"<h1>{escape(payin.description)}</h1>"
         f'<p class="sum">{amount}</p>{told}{form}</main></body></html>'
     )
-    return HTMLResponse(body, status, _HEADERS)
+    return HTMLResponse(body, status, HEADERS)

@@ -7,7 +7,7 @@ time bounds keep their meaning.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -61,6 +61,8 @@ class Chain:
         self.clock = clock
         self.epoch = 0
         """How often the network has begun anew."""
+        self.on_close: Callable[[], None] = lambda: None
+        """Called after every close, before anybody else hears of it. Raises ConservationError."""
         self._pending: dict[str, Envelope] = {}
         self._waiting: dict[str, list[asyncio.Future[TransactionRecord]]] = {}
         self._journal: Journal | None = None
@@ -127,7 +129,7 @@ class Chain:
 
     def offer(self, envelope: Envelope) -> "asyncio.Future[TransactionRecord]":
         """Queue an envelope at once; the future is its place in a ledger. Raises Rejected."""
-        self._enqueue(envelope)
+        self.enqueue(envelope)
         future: asyncio.Future[TransactionRecord] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(envelope.hash, []).append(future)
         if self.stopped:
@@ -147,10 +149,11 @@ class Chain:
             if not waiting:
                 self._waiting.pop(envelope.hash, None)
 
-    def _enqueue(self, envelope: Envelope) -> None:
+    def enqueue(self, envelope: Envelope) -> None:
         """Queue it, or leave it out while another transaction of its source is queued (TRY_AGAIN_LATER).
 
         A sequence number that is too high may become right: like Horizon, the caller then waits for that.
+        Raises Rejected.
         """
         if envelope.source in self._pending:
             return
@@ -188,6 +191,11 @@ class Chain:
         return self.latest
 
     def _tell_closed(self) -> None:
+        try:
+            self.on_close()
+        except ConservationError:
+            self.broken.set()
+            raise
         self.closed.set()
         self.closed = asyncio.Event()
 

@@ -38,13 +38,16 @@ from offerhub.sandbox.state import NATIVE
 class ControlFace:
     """The sandbox's own controls."""
 
-    def __init__(self, chain: Chain, house: House, faults: Faults, timer: LedgerTimer, base_url: str) -> None:
+    def __init__(
+        self, chain: Chain, house: House, faults: Faults, timer: LedgerTimer, base_url: str, more: dict[str, Any]
+    ) -> None:
         self._chain = chain
         self._house = house
         self._faults = faults
         self._timer = timer
         self._chain_faults = ChainFaults(chain, timer)
         self._base_url = base_url
+        self._more = more
 
     def routes(self) -> list[Route]:
         """Every route of this face, without its prefix."""
@@ -94,6 +97,7 @@ class ControlFace:
                 },
                 "latest_ledger": self._chain.latest.sequence,
                 "seed": options.seed,
+                **self._more,
                 **self._clock_shown(),
             }
         )

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-Face = Literal["horizon", "rpc", "trustless_work", "airtm", "webhooks", "chain"]
+Face = Literal["horizon", "rpc", "trustless_work", "airtm", "airtm_connect", "webhooks", "chain"]
 Stage = Literal["wire", "face", "send", "attempt", "chain"]
 
 FACES: Final = get_args(Face)
-WIRES: Final[tuple[Face, ...]] = ("horizon", "rpc", "trustless_work", "airtm")
+WIRES: Final[tuple[Face, ...]] = ("horizon", "rpc", "trustless_work", "airtm", "airtm_connect")
 
 _ANY = re.compile(".")
 _STREAM = re.compile(r"STREAM ")

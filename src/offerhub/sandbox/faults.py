@@ -19,6 +19,7 @@ PREFIXES: Final[dict[Face, str]] = {
     "rpc": "/rpc",
     "trustless_work": "/trustless-work",
     "airtm": "/airtm/v2",
+    "airtm_connect": "/airtm/api/connect/v1",
 }
 HEADER: Final = b"x-sandbox-fault"
 MALICE: Final = ("destination", "operation", "contract", "fee", "network")

@@ -132,6 +132,9 @@ def refusal(face: str | None, status: int, words: str) -> bytes:
     if face == "airtm":
         code = {401: "415006", 403: "415028", 404: "415902"}.get(status, str(status))
         body: dict[str, Any] = {"code": code, "message": words}
+    elif face == "airtm_connect":
+        told = {401: {"error": "invalid_token"}, 403: {"error": "insufficient_scope"}, 503: {"code": "415124"}}
+        body = {**told.get(status, {}), "message": words}
     elif face == "horizon":
         kind = {404: "not_found", 429: "rate_limit_exceeded", 401: "unauthorized"}.get(status, "forbidden")
         body = {"type": f"https://stellar.org/horizon-errors/{kind}", "title": words, "status": status}

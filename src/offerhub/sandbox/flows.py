@@ -15,7 +15,7 @@ def flows(history: History, asset: str) -> list[dict[str, Any]]:
     for operation in history.payments:
         if not operation.success:
             continue
-        for source, target, units in _movements(operation.body, asset):
+        for source, target, units in movements(operation.body, asset):
             sums[source, target] += units
             counts[source, target] += 1
     return [
@@ -24,7 +24,8 @@ def flows(history: History, asset: str) -> list[dict[str, Any]]:
     ]
 
 
-def _movements(body: dict[str, Any], asset: str) -> Iterator[tuple[str, str, int]]:
+def movements(body: dict[str, Any], asset: str) -> Iterator[tuple[str, str, int]]:
+    """`(from, to, units)` of an asset in one operation as Horizon tells it."""
     for told in (body, *body.get("asset_balance_changes", ())):
         if f"{told.get('asset_code')}:{told.get('asset_issuer')}" == asset and "amount" in told:
             # A mint names no source and a burn no target: that is the issuer.

@@ -17,6 +17,7 @@ from stellar_sdk.operation import Operation
 from offerhub.kernel.money import format_chain_amount
 from offerhub.sandbox.chain import Chain, Rejected, SubmissionTimeout
 from offerhub.sandbox.credit_shapes import Shape, operations_of, soroban_data, transfer
+from offerhub.sandbox.envelope import Envelope
 from offerhub.sandbox.history import TransactionRecord
 from offerhub.sandbox.results import transaction_code_name
 
@@ -105,6 +106,20 @@ class House:
     async def _submit(
         self, source: Keypair, operations: Sequence[Operation], signers: Sequence[Keypair], memo: Memo | None
     ) -> TransactionRecord:
+        return await self._include(self._signed(source, operations, signers, memo))
+
+    def prepared(
+        self, operations: Sequence[Operation], signers: Sequence[Keypair], memo: Memo | None = None
+    ) -> Envelope | None:
+        """A signed transaction that is not offered to the network yet; None while every source waits for a ledger."""
+        minion = next((one for one in self._cast.minions if not self._chain.is_busy(one.public_key)), None)
+        if minion is None:
+            return None
+        return self._chain.decode(self._signed(minion, operations, signers, memo).to_xdr())
+
+    def _signed(
+        self, source: Keypair, operations: Sequence[Operation], signers: Sequence[Keypair], memo: Memo | None
+    ) -> TransactionEnvelope:
         account = self._chain.state.accounts.get(source.public_key)
         if account is None:
             raise HouseRefused("tx_no_source_account")
@@ -125,7 +140,7 @@ class House:
         envelope = builder.build()
         for signer in (source, *signers):
             envelope.sign(signer)
-        return await self._include(envelope)
+        return envelope
 
     async def _include(self, envelope: TransactionEnvelope) -> TransactionRecord:
         decoded = self._chain.decode(envelope.to_xdr())

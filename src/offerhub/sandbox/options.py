@@ -35,6 +35,8 @@ class SandboxOptions:
     `index_lag_seconds` is how far the lists of the Trustless Work face are behind the chain.
     `webhook_urls` get the webhooks of the Airtm face.
     `rpc_retention_ledgers` is how many ledgers the RPC face remembers; real nodes by default a week.
+    `connect` switches Airtm's Connect on; `connect_redirect_uris` are where its client may send browsers back to
+    (none: as the state file says).
     """
 
     host: str = "127.0.0.1"
@@ -59,6 +61,10 @@ class SandboxOptions:
     index_lag_seconds: float = 0.0
     webhook_urls: tuple[str, ...] = ()
     rpc_retention_ledgers: int = 120_960
+    connect: bool = False
+    connect_client_id: str = "sandbox-connect-client"
+    connect_client_secret: str = "sandbox-connect-secret"
+    connect_redirect_uris: tuple[str, ...] = ()
 
 
 class Cast:

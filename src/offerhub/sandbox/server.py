@@ -4,6 +4,7 @@
 /rpc             Stellar RPC
 /trustless-work  the Trustless Work v1 API
 /airtm/v2        the Airtm Enterprise API
+/airtm/api/connect/v1  Airtm's Connect, if it is switched on
 /airtm-web       Airtm's checkout page
 /_sim            the controls
 """
@@ -27,6 +28,7 @@ from offerhub.sandbox.airtm_checkout import CheckoutPage
 from offerhub.sandbox.airtm_control import AirtmControls
 from offerhub.sandbox.chain import Chain
 from offerhub.sandbox.clock import WorldClock
+from offerhub.sandbox.connect_world import ConnectWorld, controls_without
 from offerhub.sandbox.control import ControlFace
 from offerhub.sandbox.faults import Faults
 from offerhub.sandbox.faulty_wire import TRANSPORT_KEY, FaultyWire
@@ -88,12 +90,19 @@ class World:
             secret = self.chain.cast.airtm_webhook_secret
             self.webhooks.set_endpoints(endpoints_for(options.webhook_urls, secret))
         self.airtm.announce = self.webhooks.announce
+        self.connect: ConnectWorld | None = None
+        if options.connect:
+            self.connect = ConnectWorld(self.chain, self.house, self.schedule)
+            self.connect.book.announce = self.webhooks.announce
+            self.connect.start()
         self.timer.start()
 
     def application(self, base_url: str) -> FaultyWire:
         """The faces, behind the faults."""
         chain = self.chain
-        controls = ControlFace(chain, self.house, self.faults, self.timer, base_url)
+        more = {} if self.connect is None else self.connect.info(base_url)
+        connect = controls_without() if self.connect is None else self.connect.mounts(base_url)
+        controls = ControlFace(chain, self.house, self.faults, self.timer, base_url, more)
         webhooks = WebhookControls(self.webhooks, chain.cast.airtm_webhook_secret)
         app = Starlette(
             routes=[
@@ -102,6 +111,7 @@ class World:
                 Mount("/trustless-work", routes=TrustlessWorkFace(chain, self.machine).routes()),
                 Mount("/airtm/v2", routes=AirtmFace(self.airtm, chain.options, self.machine).routes()),
                 Mount("/airtm-web", routes=CheckoutPage(self.airtm).routes()),
+                *connect,
                 Mount("/_sim/airtm", routes=[*webhooks.routes(), *AirtmControls(self.airtm).routes()]),
                 Mount("/_sim", routes=controls.routes()),
             ],
@@ -113,6 +123,8 @@ class World:
         """Let go of files and connections."""
         await self.webhooks.close()
         self.airtm.dispose()
+        if self.connect is not None:
+            self.connect.dispose()
         self.chain.dispose()
 
 

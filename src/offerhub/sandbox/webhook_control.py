@@ -12,7 +12,7 @@ from starlette.routing import Route
 from offerhub.sandbox.control_bodies import Endpoint as Answering
 from offerhub.sandbox.control_bodies import Refusal, guarded, read
 from offerhub.sandbox.svix import BadSecret, key_of
-from offerhub.sandbox.webhook_model import EVENTS, SECRETS_MAX, BadEndpoint, Endpoint, check_target
+from offerhub.sandbox.webhook_model import CONNECT_EVENTS, EVENTS, SECRETS_MAX, BadEndpoint, Endpoint, check_target
 from offerhub.sandbox.webhooks import Webhooks
 
 LOG_MAX: Final = 1_000
@@ -108,7 +108,7 @@ class WebhookControls:
 
     def _made(self, number: int, body: EndpointBody) -> Endpoint:
         secrets = body.secrets or [self._secret]
-        unknown = set(body.types or ()) - set(EVENTS)
+        unknown = set(body.types or ()) - {*EVENTS, *CONNECT_EVENTS}
         if unknown:
             raise Refusal(f"Airtm declares no events {', '.join(sorted(unknown))}")
         try:

@@ -15,6 +15,12 @@ EVENTS: Final = (
     "payout.failed",
     "payout.canceled",
 )
+CONNECT_EVENTS: Final = (
+    "oidc.transaction.created",
+    "oidc.transaction.pendingSettlement",
+    "oidc.transaction.completed",
+    "oidc.transaction.failed",
+)
 DELAYS: Final = (0.0, 5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 """Seconds before each attempt, from the one before it."""
 TIMEOUT_SECONDS: Final = 15.0

@@ -3,6 +3,7 @@
 from cyclopts import App
 
 from offerhub.cli.sandbox import airtm, money
+from offerhub.cli.sandbox.connect import connect
 from offerhub.cli.sandbox.faults import fault
 from offerhub.cli.sandbox.run import sandbox as run_sandbox
 from offerhub.cli.sandbox.webhooks import webhooks
@@ -29,3 +30,4 @@ for _command in (
     sandbox.command(_command)
 sandbox.command(fault)
 sandbox.command(webhooks)
+sandbox.command(connect)

@@ -7,7 +7,7 @@ from cyclopts import App
 from offerhub.cli.sandbox.client import DEFAULT_URL, AsJson, Url, ask, given
 from offerhub.cli.sandbox.show import facts, rows
 
-Face = Literal["horizon", "rpc", "trustless_work", "airtm", "webhooks", "chain"]
+Face = Literal["horizon", "rpc", "trustless_work", "airtm", "airtm_connect", "webhooks", "chain"]
 
 fault = App(
     name="fault", help="What is to go wrong: `add` a fault, `list` them and how often they fired, `clear` them."

@@ -25,6 +25,8 @@ def sandbox(
     fee_mode: Literal["floor_total", "floor_each", "remainder_to_last"] = "floor_total",
     rate_limits: Annotated[bool, Parameter(negative="")] = False,
     rpc_retention_ledgers: int = 120_960,
+    connect: Annotated[bool, Parameter(negative="")] = False,
+    connect_redirect_uri: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     network_passphrase: str | None = None,
 ) -> None:
     """Run the stand-ins for Stellar, Trustless Work and Airtm on their own, over real HTTP.
@@ -62,6 +64,10 @@ def sandbox(
         Limit requests as the real ones do: Trustless Work 50 in a minute, Airtm 10 in a second.
     rpc_retention_ledgers
         How many ledgers Stellar RPC remembers; real nodes keep about a week by default.
+    connect
+        Have Airtm's Connect as well: OAuth, and users' wallets that send and receive USDC on Stellar.
+    connect_redirect_uri
+        Where the client of Connect may send a browser back to; may be given several times.
     network_passphrase
         The network's passphrase. Left out: that of a standalone network.
     """
@@ -73,6 +79,7 @@ def _serve(
     *,
     start_at: datetime | None,
     webhook_url: tuple[str, ...],
+    connect_redirect_uri: tuple[str, ...],
     rate_limits: bool,
     network_passphrase: str | None,
     **told: Any,
@@ -86,6 +93,7 @@ def _serve(
     if network_passphrase is not None:
         told["network_passphrase"] = network_passphrase
     told |= {"webhook_urls": webhook_url, "trustless_rate_limited": rate_limits, "airtm_rate_limited": rate_limits}
+    told["connect_redirect_uris"] = connect_redirect_uri
     try:
         main(SandboxOptions(**told))
     except BadEndpoint as error:
