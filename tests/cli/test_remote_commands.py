@@ -1,15 +1,17 @@
 """The commands that ask a running service, as an operator types them."""
 
 import json
+import socket
 import stat
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from support.command import offerhub
-from support.outside import eventually
-from support.product import MASTER_KEY, Marketplace
+from support.command import offerhub, started
+from support.outside import World, eventually
+from support.product import MASTER_KEY, Marketplace, running, unique
 
 
 class Operator:
@@ -111,3 +113,46 @@ async def test_maintenance_is_switched_and_shown(tmp_path: Path, shop: Marketpla
         code, printed = await operator.types("maintenance", "disable")
     assert (code, printed.strip()) == (0, "changes are accepted")
     assert (await operator.hears("maintenance", "status"))["enabled"] is False
+
+
+async def made_user(shop: Marketplace) -> str:
+    made = await shop.done("POST", "/users", {"externalUserId": unique("tail")}, status=201)
+    return str(made["id"])
+
+
+async def test_events_are_printed_from_any_place_on(operator: Operator, shop: Marketplace) -> None:
+    users = [
+        (await shop.done("POST", "/users", {"externalUserId": unique("tail")}, status=201))["id"] for _ in range(3)
+    ]
+    words = ("events", "tail", "--type", "user.created", "--json", "--limit")
+    code, printed = await operator.types(*words, "3", "--from", "beginning")
+    told = [json.loads(line) for line in printed.splitlines()]
+    assert (code, [event["aggregateId"] for event in told]) == (0, users)
+    code, printed = await operator.types(*words, "2", "--from", told[0]["eventId"])
+    assert (code, [json.loads(line) for line in printed.splitlines()]) == (0, told[1:])
+    code, printed = await operator.types(
+        "events", "tail", "--from", told[1]["occurredAt"], "--limit", "1", "--user", users[2]
+    )
+    assert (code, users[2] in printed, "user.created" in printed) == (0, True, True)
+    code, printed = await operator.types("events", "tail", "--from", "nonsense")
+    assert (code, "VALIDATION_ERROR" in printed) == (1, True)
+
+
+async def test_a_tail_goes_on_where_a_service_that_stopped_left_off(
+    tmp_path: Path, office_environ: dict[str, str], world: World, http: aiohttp.ClientSession
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with running(office_environ, port=port) as first:
+        shop = await Marketplace.found(first, world, http)
+        made = [await made_user(shop)]
+        variables = {"OFFERHUB_API_URL": first.url, "OFFERHUB_API_KEY": shop.credential}
+        words = ("events", "tail", "--from", "beginning", "--type", "user.created", "--json", "--limit", "3")
+        tail = await started(tmp_path, *words, **variables)
+        assert tail.stdout is not None
+        assert made[0] in (await tail.stdout.readline()).decode()
+    async with running(office_environ, port=port) as second:
+        made += [await made_user(shop.on(second)) for _ in range(2)]
+        printed, _ = await tail.communicate()
+    lines = [json.loads(line) for line in printed.decode().splitlines() if line.startswith("{")]
+    assert (tail.returncode, [event["aggregateId"] for event in lines]) == (0, made[1:])

@@ -111,9 +111,9 @@ def environment(database_url: str, redis_url: str, sandbox: Mapping[str, str], *
 
 @contextlib.asynccontextmanager
 async def running(
-    environ: Mapping[str, str], *, jobs: bool = True, schedules: bool = False
+    environ: Mapping[str, str], *, jobs: bool = True, schedules: bool = False, port: int = 0
 ) -> AsyncIterator[Running]:
-    """Serve a product with these variables on a free port; what runs by the clock only when asked."""
+    """Serve a product with these variables on a port, 0 for a free one; what runs by the clock only when asked."""
     async with contextlib.AsyncExitStack() as stack:
         settings = load(environ)
         made = await stack.enter_async_context(product(settings))
@@ -129,7 +129,7 @@ async def running(
             log_config=None,
             access_log=False,
         )
-        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        listener = socket.create_server(("127.0.0.1", port), backlog=256)
         # asyncio does it only for sockets that name their protocol. Without it a body waits 40 ms for its head's ACK.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = _Server(config)

@@ -28,6 +28,8 @@ audit = App(name="audit", help="The audit trail: `verify` walks its chain, `expo
 app.command(audit)
 reconcile = App(name="reconcile", help="Books beside the outside, at a running service: `run`, `findings`, `show`, …")
 app.command(reconcile)
+events = App(name="events", help="What happens at a running service: `tail` prints it.")
+app.command(events)
 config = App(name="config", help="Which service the commands ask: `set` keeps it, `show` shows it.")
 app.command(config)
 
@@ -69,6 +71,7 @@ reconcile.command("offerhub.cli.reconcile:findings", name="findings", help="List
 reconcile.command("offerhub.cli.reconcile:show", name="show", help="Show a finding, and what to do next.")
 reconcile.command("offerhub.cli.reconcile:acknowledge", name="acknowledge", help="Say that you look at a finding.")
 reconcile.command("offerhub.cli.reconcile:resolve", name="resolve", help="Say that a finding is dealt with.")
+events.command("offerhub.cli.events:tail", name="tail", help="Print events as they happen, from any place on.")
 config.command("offerhub.cli.config:set_config", name="set", help="Keep the URL and the key of a service.")
 config.command("offerhub.cli.config:show", name="show", help="Show which service the commands ask.")
 

@@ -44,25 +44,38 @@ class Service:
         What the service refuses ends the program with 1, in the service's words. Raises CommandError when no
         service answers there.
         """
-        told = urlencode({name: value for name, value in (query or {}).items() if value is not None}, doseq=True)
-        parts = urlsplit(self.url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        content = None if body is None else json.dumps(body)
-        target = f"{parts.path.rstrip('/')}{path}" + (f"?{told}" if told else "")
         try:
-            connection = kind(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS_MAX)
-            with contextlib.closing(connection):
-                connection.request(method, target, content, headers)
-                answer = connection.getresponse()
+            with self.request(method, path, query=query, body=body) as answer:
                 found = json.loads(answer.read())
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise CommandError(
                 f"no service answers at {self.url} ({error}): say where with --url or {URL_VARIABLE}."
             ) from error
         if answer.status >= 400:
-            _refuse(found, answer.status)
+            refuse(found, answer.status)
         return found
+
+    @contextlib.contextmanager
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence_seconds_max: float = ANSWER_SECONDS_MAX,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """One answer, whatever its status, while the block runs. Raises OSError and HTTPException."""
+        told = urlencode({name: value for name, value in (query or {}).items() if value is not None}, doseq=True)
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        sent = {"authorization": f"Bearer {self.key}", "content-type": "application/json", **(headers or {})}
+        content = None if body is None else json.dumps(body)
+        target = f"{parts.path.rstrip('/')}{path}" + (f"?{told}" if told else "")
+        with contextlib.closing(kind(parts.hostname or "", parts.port, timeout=silence_seconds_max)) as connection:
+            connection.request(method, target, content, sent)
+            yield connection.getresponse()
 
     def items(
         self, path: str, *, query: Mapping[str, Any] | None = None, limit: int, page: int = PAGE_MAX
@@ -127,7 +140,7 @@ def read_config() -> dict[str, str]:
     return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
-def _refuse(found: Any, status: int) -> NoReturn:
+def refuse(found: Any, status: int) -> NoReturn:
     """End with 1, in the words of the service."""
     error = found.get("error") if isinstance(found, dict) else None
     told = error if isinstance(error, dict) else {}
