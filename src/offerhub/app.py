@@ -204,6 +204,9 @@ class Product:
         if self.airtm is not None:
             jobs += reconciliation_jobs.airtm_jobs(self.database, self.airtm)
         jobs += reconciliation_jobs.policy_jobs(self.database, self.policies, self.topups)
+        jobs.append(
+            reconciliation_jobs.totals_job(self.database, self.clock, self.horizon, self.deposits, self.airtm)
+        )
         return [*jobs, reconciliation_jobs.books_job(self.database, self._violations)]
 
     async def _violations(self) -> Violations:

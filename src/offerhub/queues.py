@@ -48,6 +48,7 @@ COMPARISONS: Final[Mapping[JobType, str]] = {
     "sync-escrows": "Compares escrows with their contracts.",
     "apply-policies": "Lets happen what the policies of marketplaces say, once its time is over.",
     "check-books": "Proves the books; what they violate is a finding.",
+    "reconcile-totals": "Compares wallets, the treasury and Airtm with the books; what differs is a finding.",
     "check-missed-deposits": "Looks for deposits that the watch has missed.",
 }
 _RUN: Final = "the run that was asked for (`run_…`); not there in a job by the clock"

@@ -435,5 +435,6 @@ async def test_airtm_is_asked_where_it_is_the_rail(airtm_live: Running) -> None:
         "scheduled-sync-escrows": 600,
         "scheduled-check-missed-deposits": 300,
         "scheduled-apply-policies": 60,
+        "scheduled-reconcile-totals": 3_600,
         "scheduled-check-books": 86_400,
     }

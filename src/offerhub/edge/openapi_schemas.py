@@ -40,7 +40,8 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
         Meta(
             min_length=1,
             description="A reconciliation job: `sync-topups`, `sync-withdrawals` and `sync-refunds` (on the rail "
-            "of Airtm), `sync-escrows`, `check-missed-deposits`, `apply-policies`, `check-books`.",
+            "of Airtm), `sync-escrows`, `check-missed-deposits`, `apply-policies`, `check-books`, "
+            "`reconcile-totals`.",
             examples=["sync-escrows"],
         ),
     ],

@@ -19,6 +19,14 @@ _TRUSTLESS: Final = (
     "lags: wait. "
 )
 
+_STOLEN: Final = (
+    "Look the addresses in `evidence` up on a Stellar explorer. Missing money: stop changes (maintenance), find the "
+    "payment that this service did not make, and treat the key as stolen. Too much: run `check-missed-deposits`,"
+)
+_ACCEPTED: Final = (
+    "Resolve it once you know why: later looks take the difference as known, and only another one is a new finding."
+)
+
 KINDS: Final[Mapping[str, Kind]] = {
     "NO_SAGA": Kind(
         "An escrow is on its way (`CREATING`, `FUNDING`, `RELEASING`, `REFUNDING`), and no saga carries it.",
@@ -80,6 +88,22 @@ KINDS: Final[Mapping[str, Kind]] = {
         "given back before, was smaller, or had not been paid.",
         "Find the deposit at Airtm. What is yours: book it as a rebalancing `INTO_AIRTM` under the deposit's id. "
         "What is a user's: book that, and then transfer the capital to the user (`POST /admin/treasury/transfers`).",
+    ),
+    "WALLET_DIFFERS": Kind(
+        "A user's wallets hold another amount on the chain than the books say, at two looks in a row, while nothing "
+        "of that user's was under way.",
+        f"{_STOLEN} and look for a deposit that lies in a gap, or a contract that paid out by itself. {_ACCEPTED}",
+    ),
+    "TREASURY_DIFFERS": Kind(
+        "The treasury's account holds another amount on the chain than the books say, by more than is under way, at "
+        "two looks in a row.",
+        f"{_STOLEN} and look for a deposit that lies in a gap. {_ACCEPTED}",
+    ),
+    "AIRTM_DIFFERS": Kind(
+        "Airtm's balance is another one than the books say, by more than what is under way, at two looks in a row.",
+        "Compare Airtm's statement with `GET /admin/treasury`. Capital that you moved there or away: book it as a "
+        "rebalancing (`POST /admin/treasury/rebalancings`). Money missing otherwise: stop changes (maintenance) and "
+        f"ask Airtm's support. {_ACCEPTED}",
     ),
     "BOOKS_VIOLATED": Kind(
         "The proof of the books found rows that violate one of its sentences.",

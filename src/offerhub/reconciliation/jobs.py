@@ -18,7 +18,10 @@ from offerhub.runtime.database import Database, Tx
 from offerhub.sagas.engine import Engine
 from offerhub.topups import jobs as topups
 from offerhub.topups.service import TopUps
+from offerhub.treasury.totals import compare_treasury
+from offerhub.wallets.deposits import DepositWatcher
 from offerhub.wallets.jobs import check_missed_deposits
+from offerhub.wallets.totals import Holdings, compare_wallets
 from offerhub.withdrawals import jobs as withdrawals
 from offerhub.withdrawals import refunds
 
@@ -34,6 +37,8 @@ DEPOSITS_LOOKBACK_SECONDS: Final = 24 * 3600.0
 Violations = Mapping[str, Sequence[Mapping[str, Any]]]
 BOOKS: Final = "BOOKS_VIOLATED"
 BOOKS_EVERY_SECONDS: Final = 24 * 3600.0
+TOTALS_EVERY_SECONDS: Final = 3600.0
+TOTALS_USERS: Final = 200
 FINDINGS_MAX: Final = 1_000
 POLICIES_EVERY_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.2
@@ -86,6 +91,25 @@ def books_job(database: Database, prove: Callable[[], Awaitable[Violations]]) ->
         return Outcome(discrepancies=await database.run(keep))
 
     return ReconciliationJob("check-books", BOOKS_EVERY_SECONDS, check)
+
+
+def totals_job(
+    database: Database, clock: Clock, horizon: Horizon, deposits: DepositWatcher, airtm: Airtm | None
+) -> ReconciliationJob:
+    """What the books say to be in wallets, in the treasury and at Airtm, beside what is there."""
+
+    async def compare() -> Outcome:
+        holdings = Holdings(horizon, deposits, clock, PAUSE_SECONDS)
+        done = [await compare_wallets(database, holdings, limit=TOTALS_USERS)]
+        if airtm is not None:
+            done.append(await compare_treasury(database, holdings, airtm))
+        return Outcome(
+            checked=sum(one.checked for one in done),
+            discrepancies=sum(one.differences for one in done),
+            errors=sum(one.failed for one in done),
+        )
+
+    return ReconciliationJob("reconcile-totals", TOTALS_EVERY_SECONDS, compare)
 
 
 def policy_jobs(database: Database, firing: Firing, topups: TopUps) -> list[ReconciliationJob]:

@@ -20,6 +20,7 @@ JobType = Literal[
     "check-missed-deposits",
     "apply-policies",
     "check-books",
+    "reconcile-totals",
 ]
 Trigger = Literal["schedule", "manual"]
 RunStatus = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "ABANDONED"]

@@ -34,6 +34,15 @@ class Books:
         return self.capital - self.treasury
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """Units that may have moved and not be booked yet: through the treasury's account, into Airtm, out of it."""
+
+    on_chain: int
+    topups: int
+    payouts: int
+
+
 class TreasuryOnChainAnswer(Shape):
     """The treasury's account beside the books. `unknown` means that the chain could not be read."""
 

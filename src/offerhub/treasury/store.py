@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from offerhub.runtime.database import Tx
-from offerhub.treasury.model import Books
+from offerhub.treasury.model import Books, UnderWay
 
 
 async def books(tx: Tx) -> Books:
@@ -18,6 +18,39 @@ async def books(tx: Tx) -> Books:
         """
     )
     return Books(row["treasury"], row["airtm"], row["capital"])
+
+
+async def under_way(tx: Tx) -> UnderWay:
+    """The most that may have moved outside without being booked: what sagas carry, and what Airtm has not ended."""
+    row = await tx.one(
+        """
+        SELECT
+            (SELECT coalesce(sum(o.amount), 0)::bigint FROM orders o WHERE o.id IN (
+                SELECT g.subject_id FROM sagas g WHERE g.status = 'RUNNING'
+                UNION
+                SELECT e.order_id FROM sagas g JOIN escrow_milestones m ON m.milestone_id = g.subject_id
+                JOIN escrows e ON e.id = m.escrow_id WHERE g.status = 'RUNNING'))
+            + (SELECT coalesce(sum(w.amount), 0)::bigint FROM sagas g JOIN withdrawals w ON w.id = g.subject_id
+                WHERE g.status = 'RUNNING' AND w.destination_type = 'crypto') AS on_chain,
+            (SELECT coalesce(sum(amount), 0)::bigint FROM topups
+                WHERE status NOT IN ('TOPUP_SUCCEEDED', 'TOPUP_FAILED', 'TOPUP_CANCELED')) AS topups,
+            (SELECT coalesce(sum(amount), 0)::bigint FROM withdrawals WHERE destination_type <> 'crypto'
+                AND status NOT IN ('WITHDRAWAL_COMPLETED', 'WITHDRAWAL_FAILED', 'WITHDRAWAL_CANCELED')) AS payouts
+        """
+    )
+    return UnderWay(row["on_chain"], row["topups"], row["payouts"])
+
+
+async def put_aside(tx: Tx, address: str) -> int:
+    """Units that came to an address and could not be booked."""
+    units: int = await tx.value(
+        """
+        SELECT coalesce(sum((record ->> 'amount')::bigint), 0)::bigint FROM quarantined_records
+        WHERE source = 'deposits' AND split_part(record_id, ':', 2) = $1 AND record ->> 'amount' ~ '^[0-9]{1,18}$'
+        """,
+        address,
+    )
+    return units
 
 
 async def lock_capital(tx: Tx) -> None:
