@@ -70,6 +70,8 @@ CONTRACT: Final[Mapping[str, int]] = {
 ELSEWHERE: Final[Mapping[str, tuple[int, str]]] = {
     "WEBHOOK_SIGNATURE_INVALID": (401, "tests/product/test_webhooks.py"),
     "TOO_MANY_STREAMS": (429, "tests/product/test_events.py"),
+    "WEBHOOK_ENDPOINT_LIMIT": (409, "tests/product/test_webhook_endpoints.py"),
+    "WEBHOOK_URL_FORBIDDEN": (400, "tests/product/test_webhook_endpoints.py"),
     "MISSING_REQUIRED_FIELD": (400, "an optional finer code: VALIDATION_ERROR names the field"),
     "ESCROW_ALREADY_FUNDED": (409, "the order's state says it first: INVALID_STATE"),
     "ESCROW_INSUFFICIENT_FUNDS": (422, "the wallet is looked at before: INSUFFICIENT_FUNDS"),
@@ -169,6 +171,7 @@ CASES: Final = [
     Case("INVALID_AMOUNT", lambda at: ("POST", "/orders", at.terms(milestones=[PART]))),
     Case("USER_NOT_FOUND", to("GET", f"/users/usr{NOBODY}"), {"userId": str}),
     Case("ORDER_NOT_FOUND", to("GET", f"/orders/ord{NOBODY}")),
+    Case("WEBHOOK_ENDPOINT_NOT_FOUND", to("GET", f"/webhook-endpoints/whe{NOBODY}")),
     Case("MILESTONE_NOT_FOUND", to("POST", "/orders/{order}/milestones/none/complete")),
     Case("DISPUTE_NOT_FOUND", to("GET", f"/disputes/dsp{NOBODY}")),
     Case("WALLET_NOT_FOUND", to("GET", f"/users/usr{NOBODY}/wallet")),
@@ -247,6 +250,13 @@ async def test_what_is_there_already(place: Place) -> None:
     await shop.done("POST", "/orders", place.terms(client_order_ref=reference), status=201)
     other = place.terms(client_order_ref=reference, amount="6.00")
     await shop.refused("POST", "/orders", other, status=409, code="ORDER_REF_REUSED")
+
+
+@pytest.mark.provokes("WEBHOOK_DELIVERY_NOT_FOUND")
+async def test_a_delivery_that_never_was(place: Place) -> None:
+    endpoint = await place.shop.done("POST", "/webhook-endpoints", {"kind": "PULL"}, status=201)
+    path = f"/webhook-endpoints/{endpoint['id']}/deliveries/whd{NOBODY}"
+    await place.shop.refused("GET", path, status=404, code="WEBHOOK_DELIVERY_NOT_FOUND")
 
 
 @pytest.mark.provokes("ESCROW_FUNDING_FAILED")

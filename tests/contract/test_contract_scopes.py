@@ -71,7 +71,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
             "",
             *(f"/{{order_id}}/{move}" for move in ("reserve", "cancel", "escrow", "escrow/fund")),
             *(f"/{{order_id}}/{move}" for move in ("resolution/release", "resolution/refund")),
-            "/{order_id}/milestones/{ref}/complete",
+            *(f"/{{order_id}}/milestones/{{ref}}/{move}" for move in ("complete", "release", "refund")),
         )
     },
     "POST /orders/{order_id}/resolution/dispute": Guard("write", "disputes"),
