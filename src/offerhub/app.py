@@ -31,6 +31,7 @@ from offerhub.edge.rate_limit import RateLimiter
 from offerhub.edge.streams import Streams
 from offerhub.escrows.steps import Contracts
 from offerhub.events import api as events_api
+from offerhub.events import metrics as events_metrics
 from offerhub.events.feed import Feed
 from offerhub.events.subscription import Limits
 from offerhub.findings import api as findings_api
@@ -228,6 +229,7 @@ class Product:
             clock=self.clock,
         )
         self.streams = Streams(self.credentials, self.clock, events.streams_per_key, events.streams_max)
+        self.metrics.add(events_metrics.source(self.feed, lambda: self.streams.count))
 
     def _register_plans(self) -> None:
         fees = Fees(self.horizon, self.clock, self.settings.stellar.fee_max_stroops)

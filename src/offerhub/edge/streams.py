@@ -97,6 +97,11 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     def reply(self, stream: Stream, actor: Actor, request: Request) -> StreamReply:
         """The answer that is this stream. Raises TooManyStreams."""
         if self._of_key[actor.credential_id] >= self._per_key:
