@@ -15,7 +15,7 @@ from offerhub.providers.trustless_work.client import Sent
 from offerhub.providers.trustless_work.intents import ApproveIntent, CallIntent, ReleaseIntent, StatusIntent
 from offerhub.reconciliation import jobs
 from offerhub.settings import load
-from offerhub.wallets import histories
+from offerhub.wallets import histories, totals
 from offerhub.wallets import jobs as wallet_jobs
 from offerhub.wallets.booking import ASIDE, credit_name
 from offerhub.wallets.deposits import CursorMoved, cursor_name
@@ -33,6 +33,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between two questions, and nothing is too fresh to be asked about."""
     monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(jobs, "ESCROWS_STALE_SECONDS", 0)
+    # Where nobody watches, deposits never catch up.
+    monkeypatch.setattr(totals, "CATCH_UP_SECONDS", 0)
 
 
 @pytest.fixture(scope="module")
@@ -389,28 +391,23 @@ async def test_schedules_fire_once_with_two_processes(
 ) -> None:
     assert (await operator.done("GET", "/admin/queues/schedules"))["schedules"] == [], "not under NODE_ENV=test"
     wanted = [schedule.name for schedule in blind.product.reconciliation.schedules()]
-    assert sorted(wanted) == [
-        f"reconciliation:{job}" for job in ("apply-policies", "check-books", "check-missed-deposits", "sync-escrows")
-    ]
+    every_one = ["apply-policies", "check-books", "check-missed-deposits", "reconcile-totals", "sync-escrows"]
+    assert sorted(wanted) == [f"reconciliation:{job}" for job in every_one]
     by_clock = "SELECT job, status FROM reconciliation_runs WHERE trigger = 'schedule' ORDER BY job"
     environ = {**office_environ, "DISABLE_BLOCKCHAIN_MONITOR": "true"}
     async with running(environ, schedules=True), running(environ, schedules=True):
         await eventually(
             lambda: blind.rows(by_clock),
-            lambda rows: len(rows) == 4 and {row["status"] for row in rows} == {"SUCCEEDED"},
+            lambda rows: len(rows) == 5 and {row["status"] for row in rows} == {"SUCCEEDED"},
         )
         listed = (await operator.done("GET", "/admin/queues/schedules"))["schedules"]
     rows = await blind.rows(by_clock)
-    assert [row["job"] for row in rows] == [
-        "apply-policies",
-        "check-books",
-        "check-missed-deposits",
-        "sync-escrows",
-    ], "each once"
+    assert [row["job"] for row in rows] == every_one, "each once"
     assert {one["job"]: one["everySeconds"] for one in listed} == {
         "reconciliation:check-missed-deposits": 300,
         "reconciliation:sync-escrows": 600,
         "reconciliation:apply-policies": 60,
+        "reconciliation:reconcile-totals": 3_600,
         "reconciliation:check-books": 86_400,
     }
     for one in listed:
@@ -423,7 +420,8 @@ async def test_the_search_for_deposits_is_not_scheduled_where_it_is_switched_off
 ) -> None:
     async with product(load({**office_environ, "RECONCILIATION_ENABLED": "false"})) as made:
         assert [one.id for one in made.reconciliation.schedules()] == [
-            *("scheduled-sync-escrows", "scheduled-apply-policies", "scheduled-check-books")
+            *("scheduled-sync-escrows", "scheduled-apply-policies"),
+            *("scheduled-reconcile-totals", "scheduled-check-books"),
         ]
 
 
