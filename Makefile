@@ -13,7 +13,7 @@ TEST_PROCESSES ?= -n auto --maxprocesses 4
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11
 
-.PHONY: help demo dev test test-long test-compat test-fuzz bench check format docs lock clean install-embedded install-dev
+.PHONY: help demo dev test test-long test-compat test-fuzz bench bench-streams check format docs lock clean install-embedded install-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -40,6 +40,9 @@ test-fuzz: install-dev ## Hold the product against its own document (ARGS="--fuz
 
 bench: install-dev ## Measure the product beside pgbench (ARGS="--flow credit_spread --seconds 5")
 	@$(BIN)/python bench/run.py $(ARGS)
+
+bench-streams: install-dev ## Let many subscribers follow the events (ARGS="--subscribers 500 --events 2000")
+	@$(BIN)/python bench/streams.py $(ARGS)
 
 check: install-dev ## Lint, formatting, types, import contracts, links in the documentation
 	@$(BIN)/ruff check .

@@ -176,14 +176,14 @@ async def _valkey(redis_url: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def stage(*, jobs: bool) -> Any:
-    """Start everything; stop everything in the end."""
+async def stage(*, jobs: bool, more: Mapping[str, str] | None = None) -> Any:
+    """Start everything, the service with these variables besides; stop everything in the end."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(data_folder())
         urls = stack.enter_context(embedded_services(folder, durable=True))
         # Ledgers close on demand only, and nobody asks: the sandbox stays idle.
         sandbox = stack.enter_context(sandbox_process(ledger_seconds=0, log_file=folder / "sandbox.log"))
-        environ = variables(urls.database_url, urls.redis_url, sandbox, folder)
+        environ = {**variables(urls.database_url, urls.redis_url, sandbox, folder), **(more or {})}
         pid, port = stack.enter_context(_service(folder, environ, jobs=jobs))
         yield Stage(
             host="127.0.0.1",
