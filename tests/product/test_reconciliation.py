@@ -218,6 +218,19 @@ async def test_a_deposit_that_cannot_be_booked_is_put_aside_by_the_search_too(
     assert await shop.units(bob.id) == {"available": 2 * UNIT}
     again = await reconcile(operator, "check-missed-deposits")
     assert (again["changed"], again["errors"]) == (0, 0)
+    path = "/admin/reconciliation/findings?kind=DEPOSIT_QUARANTINED"
+    [found] = (await operator.get(f"{path}&marketplaceId={shop.id}")).json["data"]
+    assert (found["amountUnits"], found["subjectType"], found["timesSeen"]) == (UNIT, "Deposit", 1)
+    assert (found["evidence"]["to"], found["evidence"]["userId"]) == (alice.address, alice.id)
+    assert "not_alice" in found["evidence"]["reason"]
+    # What the operators' guide says to do.
+    await database.run(
+        lambda tx: tx.execute("DELETE FROM quarantined_records WHERE record_id = $1", found["subjectId"])
+    )
+    forget = "DELETE FROM wallet_checks WHERE wallet_id = (SELECT id FROM wallets WHERE public_key = $1)"
+    await database.run(lambda tx: tx.execute(forget, found["evidence"]["to"]))
+    assert (await reconcile(operator, "check-missed-deposits"))["changed"] == 1
+    assert await shop.units(alice.id) == {"available": UNIT}
 
 
 @pytest.mark.usefixtures("mended")

@@ -89,6 +89,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Find the deposit at Airtm. What is yours: book it as a rebalancing `INTO_AIRTM` under the deposit's id. "
         "What is a user's: book that, and then transfer the capital to the user (`POST /admin/treasury/transfers`).",
     ),
+    "DEPOSIT_QUARANTINED": Kind(
+        "A deposit has arrived and could not be booked, or records of the chain (subject `unreadable`) could not be "
+        "read. They are put aside in `quarantined_records`, and the watch has moved on.",
+        "Read `evidence.reason`, and look the transaction up on a Stellar explorer. If it is a deposit, do what "
+        'docs/operating/running.md says under "What was put aside": it is booked then. Resolve the finding.',
+    ),
     "WALLET_DIFFERS": Kind(
         "A user's wallets hold another amount on the chain than the books say, at two looks in a row, while nothing "
         "of that user's was under way.",

@@ -12,9 +12,12 @@ from typing import Final
 import asyncpg
 import structlog
 
+from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.errors import Refusal
 from offerhub.events.catalogue import DepositSource, deposit_credited
 from offerhub.events.journal import Event, record
+from offerhub.findings.model import Found
+from offerhub.findings.service import raise_finding
 from offerhub.ledger.chart import Kind
 from offerhub.ledger.ledger import Entry, Leg, post
 from offerhub.providers.stellar.network import Asset
@@ -25,6 +28,11 @@ from offerhub.wallets import deposit_store as store
 
 ASIDE: Final = "deposits"
 """Under what records are put aside."""
+
+QUARANTINED: Final = "DEPOSIT_QUARANTINED"
+REASON_CHARACTERS_MAX: Final = 500
+UNREADABLE: Final = "unreadable"
+"""The subject of the one finding about all records that cannot be read: they may be the whole network's."""
 
 log = structlog.get_logger("offerhub.deposits")
 
@@ -50,6 +58,10 @@ async def book_credits(
         if await store.quarantine(tx, ASIDE, odd.paging_token, odd.record, odd.reason):
             quarantined += 1
             log.error("deposit_quarantined", record=odd.paging_token, reason=odd.reason)
+            facts = {"record": odd.paging_token, "reason": odd.reason[:REASON_CHARACTERS_MAX]}
+            await raise_finding(
+                tx, Found(DEFAULT_MARKETPLACE_ID, QUARANTINED, "Deposit", UNREADABLE, facts), "deposits"
+            )
     ours = await _ours(tx, [moved for moved in transfers if moved.asset == usdc and moved.amount > 0])
     if not ours:
         return Booked(0, quarantined)
@@ -73,7 +85,7 @@ async def book_credits(
     for one in wanted:
         alone = await _or_undo(tx, [one], source)
         if isinstance(alone, Exception):
-            quarantined += await _put_aside(tx, one.moved, alone)
+            quarantined += await _put_aside(tx, one, alone)
         else:
             booked += alone
     return Booked(booked, quarantined)
@@ -119,10 +131,17 @@ async def _or_undo(tx: Tx, wanted: Sequence[_Ours], source: DepositSource) -> in
     return booked
 
 
-async def _put_aside(tx: Tx, moved: Transfer, error: Exception) -> int:
+async def _put_aside(tx: Tx, one: _Ours, error: Exception) -> int:
+    moved = one.moved
     facts = {"hash": moved.transaction_hash, "to": moved.to_address, "amount": str(moved.amount)}
     log.error("deposit_quarantined", operation=moved.operation_id, reason=str(error))
-    return await store.quarantine(tx, ASIDE, credit_name(moved), facts, str(error))
+    name, reason = credit_name(moved), str(error)[:REASON_CHARACTERS_MAX]
+    if not await store.quarantine(tx, ASIDE, name, facts, reason):
+        return 0
+    evidence = {"hash": moved.transaction_hash, "to": moved.to_address, "userId": one.user_id, "reason": reason}
+    found = Found(one.marketplace_id, QUARANTINED, "Deposit", name, evidence, int(moved.amount))
+    await raise_finding(tx, found, "deposits")
+    return 1
 
 
 def credit_name(moved: Transfer) -> str:
