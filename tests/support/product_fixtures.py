@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from offerhub.cli.development import sandbox_process
 from support.outside import LEDGER_SECONDS, World
+from support.payloads import assert_described
 from support.product import Marketplace, Person, Running, environment, running
 
 REDIS_INDEX_OFFSET = 4
@@ -133,6 +134,7 @@ async def airtm_shop(airtm_live: Running, world: World, http: aiohttp.ClientSess
     """A marketplace of this module's own, on the rail of Airtm; the books hold after it."""
     yield await Marketplace.found(airtm_live, world, http)
     await airtm_live.assert_books_hold()
+    await assert_described(airtm_live.product.database)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from offerhub.runtime.database import Tx
 from offerhub.webhook_endpoints import jobs, redelivery
 from offerhub.webhook_endpoints.model import RedeliverWebhooks, UpdateWebhookEndpoint
 from offerhub.webhook_endpoints.schedule import ATTEMPTS_MAX, DELAYS_SECONDS
+from support.payloads import faults
 from support.receiver import Receiver, Say
 from webhook_endpoints.conftest import ACTOR, Post
 
@@ -86,6 +87,7 @@ async def test_retries_follow_the_schedule_for_three_days_and_then_end(post: Pos
     told = await post.rows("SELECT type, payload FROM events WHERE aggregate_id = $1 ORDER BY sequence", endpoint.id)
     assert [row["type"] for row in told] == ["webhook.endpoint.failing", "webhook.endpoint.disabled"]
     assert told[1]["payload"]["reason"] == "failing"
+    assert [fault for row in told for fault in faults(row["type"], "WebhookEndpoint", row["payload"], None)] == []
     audited = await post.value("SELECT count(*) FROM audit_entries WHERE action = 'webhook.endpoint.disabled'")
     assert audited == 1
     # What waited behind it ends, and nothing more is sent.
