@@ -16,7 +16,7 @@ from support.product import MASTER_KEY, Marketplace, Running, running
 
 CASES: Final = [
     (page, language)
-    for page in sorted((ROOT / "docs" / "reference").rglob("*.md"))
+    for page in (*sorted((ROOT / "docs" / "reference").rglob("*.md")), ROOT / "docs" / "guides" / "events.md")
     for language in sorted({example.language for example in examples(page)})
 ]
 
@@ -42,7 +42,7 @@ async def product_for(
 @pytest.mark.parametrize(
     ("page", "language"),
     CASES,
-    ids=lambda value: str(value.relative_to(ROOT / "docs" / "reference")) if isinstance(value, Path) else value,
+    ids=lambda value: str(value.relative_to(ROOT / "docs")) if isinstance(value, Path) else value,
 )
 async def test_the_examples_of_a_page_work(
     shop: Marketplace,

@@ -41,7 +41,9 @@ def _section(one: Kind) -> str:
 def _row(name: str, field: Mapping[str, Any], always: bool) -> tuple[str, ...]:
     shown = example(field)
     text = shown if isinstance(shown, str) else msgspec.json.encode(shown).decode()
-    return f"`{name}`", kind(field, str), "yes" if always else "no", meaning(field), f"`{text}`"
+    # Links to states are those of the pages one folder below.
+    type_ = kind(field, str).replace("](../", "](")
+    return f"`{name}`", type_, "yes" if always else "no", meaning(field), f"`{text}`"
 
 
 def example(field: Mapping[str, Any]) -> Any:

@@ -33,14 +33,24 @@ class DomainEvent(Shape):
     """Something that happened. `occurredAt` is unique within a marketplace and rises from event to event."""
 
     eventId: EventId
-    eventType: Annotated[str, Meta(description="What happened: a name of the catalogue (docs/reference/events.md).", examples=["order.created"])]
+    eventType: Annotated[
+        str,
+        Meta(
+            description="What happened: a name of the catalogue (docs/reference/events.md).",
+            examples=["order.created"],
+        ),
+    ]
     occurredAt: Timestamp
     aggregateId: Annotated[
         str, Meta(description="To which resource.", examples=["ord_06hb3k2q0xJ4Yw1vN8sT5rC7mZ9pLdQe"])
     ]
     aggregateType: Annotated[str, Meta(description="Of which type.", examples=["Order"])]
     payload: Annotated[
-        Any, Meta(description="What there is to know of it, by `eventType`: see the catalogue.", extra_json_schema={"type": "object"})
+        Any,
+        Meta(
+            description="What there is to know of it, by `eventType`: see the catalogue.",
+            extra_json_schema={"type": "object"},
+        ),
     ]
     metadata: Annotated[
         Any,
