@@ -48,6 +48,8 @@ async def test_health_tells_each_breaker(shop: Marketplace) -> None:
         "trustlessWork": "closed",
         "airtm": "closed",
         "stellar": "closed",
+        "stellarRpc": "closed",
+        "deposits": None,
         "treasury": None,
     }
 
