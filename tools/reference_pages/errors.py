@@ -1,5 +1,7 @@
 """The error catalogue as tables, in the order and the groups of the module that declares it."""
 
+import ast
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -42,7 +44,14 @@ def repeating(refusal: type[Refusal]) -> str:
 
 
 def _line(refusal: type[Refusal]) -> int:
-    return inspect.getsourcelines(refusal)[1]
+    return _lines()[refusal.__name__]
+
+
+@functools.cache
+def _lines() -> dict[str, int]:
+    """Where each class is declared. The module is read once: `inspect` would read it for every class anew."""
+    tree = ast.parse(inspect.getsource(errors))
+    return {node.name: node.lineno for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def _groups() -> Iterator[tuple[str, list[type[Refusal]]]]:
