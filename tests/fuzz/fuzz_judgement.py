@@ -8,14 +8,20 @@ from schemathesis import Case, Response
 from schemathesis.core.failures import AcceptedNegativeData, Failure, ServerError
 from schemathesis.openapi.checks import RejectedPositiveData
 
-BEYOND_A_SCHEMA: Final = frozenset({"INVALID_AMOUNT", "INVALID_REQUEST"})
-"""Sums of amounts in other properties, and two ids that must differ."""
+BEYOND_A_SCHEMA: Final = frozenset({"INVALID_AMOUNT", "INVALID_REQUEST", "WEBHOOK_URL_FORBIDDEN"})
+"""Sums of amounts in other properties, two ids that must differ, and addresses that must not be called."""
 FIELDS_BEYOND_A_SCHEMA: Final[Mapping[str, str]] = {
     "cursor": "must be the id of a row of this list",
     "orderId": "of a dispute must be the path's",
     "userId": "may be left out only by a key that is bound to a user",
     "ttl": "excludes expiresAt unless one of them is null",
     "expiresAt": "must be in the future",
+    "milestones": "must be there where escrowType is multi-release",
+    "resources": "must be types of aggregates, in any case",
+    "eventTypes": "must match the name of an event, where there are wildcards",
+    "url": "must be there where events are sent to",
+    "endpoint_id": "must be of an endpoint that fetches",
+    "until": "must be later than since",
 }
 """Fields that a VALIDATION_ERROR may name although the schema allows the request, and what must hold of them."""
 PATIENCE: Final = frozenset({"PROVIDER_TIMEOUT", "MAINTENANCE_MODE"})

@@ -18,7 +18,9 @@ MARKETPLACES = ("marketplaces.create", "marketplaces.list")
 OPERATORS = tuple(
     route.name
     for route in all_routes()
-    if route.path.startswith(("/admin/queues", "/admin/dlq", "/admin/reconciliation", "/admin/treasury", "/metrics"))
+    if route.path.startswith(
+        ("/admin/queues", "/admin/dlq", "/admin/reconciliation", "/admin/stuck", "/admin/treasury", "/metrics")
+    )
 )
 """What concerns the whole installation."""
 MAINTENANCE = ("maintenance.enable", "maintenance.disable")
