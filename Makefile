@@ -30,10 +30,9 @@ test: install-dev ## Run all tests on embedded PostgreSQL and Valkey (ARGS="-k e
 test-compat: install-dev ## Run all tests on Debian's PostgreSQL 15 and Redis 7.0
 	@tools/test-compat $(TEST_PROCESSES) $(ARGS)
 
-# Tests marked `long`, and those that have a longer form: see OFFERHUB_LONG_RUNS in tests/.
-LONG_TESTS ?= tests/interop tests/faults/test_fleet.py
-test-long: install-dev ## Run the tests that take minutes or packages from elsewhere (ARGS="tests/interop")
-	@env -u DATABASE_URL -u REDIS_URL OFFERHUB_LONG_RUNS=1 $(BIN)/pytest -n 0 $(or $(ARGS),$(LONG_TESTS))
+# Tests marked `long`, and those marked `long_form` in their longer form: see tests/support/long_runs.py.
+test-long: install-dev ## Run what takes minutes, in full, and print what was counted (ARGS="tests/interop")
+	@env -u DATABASE_URL -u REDIS_URL OFFERHUB_LONG_RUNS=1 $(BIN)/pytest $(TEST_PROCESSES) -m "long or long_form" $(ARGS)
 
 test-fuzz: install-dev ## Hold the product against its own document (ARGS="--fuzz-examples 100 --fuzz-seed 7")
 	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest -n 0 tests/fuzz --fuzz-examples 30 $(ARGS)

@@ -19,10 +19,9 @@ import pytest
 from offerhub.runtime.embedded import embedded_services
 from offerhub.runtime.migrations import migrate
 
-pytest_plugins = ["support.product_fixtures", "support.own_redis", "support.queue_fixtures"]
+pytest_plugins = ["support.product_fixtures", "support.own_redis", "support.queue_fixtures", "support.long_runs"]
 
 TEST_DATA_DIR = "OFFERHUB_TEST_DATA_DIR"
-LONG_RUNS = "OFFERHUB_LONG_RUNS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,15 +34,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """The workers are gone, and the servers with them."""
     if not hasattr(config, "workerinput"):
         remove_data_dir(Path(os.environ.pop(TEST_DATA_DIR)))
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes long runs only when it is asked for, by `make test-long`."""
-    if not os.environ.get(LONG_RUNS):
-        skip = pytest.mark.skip(reason=f"runs with {LONG_RUNS}=1 only")
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(skip)
 
 
 def new_data_dir() -> Path:

@@ -1,6 +1,6 @@
 """Three API processes and two workers on one database: once whatever runs once, and nothing lost or doubled.
 
-The short form runs in every suite; OFFERHUB_LONG_RUNS=1 (`make test-long`) takes Redis away for ten seconds and puts
+The short form runs in every suite; `make test-long` takes Redis away for ten seconds and puts
 more money on its way.
 """
 
@@ -19,18 +19,21 @@ from redis.asyncio import Redis
 from asgi_client import Heard
 from offerhub.reconciliation.model import JobType
 from offerhub.runtime import leases
-from support.fleet import Fleet, Member, fleet, long_run
+from support.fleet import Fleet, Member, fleet
+from support.long_runs import long_runs
 from support.outside import World, eventually
 from support.own_redis import OwnRedis
 from support.product import MASTER_KEY, Marketplace, Person, environment
 from support.sse import follow
 
-ORDERS = 24 if long_run() else 5
-REDIS_AWAY_SECONDS = 10.0 if long_run() else 1.0
+ORDERS = 24 if long_runs() else 5
+REDIS_AWAY_SECONDS = 10.0 if long_runs() else 1.0
 FRAMES_PER_STREAM = 7
 OF_AIRTM = {"sync-topups", "sync-withdrawals", "sync-refunds"}
-FLOW_SECONDS = 900.0 if long_run() else 240.0
+FLOW_SECONDS = 900.0 if long_runs() else 240.0
 AGAIN = frozenset({409, 429, 500, 502, 503, 504})
+
+pytestmark = pytest.mark.long_form
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +254,7 @@ async def test_no_effect_is_lost_or_doubled_whatever_befalls_redis_and_the_worke
     async def left() -> int:
         return int(await live.value("SELECT count(*) FROM outbox WHERE queue <> 'reconciliation'"))
 
-    if long_run():
+    if long_runs():
         # Jobs that Redis has lost are handed over again after a minute; their work is done long before.
         async with asyncio.timeout(FLOW_SECONDS):
             while await left():

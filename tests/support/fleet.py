@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -16,11 +15,6 @@ from support.product import Running
 
 START_SECONDS: Final = 90.0
 """A machine that is busy takes its time to start five processes."""
-
-
-def long_run() -> bool:
-    """Whether scenarios may take minutes (`make test-long`)."""
-    return bool(os.environ.get("OFFERHUB_LONG_RUNS"))
 
 
 def free_port() -> int:

@@ -83,10 +83,14 @@ class Receiver:
                 await asyncio.sleep(0.1)
         return response
 
-    async def until(self, count: int) -> list[Got]:
-        """Everything that came, once it is so many."""
+    async def until(self, count: int, event_type: str | None = None) -> list[Got]:
+        """Everything that came, once it is so many; or so many of a type."""
+
+        def enough() -> bool:
+            return len(self.got if event_type is None else self.of(event_type)) >= count
+
         async with asyncio.timeout(20), self._arrived:
-            await self._arrived.wait_for(lambda: len(self.got) >= count)
+            await self._arrived.wait_for(enough)
         return list(self.got)
 
     def of(self, event_type: str) -> list[Got]:

@@ -34,6 +34,7 @@ from offerhub.wallets.deposits import DepositWatcher
 from offerhub.wallets.service import require as require_wallet
 from offerhub.withdrawals.service import Asked, Withdrawals
 from support.conservation import assert_conserved
+from support.long_runs import long_runs
 
 DONE_SECONDS = 30.0
 POINTS_PER_FLOW = 14
@@ -302,12 +303,8 @@ async def killed_and_resumed(world: World, act: "Act", order_id: str, point: int
 
 
 def crash_points(total: int) -> list[int]:
-    """Where to kill: a spread of points that moves with the seed, which is printed.
-
-    `OFFERHUB_ALL_CRASH_POINTS=1` takes every point.
-    """
-    if os.environ.get("OFFERHUB_ALL_CRASH_POINTS"):
-        print(f"all {total} crash points")
+    """Where to kill: a spread of points that moves with the seed, which is printed; in `make test-long` every point."""
+    if long_runs():
         return list(range(1, total + 1))
     seed = int(os.environ.get("OFFERHUB_CRASH_SEED", random.SystemRandom().randrange(10**6)))
     print(f"crash points drawn with OFFERHUB_CRASH_SEED={seed}")
