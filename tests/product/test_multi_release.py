@@ -1,6 +1,7 @@
 """Multi-release orders: each milestone pays by itself; what is left is released, refunded or disputed at once."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ async def order_of(
     shop: Marketplace, pair: tuple[Person, Person], parts: list[tuple[str, str]], stage: str = "IN_PROGRESS"
 ) -> str:
     milestones = [{"ref": ref, "title": f"Part {ref}", "amount": amount} for ref, amount in parts]
-    total = f"{sum(float(amount) for _, amount in parts):.2f}"
+    total = str(sum(Decimal(amount) for _, amount in parts))
     return await shop.order(*pair, total, stage, milestones=milestones, escrow_type="multi-release")
 
 

@@ -1,5 +1,7 @@
 """What the controls tell a test that holds books against the sandbox: who paid whom, and what came back to Airtm."""
 
+from decimal import Decimal
+
 from airtm_driver import call, made, payout_of
 from escrow_driver import Parties, approve, deployed, fund, release
 from sandbox_driver import PASSPHRASE, running
@@ -25,7 +27,7 @@ async def test_what_went_from_whom_to_whom() -> None:
         assert pairs[stranger.public_key, contract] == ("1.0000000", 2)
         out = {target: amount for (source, target), (amount, _) in pairs.items() if source == contract}
         assert out[sandbox.info["trustless_work_fee_account"]] == "0.3000000"
-        assert sum(float(amount) for amount in out.values()) == 100
+        assert sum(Decimal(amount) for amount in out.values()) == 100
 
 
 async def test_a_payout_that_comes_back_is_a_deposit() -> None:

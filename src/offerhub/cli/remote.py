@@ -147,3 +147,8 @@ def refuse(found: Any, status: int) -> NoReturn:
     code = f" ({told['code']})" if "code" in told else ""
     print(f"offerhub: {told.get('message', f'the service answered {status}')}{code}", file=sys.stderr)
     sys.exit(1)
+
+
+def given(**told: Any) -> dict[str, Any]:
+    """What was told, without what was not."""
+    return {name: value for name, value in told.items() if value is not None}

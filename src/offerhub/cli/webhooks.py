@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
-from offerhub.cli.remote import NOWHERE, Access, AsJson, Service
+from offerhub.cli.remote import NOWHERE, Access, AsJson, Service, given
 
 webhooks = App(
     name="webhooks",
@@ -63,8 +63,8 @@ def create(
     description
         What to call it in lists.
     """
-    body = {"url": target, "eventTypes": listed(events), "description": description}
-    made = access.service().ask("POST", PATH, body=_given(body))["data"]
+    body = given(url=target, eventTypes=listed(events), description=description)
+    made = access.service().ask("POST", PATH, body=body)["data"]
     if as_json:
         print(json.dumps(made, indent=2))
         return
@@ -107,8 +107,8 @@ def update(
     enabled
         `--no-enabled` stops sending, `--enabled` begins again.
     """
-    body = {"url": target, "eventTypes": listed(events), "description": description, "enabled": enabled}
-    found = access.service().ask("POST", endpoint_path(endpoint_id), body=_given(body))["data"]
+    body = given(url=target, eventTypes=listed(events), description=description, enabled=enabled)
+    found = access.service().ask("POST", endpoint_path(endpoint_id), body=body)["data"]
     _facts(found, found, as_json=as_json)
 
 
@@ -143,7 +143,7 @@ def rotate_secret(
     overlap_seconds
         How long the old one signs as well; without it a day.
     """
-    body = _given({"overlapSeconds": overlap_seconds})
+    body = given(overlapSeconds=overlap_seconds)
     made = access.service().ask("POST", f"{endpoint_path(endpoint_id)}/rotate-secret", body=body)["data"]
     if as_json:
         print(json.dumps(made, indent=2))
@@ -243,13 +243,9 @@ def redeliver(
         path = f"{endpoint_path(endpoint_id)}/deliveries/{delivery_id}/redeliver"
         _facts(service.ask("POST", path)["data"], ("id", "eventId", "status"), as_json=as_json)
         return
-    wanted = _given({"since": since, "until": until, "only": "all" if every else "failed"})
+    wanted = given(since=since, until=until, only="all" if every else "failed")
     queued = sum(redeliver_all(service, endpoint_id, wanted))
     print(json.dumps({"queued": queued}) if as_json else f"{queued} deliveries will be sent again")
-
-
-def _given(body: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if value is not None}
 
 
 def _facts(found: dict[str, Any], names: Sequence[str] | dict[str, Any], *, as_json: bool = False) -> None:

@@ -9,8 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from offerhub.sandbox.encoding import Escrow, Milestone
+from offerhub.sandbox.multi_encoding import MultiEscrow
 from offerhub.sandbox.rules import FeeMode
 from offerhub.sandbox.state import Movement, Refused, State
+
+AnyEscrow = Escrow | MultiEscrow
+Parts = Sequence[tuple[str, int]]
+"""Addresses and what each gets, in units."""
 
 MILESTONES_MAX: Final = 50
 DISTRIBUTIONS_MAX: Final = 50
@@ -157,14 +162,8 @@ def release(tokens: Tokens, contract: str, release_signer: str) -> list[Movement
     _require(all(milestone.approved for milestone in escrow.milestones), 5)
     _require(not escrow.disputed, 16)
     _require(state.balance_of(tokens.asset, contract) >= escrow.amount, 6)
-    trustless, platform = fees_of(escrow.amount, escrow.platform_fee)
     state.put(state.escrows, contract, replace(escrow, released=True))
-    # The platform's transfer happens even when its fee is 0, so its trustline is always needed.
-    return [
-        tokens.pay(contract, tokens.fee_account, trustless),
-        tokens.pay(contract, escrow.roles.platform_address, platform),
-        tokens.pay(contract, escrow.roles.receiver, escrow.amount - trustless - platform),
-    ]
+    return pay_out(tokens, contract, escrow, escrow.roles.receiver, escrow.amount)
 
 
 def dispute(state: State, contract: str, signer: str) -> Escrow:
@@ -178,9 +177,7 @@ def dispute(state: State, contract: str, signer: str) -> Escrow:
     return disputed
 
 
-def resolve(
-    tokens: Tokens, contract: str, resolver: str, parts: Sequence[tuple[str, int]]
-) -> tuple[Escrow, list[Movement]]:
+def resolve(tokens: Tokens, contract: str, resolver: str, parts: Parts) -> tuple[Escrow, list[Movement]]:
     """Share out the whole balance, fees first, then each part less its share of them.
 
     Under the rule `floor_total` amounts finer than 0.001 can owe the parts more than remains; then the last transfer
@@ -198,13 +195,29 @@ def resolve(
     _require(total == balance, 39)
     resolved = replace(escrow, resolved=True, disputed=False)
     state.put(state.escrows, contract, resolved)
-    trustless, platform, nets = shares_of([amount for _, amount in parts], escrow.platform_fee, state.rules.fee_mode)
+    return resolved, share_out(tokens, contract, escrow, parts)
+
+
+def pay_out(tokens: Tokens, contract: str, escrow: AnyEscrow, receiver: str, amount: int) -> list[Movement]:
+    """Pay the fees and a receiver out of an amount."""
+    trustless, platform = fees_of(amount, escrow.platform_fee)
+    # The platform's transfer happens even when its fee is 0, so its trustline is always needed.
+    return [
+        tokens.pay(contract, tokens.fee_account, trustless),
+        tokens.pay(contract, escrow.roles.platform_address, platform),
+        tokens.pay(contract, receiver, amount - trustless - platform),
+    ]
+
+
+def share_out(tokens: Tokens, contract: str, escrow: AnyEscrow, parts: Parts) -> list[Movement]:
+    """Fees first, then each part less its share of them (providers.md 5.6)."""
+    amounts = [amount for _, amount in parts]
+    trustless, platform, nets = shares_of(amounts, escrow.platform_fee, tokens.state.rules.fee_mode)
     movements = [
         tokens.pay(contract, tokens.fee_account, trustless),
         tokens.pay(contract, escrow.roles.platform_address, platform),
     ]
-    movements += [tokens.pay(contract, address, net) for (address, _), net in zip(parts, nets, strict=True)]
-    return resolved, movements
+    return movements + [tokens.pay(contract, address, net) for (address, _), net in zip(parts, nets, strict=True)]
 
 
 def shares_of(amounts: Sequence[int], platform_bps: int, fee_mode: FeeMode) -> tuple[int, int, list[int]]:

@@ -4,11 +4,19 @@ Its preconditions and error numbers are providers.md 5; the numbers are other on
 Each function takes the ledger's state and raises ContractError exactly where the contract would.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from offerhub.sandbox.escrow import MILESTONES_MAX, PLATFORM_FEE_BPS_MAX, ContractError, Tokens, fees_of, shares_of
+from offerhub.sandbox.escrow import (
+    MILESTONES_MAX,
+    PLATFORM_FEE_BPS_MAX,
+    ContractError,
+    Parts,
+    Tokens,
+    pay_out,
+    share_out,
+)
 from offerhub.sandbox.multi_encoding import MultiEscrow, Part
 from offerhub.sandbox.state import Movement, State
 
@@ -44,8 +52,6 @@ ERRORS: Final = {
     47: "The distributions add up to nothing",
 }
 """Numbers of the multi-release contract (providers.md 5.5); the words are ours."""
-
-Parts = Sequence[tuple[str, int]]
 
 
 def initialise(state: State, contract: str, escrow: MultiEscrow) -> None:
@@ -109,13 +115,7 @@ def release(tokens: Tokens, contract: str, release_signer: str, index: int) -> l
         return replace(part, released=True)
 
     part = _with_part(state, contract, escrow, index, released).milestones[index]
-    trustless, platform = fees_of(part.amount, escrow.platform_fee)
-    # The platform's transfer happens even when its fee is 0, so its trustline is always needed.
-    return [
-        tokens.pay(contract, tokens.fee_account, trustless),
-        tokens.pay(contract, escrow.roles.platform_address, platform),
-        tokens.pay(contract, part.receiver, part.amount - trustless - platform),
-    ]
+    return pay_out(tokens, contract, escrow, part.receiver, part.amount)
 
 
 def dispute(state: State, contract: str, index: int, signer: str) -> MultiEscrow:
@@ -148,7 +148,7 @@ def resolve(
         return replace(part, resolved=True, disputed=False)
 
     changed = _with_part(state, contract, escrow, index, resolved)
-    return changed, _share_out(tokens, contract, escrow, parts)
+    return changed, share_out(tokens, contract, escrow, parts)
 
 
 def withdraw(tokens: Tokens, contract: str, resolver: str, parts: Parts) -> tuple[MultiEscrow, list[Movement]]:
@@ -157,7 +157,7 @@ def withdraw(tokens: Tokens, contract: str, resolver: str, parts: Parts) -> tupl
     _require(resolver == escrow.roles.dispute_resolver, 13)
     _require(all(part.released or part.resolved or part.disputed for part in escrow.milestones), 41)
     _require(_total(parts) <= state.balance_of(tokens.asset, contract), 16)
-    return escrow, _share_out(tokens, contract, escrow, parts)
+    return escrow, share_out(tokens, contract, escrow, parts)
 
 
 def _total(parts: Parts) -> int:
@@ -165,18 +165,6 @@ def _total(parts: Parts) -> int:
     total = sum(amount for _, amount in parts)
     _require(total > 0, 47)
     return total
-
-
-def _share_out(tokens: Tokens, contract: str, escrow: MultiEscrow, parts: Parts) -> list[Movement]:
-    """Fees first, then each part less its share of them (providers.md 5.6)."""
-    trustless, platform, nets = shares_of(
-        [amount for _, amount in parts], escrow.platform_fee, tokens.state.rules.fee_mode
-    )
-    movements = [
-        tokens.pay(contract, tokens.fee_account, trustless),
-        tokens.pay(contract, escrow.roles.platform_address, platform),
-    ]
-    return movements + [tokens.pay(contract, address, net) for (address, _), net in zip(parts, nets, strict=True)]
 
 
 def _stored(state: State, contract: str) -> MultiEscrow:

@@ -303,7 +303,7 @@ async def killed_and_resumed(world: World, act: "Act", order_id: str, point: int
 
 
 def crash_points(total: int) -> list[int]:
-    """Where to kill: a spread of points that moves with the seed, which is printed; in `make test-long` every point."""
+    """Where to kill: a few points that move with the seed, which is printed; in `make test-long` every point."""
     if long_runs():
         return list(range(1, total + 1))
     seed = int(os.environ.get("OFFERHUB_CRASH_SEED", random.SystemRandom().randrange(10**6)))

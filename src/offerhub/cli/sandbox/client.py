@@ -51,8 +51,3 @@ def refuse(reason: str) -> NoReturn:
     """End with 1, saying why."""
     print(f"offerhub: {reason}", file=sys.stderr)
     sys.exit(1)
-
-
-def given(**told: Any) -> dict[str, Any]:
-    """What was told, without what was not."""
-    return {name: value for name, value in told.items() if value is not None}
