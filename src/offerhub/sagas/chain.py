@@ -2,7 +2,8 @@
 
     lane → build → approve → sign → STORE → send → look the hash up → settled | refused | unknown
 
-The envelope is stored whole before its first byte leaves. After any silence the hash is looked up on the chain,
+The envelope is stored whole before its first byte leaves, and only by whoever drives the saga at that moment: a driver
+that slept past its lease has nothing to send but what was stored while it had it. After any silence the hash is looked up on the chain,
 and the same envelope is sent again, in a wrapper that bids more where the price has risen (`bumps`). A new envelope
 is built only once the chain has proven the old one absent for ever: its hash is in no ledger, and a ledger closed
 past its time bound, or long after its sequence number was used up by another transaction.
@@ -26,7 +27,7 @@ from offerhub.errors import (
 from offerhub.providers.stellar.horizon import ChainTransaction, Horizon, Rejected, Submission
 from offerhub.providers.stellar.reactions import ALARMING, Reaction, reaction
 from offerhub.providers.stellar.records import Ledger
-from offerhub.runtime.database import Database
+from offerhub.runtime.database import Database, Tx
 from offerhub.sagas import store
 from offerhub.sagas.bumps import Bumps, SignedEnvelope
 from offerhub.sagas.model import Envelope, Inclusion, NotYet, Outcome, Refused, Saga, Settled, Unavailable, Unknown
@@ -104,7 +105,10 @@ class Chain:
         self._absence_margin = absence_margin
 
     async def carry(self, saga: Saga, position: int, call: ChainCall) -> Outcome:
-        """Go on with a step's transaction from wherever the records say it is."""
+        """Go on with a step's transaction from wherever the records say it is.
+
+        Raises LeaseLost when somebody else drives the saga by now.
+        """
         envelope = await self._open(saga, position)
         if envelope is None:
             made = await self._make(saga, position, call)
@@ -126,8 +130,7 @@ class Chain:
 
     async def _make(self, saga: Saga, position: int, call: ChainCall) -> Envelope | Outcome:
         """Take a lane, build, approve, sign and store."""
-        lanes = (*call.channels, call.account)
-        source = await self._database.run(lambda tx: store.take_lane(tx, lanes, saga.id, position))
+        source = await self._database.run(lambda tx: self._take_lane(tx, saga, position, call))
         if source is None:
             return NotYet("another transaction of this account is on its way")
         try:
@@ -145,8 +148,16 @@ class Chain:
         assert signed.hash == approved.hash
         assert approved.source == source
         envelope = Envelope(signed.hash, approved.source, approved.sequence, signed.xdr, approved.valid_until)
-        await self._database.run(lambda tx: store.insert_envelope(tx, saga.id, position, envelope))
+        await self._database.run(lambda tx: self._store(tx, saga, position, envelope))
         return envelope
+
+    async def _take_lane(self, tx: Tx, saga: Saga, position: int, call: ChainCall) -> str | None:
+        await store.fence(tx, saga)
+        return await store.take_lane(tx, (*call.channels, call.account), saga.id, position)
+
+    async def _store(self, tx: Tx, saga: Saga, position: int, envelope: Envelope) -> None:
+        await store.fence(tx, saga)
+        await store.insert_envelope(tx, saga.id, position, envelope)
 
     async def _send(self, envelope: Envelope, call: ChainCall) -> Outcome:
         bump = await self._bumps.wrapped(envelope)

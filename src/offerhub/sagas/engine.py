@@ -6,9 +6,10 @@ that slept past it changes nothing. What a crash leaves behind is resumed from t
 """
 
 import asyncio
+import itertools
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +25,19 @@ from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellati
 from offerhub.runtime.jobs import Priority
 from offerhub.runtime.urgency import Urgency, working
 from offerhub.sagas import store
-from offerhub.sagas.model import Facts, NotYet, Outcome, Plan, Refused, Saga, Settled, Step, Unavailable, Unknown
+from offerhub.sagas.model import (
+    Facts,
+    LeaseLost,
+    NotYet,
+    Outcome,
+    Plan,
+    Refused,
+    Saga,
+    Settled,
+    Step,
+    Unavailable,
+    Unknown,
+)
 
 LEASE_SECONDS: Final = 6.0
 """How long a crashed driver keeps a saga from others; renewed at a third of it while the driver lives."""
@@ -44,10 +57,6 @@ JOB: Final = "drive"
 log = structlog.get_logger("offerhub.sagas")
 
 
-class LeaseLost(Exception):
-    """Another driver has taken this saga over; whatever this one was about to write is void."""
-
-
 @dataclass(frozen=True, slots=True)
 class Running:
     """How many sagas run for a subject, and how many of them nobody drove although they were due."""
@@ -65,7 +74,8 @@ class Engine:
         self._plans: dict[str, Plan] = {}
         self._priorities: dict[str, Priority] = {}
         self._driving: dict[str, asyncio.Task[None]] = {}
-        self._holder = f"{os.getpid()}:{secrets.token_hex(6)}"
+        self._process = f"{os.getpid()}:{secrets.token_hex(6)}"
+        self._drives = itertools.count(1)
         self._stopping = False
 
     def register(self, plans: Iterable[Plan], priority: Priority = Priority.FIRST) -> None:
@@ -183,10 +193,13 @@ class Engine:
     async def _drive(self, saga_id: str) -> None:
         if self._stopping:
             return
-        saga = await self._database.run(lambda tx: self._claim(tx, saga_id))
+        # A name of its own for each drive: nobody who lost a lease can be taken for whoever has it now.
+        driver = f"{self._process}:{next(self._drives)}"
+        kinds = list(self._plans)
+        saga = await self._database.run(lambda tx: store.claim(tx, saga_id, kinds, driver, LEASE_SECONDS))
         if saga is None:
             return
-        heart = asyncio.create_task(self._renew(saga_id))
+        heart = asyncio.create_task(self._renew(saga))
         delay = 0.0
         try:
             delay = await self._advance(saga, self._plans[saga.kind])
@@ -198,25 +211,25 @@ class Engine:
             delay = HAND_BACK_AFTER_SECONDS
         finally:
             heart.cancel()
-            await asyncio.shield(self._hand_back(saga_id, delay))
+            await asyncio.shield(self._hand_back(saga, delay))
 
-    async def _claim(self, tx: Tx, saga_id: str) -> Saga | None:
-        return await store.claim(tx, saga_id, list(self._plans), self._holder, LEASE_SECONDS)
-
-    async def _hand_back(self, saga_id: str, delay: float) -> None:
+    async def _hand_back(self, saga: Saga, delay: float) -> None:
         try:
-            await self._database.run(lambda tx: store.hand_back(tx, saga_id, self._holder, delay))
+            await self._database.run(lambda tx: store.hand_back(tx, saga.id, saga.driver, delay))
         except UNREACHABLE:
             # The lease runs out by itself.
-            log.warning("saga_not_handed_back", saga_id=saga_id)
+            log.warning("saga_not_handed_back", saga_id=saga.id)
 
-    async def _renew(self, saga_id: str) -> None:
-        while True:
+    async def _renew(self, saga: Saga) -> None:
+        is_ours = True
+        while is_ours:
             await asyncio.sleep(LEASE_SECONDS / 3)
             try:
-                await self._database.run(lambda tx: self._claim(tx, saga_id))
+                is_ours = await self._database.run(
+                    lambda tx: store.renew(tx, saga.id, saga.driver, LEASE_SECONDS)
+                )
             except UNREACHABLE:
-                log.warning("saga_lease_not_renewed", saga_id=saga_id)
+                log.warning("saga_lease_not_renewed", saga_id=saga.id)
 
     async def _advance(self, saga: Saga, plan: Plan) -> float:
         """Run the steps that are not settled yet; returns the seconds after which the saga is due again."""
@@ -251,7 +264,7 @@ class Engine:
     ) -> tuple[Outcome, float]:
         """Attempt the step until it is settled or refused, or until the next try is too far off to wait here."""
         failures = waits = 0
-        await self._database.run(lambda tx: self._record_attempt(tx, saga.id, position))
+        await self._database.run(_fenced(saga, lambda tx: store.mark_attempt(tx, saga.id, position)))
         while True:
             with working(Urgency.CRITICAL):
                 outcome = await step.attempt(saga, position)
@@ -266,22 +279,17 @@ class Engine:
                     may_give_up = False
                     failures += 1
                     delay = _back_off(0.2, failures)
-                    await self._database.run(_marking_unknown(saga.id, position, reason))
+                    await self._database.run(_marking_unknown(saga, position, reason))
                 case Unavailable(refusal, patient):
                     failures += 1
                     delay = _back_off(UNAVAILABLE_SECONDS, failures)
                     if may_give_up and not patient and failures >= UNAVAILABLE_ATTEMPTS_MAX:
                         return Refused(refusal), 0.0
-                    await self._database.run(_noting(saga.id, position, str(refusal)))
+                    await self._database.run(_noting(saga, position, str(refusal)))
             log.debug("saga_waits", saga_id=saga.id, kind=saga.kind, step=step.name, outcome=type(outcome).__name__)
             if delay > HAND_BACK_AFTER_SECONDS:
                 return outcome, delay
             await self._clock.sleep(delay)
-
-    async def _record_attempt(self, tx: Tx, saga_id: str, position: int) -> None:
-        if not await store.fence(tx, saga_id, self._holder):
-            raise LeaseLost(saga_id)
-        await store.mark_attempt(tx, saga_id, position)
 
     async def _settle(
         self, saga: Saga, plan: Plan, position: int, settled: Settled, all_facts: Sequence[Facts] | None
@@ -289,8 +297,7 @@ class Engine:
         step = plan.steps(saga)[position]
 
         async def settle(tx: Tx) -> None:
-            if not await store.fence(tx, saga.id, self._holder):
-                raise LeaseLost(saga.id)
+            await store.fence(tx, saga)
             if settled.inclusion is not None:
                 await store.close_envelope(tx, settled.inclusion, dict(settled.facts))
             await store.mark_done(tx, saga.id, position, "SETTLED", dict(settled.facts))
@@ -307,8 +314,7 @@ class Engine:
         stored = {"code": refusal.code, "message": refusal.message, "details": dict(refusal.details)}
 
         async def refuse(tx: Tx) -> None:
-            if not await store.fence(tx, saga.id, self._holder):
-                raise LeaseLost(saga.id)
+            await store.fence(tx, saga)
             if refused.inclusion is not None:
                 await store.close_envelope(tx, refused.inclusion, stored)
             await store.mark_done(tx, saga.id, position, "REFUSED", stored)
@@ -344,9 +350,19 @@ def _back_off(base: float, failures: int) -> float:
     return jitter(min(DELAY_MAX_SECONDS, base * 2.0 ** (failures - 1)))
 
 
-def _marking_unknown(saga_id: str, position: int, reason: str) -> Any:
-    return lambda tx: store.mark_unknown(tx, saga_id, position, reason)
+def _fenced(saga: Saga, write: Callable[[Tx], Awaitable[None]]) -> Callable[[Tx], Awaitable[None]]:
+    """What only the saga's driver may write. Raises LeaseLost for anybody else."""
+
+    async def fenced(tx: Tx) -> None:
+        await store.fence(tx, saga)
+        await write(tx)
+
+    return fenced
 
 
-def _noting(saga_id: str, position: int, reason: str) -> Any:
-    return lambda tx: store.note_error(tx, saga_id, position, reason)
+def _marking_unknown(saga: Saga, position: int, reason: str) -> Callable[[Tx], Awaitable[None]]:
+    return _fenced(saga, lambda tx: store.mark_unknown(tx, saga.id, position, reason))
+
+
+def _noting(saga: Saga, position: int, reason: str) -> Callable[[Tx], Awaitable[None]]:
+    return _fenced(saga, lambda tx: store.note_error(tx, saga.id, position, reason))

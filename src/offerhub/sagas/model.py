@@ -47,6 +47,10 @@ ENVELOPE = machine(
 )
 
 
+class LeaseLost(Exception):
+    """Another driver may have taken this saga over; whatever this one was about to write or send is void."""
+
+
 @dataclass(frozen=True, slots=True)
 class Saga:
     """One run of a plan for one subject, such as the release of an order. `input` never changes."""
@@ -59,6 +63,8 @@ class Saga:
     input: Mapping[str, Any]
     correlation_id: str | None = None
     refusal: Mapping[str, Any] | None = None
+    driver: str = ""
+    """The lease under which it was read: one driver's, from its claim to its end, and nobody else's ever."""
 
     @property
     def actor(self) -> Actor:

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from offerhub.runtime.database import Row, Tx
 from offerhub.runtime.redaction import scrub
-from offerhub.sagas.model import Envelope, FeeBump, Inclusion, Saga
+from offerhub.sagas.model import Envelope, FeeBump, Inclusion, LeaseLost, Saga
 
 XDR_CHARACTERS_MAX: Final = 200_000
 """What is kept of a refused transaction; the decoder reads no longer one either."""
 
-_COLUMNS = "id, marketplace_id, kind, subject_id, status, input, correlation_id, refusal"
+_COLUMNS = "id, marketplace_id, kind, subject_id, status, input, correlation_id, refusal, lease_holder"
 
 
 def _saga(row: Row) -> Saga:
@@ -24,6 +24,7 @@ def _saga(row: Row) -> Saga:
         row["input"],
         row["correlation_id"],
         row["refusal"],
+        row["lease_holder"] or "",
     )
 
 
@@ -75,12 +76,15 @@ async def running_of(tx: Tx, subject_id: str) -> dict[str, bool]:
 
 
 async def claim(tx: Tx, saga_id: str, kinds: Sequence[str], holder: str, seconds: float) -> Saga | None:
-    """Take or renew the saga's lease; None when it has ended, is of another kind, or somebody else drives it."""
+    """Take the saga's lease, under a name that no lease had before.
+
+    None when it has ended, is of another kind, is not due, or somebody drives it.
+    """
     row = await tx.row(
         f"""
         UPDATE sagas SET lease_holder = $2, lease_until = clock_timestamp() + make_interval(secs => $3)
-        WHERE id = $1 AND status = 'RUNNING' AND kind = ANY($4::text[]) AND (
-            lease_holder = $2 OR (lease_until < clock_timestamp() AND next_attempt_at <= clock_timestamp()))
+        WHERE id = $1 AND status = 'RUNNING' AND kind = ANY($4::text[])
+            AND lease_until < clock_timestamp() AND next_attempt_at <= clock_timestamp()
         RETURNING {_COLUMNS}
         """,
         saga_id,
@@ -89,6 +93,20 @@ async def claim(tx: Tx, saga_id: str, kinds: Sequence[str], holder: str, seconds
         list(kinds),
     )
     return None if row is None else _saga(row)
+
+
+async def renew(tx: Tx, saga_id: str, holder: str, seconds: float) -> bool:
+    """Keep the lease for longer; False once somebody else has had it, or the saga has ended."""
+    renewed = await tx.execute(
+        """
+        UPDATE sagas SET lease_until = clock_timestamp() + make_interval(secs => $3)
+        WHERE id = $1 AND lease_holder = $2 AND status = 'RUNNING'
+        """,
+        saga_id,
+        holder,
+        seconds,
+    )
+    return renewed == 1
 
 
 async def hand_back(tx: Tx, saga_id: str, holder: str, delay_seconds: float) -> None:
@@ -105,10 +123,15 @@ async def hand_back(tx: Tx, saga_id: str, holder: str, delay_seconds: float) -> 
     )
 
 
-async def fence(tx: Tx, saga_id: str, holder: str) -> bool:
-    """Lock the saga; True while this holder still drives it. A driver that slept past its lease learns it here."""
-    row = await tx.row("SELECT lease_holder FROM sagas WHERE id = $1 AND status = 'RUNNING' FOR UPDATE", saga_id)
-    return row is not None and row["lease_holder"] == holder
+async def fence(tx: Tx, saga: Saga) -> None:
+    """Lock the saga, in front of what only its driver may write.
+
+    Raises LeaseLost when the saga has ended or somebody else has taken it: a driver that slept past its lease learns
+    it here.
+    """
+    row = await tx.row("SELECT lease_holder FROM sagas WHERE id = $1 AND status = 'RUNNING' FOR UPDATE", saga.id)
+    if row is None or row["lease_holder"] != saga.driver:
+        raise LeaseLost(saga.id)
 
 
 async def due(tx: Tx, kinds: Sequence[str], limit: int) -> list[str]:
