@@ -1,28 +1,75 @@
 """Simultaneous requests: money is spent once, whoever asks first."""
 
 import asyncio
+import itertools
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
-from asgi_client import Heard
+import pytest
+
+from offerhub.runtime import database
+from support.long_runs import Tally, long_runs
+from support.outside import World
 from support.product import Marketplace, Person, unique
+from support.racing import UNIT, at_once, credited, in_contract, outcomes
 
-UNIT = 10_000_000
+ROUNDS = 24 if long_runs() else 1
+ORDERS = 60 if long_runs() else 3
+
+pytestmark = pytest.mark.long_form
 
 
-def outcomes(heard: Sequence[Heard]) -> Counter[tuple[int, str]]:
-    """How often each status and code was answered."""
-    return Counter((one.status, one.code if one.status >= 400 else "") for one in heard)
+@pytest.fixture
+def repeats(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How often a transaction had to be run again: for a deadlock, for instance."""
+    counted: list[float] = []
+
+    def pause(seconds: float) -> float:
+        counted.append(seconds)
+        return seconds
+
+    monkeypatch.setattr(database, "jitter", pause)
+    return counted
 
 
-async def credited(shop: Marketplace, amount: str) -> Person:
-    """A user with a manual credit."""
-    made = await shop.done("POST", "/users", {"externalUserId": unique("racer")}, status=201)
-    person = Person(made["id"], made["wallet"]["publicKey"])
-    if amount:
-        await shop.credit(person, amount)
-    return person
+async def test_sixty_four_spenders_of_all_kinds_share_what_is_there(
+    shop: Marketplace, elsewhere: Marketplace, world: World, tally: Tally
+) -> None:
+    """Orders, withdrawals, debits and holds by hand, at two processes: ten fit, and nothing else is ever said."""
+    seller = await credited(shop, "")
+    target, _ = await world.outside_wallet()
+    for number in range(ROUNDS):
+        [person] = await shop.people("100")
+        path = f"/users/{person.id}/balance"
+        orders = await asyncio.gather(*(shop.order(person, seller, "10.00") for _ in range(16)))
+        out = {"userId": person.id, "amount": "10.00", "destinationType": "crypto", "destinationRef": target}
+        at = itertools.cycle((shop, elsewhere))
+        kinds = {
+            "order": [next(at).post(f"/orders/{order}/reserve") for order in orders],
+            "withdrawal": [next(at).post("/withdrawals", out) for _ in range(16)],
+            "debit": [next(at).post(f"{path}/debit", {"amount": "10.00"}) for _ in range(16)],
+            "hold": [next(at).post(f"{path}/reserve", {"amount": "10.00", "orderId": "job"}) for _ in range(16)],
+        }
+        names = list(kinds)[number % 4 :] + list(kinds)[: number % 4]
+        mixed = [
+            (name, call)
+            for calls in zip(*(kinds[name] for name in names), strict=True)
+            for name, call in zip(names, calls, strict=True)
+        ]
+        heard = await at_once(*(call for _, call in mixed))
+        found = Counter(name for (name, _), one in zip(mixed, heard, strict=True) if one.status < 300)
+        refused = {(one.status, one.code) for one in heard if one.status >= 300}
+        assert refused == {(422, "INSUFFICIENT_FUNDS")}, outcomes(heard)
+        assert sum(found.values()) == 10
+        held = 10 * UNIT * (found["order"] + found["hold"])
+        assert await shop.units(person.id) == ({"reserved": held} if held else {})
+        assert (await shop.events(person.id)).count("balance.reserved") == found["order"] + found["hold"]
+        assert await shop.on_chain(person.address) == 100 * UNIT - found["withdrawal"] * 10 * UNIT
+        taken = [shop.post(f"{path}/deduct-reserved", {"amount": "10.00", "orderId": "job"}) for _ in range(16)]
+        back = outcomes(await at_once(*taken))
+        wanted = {(200, ""): found["hold"], (422, "RESERVE_NOT_FOUND"): 16 - found["hold"]}
+        assert back == {what: count for what, count in wanted.items() if count}
+        tally("races", 80)
 
 
 async def test_sixty_four_reservations_of_ten_against_a_hundred(shop: Marketplace) -> None:
@@ -63,21 +110,33 @@ async def test_debits_and_reservations_by_hand_share_one_balance(shop: Marketpla
     assert back[422, "RESERVE_NOT_FOUND"] == 12 - held
 
 
-async def test_users_who_pay_each_other_do_not_stand_in_each_other_s_way(shop: Marketplace) -> None:
+async def test_users_who_pay_each_other_do_not_stand_in_each_other_s_way(
+    shop: Marketplace, elsewhere: Marketplace, repeats: list[float], tally: Tally
+) -> None:
+    """Accounts are locked in one order, whoever pays whom: there is no deadlock that had to be undone."""
     ann, ben = await credited(shop, "50.00"), await credited(shop, "50.00")
     for payer in (ann, ben):
         await shop.done("POST", f"/users/{payer.id}/balance/reserve", {"amount": "40.00", "orderId": "job"})
-    calls = []
-    for payer, payee in ((ann, ben), (ben, ann)) * 20:
-        body = {"amount": "2.00", "orderId": "job", "sellerId": payee.id}
-        calls.append(shop.post(f"/users/{payer.id}/balance/release", body))
-    assert outcomes(await asyncio.gather(*calls)) == {(200, ""): 40}
-    for person in (ann, ben):
-        assert await shop.units(person.id) == {"available": 50 * UNIT}
+    at = itertools.cycle((shop, elsewhere, elsewhere, shop))
+    for _ in range(ROUNDS):
+        calls = []
+        for payer, payee in ((ann, ben), (ben, ann)) * 20:
+            body = {"amount": "2.00", "orderId": "job", "sellerId": payee.id}
+            calls.append(next(at).post(f"/users/{payer.id}/balance/release", body))
+        assert outcomes(await at_once(*calls)) == {(200, ""): 40}
+        for person in (ann, ben):
+            assert await shop.units(person.id) == {"available": 50 * UNIT}
+            hold = {"amount": "40.00", "orderId": "job"}
+            await shop.done("POST", f"/users/{person.id}/balance/reserve", hold)
+        tally("races", 40)
+    assert repeats == []
 
 
-async def test_release_refund_and_dispute_at_once(shop: Marketplace, pair: tuple[Person, Person]) -> None:
-    orders = await asyncio.gather(*(shop.order(*pair, "10.00", "IN_PROGRESS") for _ in range(4)))
+async def test_release_refund_and_dispute_at_once(
+    shop: Marketplace, elsewhere: Marketplace, pair: tuple[Person, Person], tally: Tally
+) -> None:
+    """One of them wins, at whichever process, and the contract pays once or not at all."""
+    orders = await asyncio.gather(*(shop.order(*pair, "10.00", "IN_PROGRESS") for _ in range(ORDERS)))
     sold = (await shop.units(pair[1].id)).get("available", 0)
     ends: Counter[str] = Counter()
     for turn, order_id in enumerate(orders):
@@ -88,7 +147,8 @@ async def test_release_refund_and_dispute_at_once(shop: Marketplace, pair: tuple
             ("dispute", {"openedBy": "BUYER", "reason": "OTHER"}),
         ]
         moves = moves[turn % 3 :] + moves[: turn % 3]
-        heard = await asyncio.gather(*(shop.post(f"{path}/{move}", body) for move, body in moves * 2))
+        at = itertools.cycle((shop, elsewhere, elsewhere, shop, elsewhere))
+        heard = await at_once(*(next(at).post(f"{path}/{move}", body) for move, body in moves * 2))
         won = [one for one in heard if one.status < 300]
         assert len(won) == 1, outcomes(heard)
         for lost in heard:
@@ -98,8 +158,11 @@ async def test_release_refund_and_dispute_at_once(shop: Marketplace, pair: tuple
         payouts = [kind for kind in await shop.postings(order_id) if kind in ("released", "refunded")]
         assert len(payouts) == (0 if order["status"] == "DISPUTED" else 1)
         assert await shop.units(order_id) == ({"escrow": 10 * UNIT} if order["status"] == "DISPUTED" else {})
+        held = await in_contract(shop.world, order["escrow"]["contractId"])
+        assert held == (10 * UNIT if order["status"] == "DISPUTED" else 0)
+        tally("races", len(heard))
     assert (await shop.units(pair[1].id)).get("available", 0) - sold == ends["RELEASED"] * 99_700_000
-    assert sum(ends.values()) == 4
+    assert sum(ends.values()) == ORDERS
     await shop.assert_backed(*pair)
 
 
@@ -134,13 +197,13 @@ async def test_many_orders_of_one_buyer_are_funded_one_transaction_at_a_time(
     shop: Marketplace, pair: tuple[Person, Person]
 ) -> None:
     """One wallet has one sequence number after the other; nobody's envelope pushes out another's."""
-    orders = await asyncio.gather(*(shop.order(*pair, "1.00", "IN_PROGRESS") for _ in range(6)))
+    orders = await asyncio.gather(*(shop.order(*pair, "1.00", "IN_PROGRESS") for _ in range(4)))
     sql = """
         SELECT count(*) AS envelopes, count(DISTINCT e.sequence) AS sequences
         FROM envelopes e JOIN sagas g ON g.id = e.saga_id WHERE g.subject_id = ANY($1)
     """
     [row] = await shop.live.rows(sql, list(orders))
-    assert (row["envelopes"], row["sequences"]) == (12, 12)
+    assert (row["envelopes"], row["sequences"]) == (8, 8)
     await shop.assert_backed(pair[0])
 
 
@@ -182,19 +245,6 @@ async def test_one_client_reference_is_one_order(shop: Marketplace) -> None:
     heard = await asyncio.gather(*(shop.post("/orders", body) for _ in range(12)))
     assert outcomes(heard) == {(201, ""): 1, (200, ""): 11}
     assert len({one.data["id"] for one in heard}) == 1
-
-
-async def test_one_idempotency_key_is_one_credit(shop: Marketplace) -> None:
-    person = await credited(shop, "")
-    path, body = f"/users/{person.id}/balance/credit", {"amount": "5.00"}
-    heard = await asyncio.gather(*(shop.post(path, body, key="race") for _ in range(20)))
-    found = outcomes(heard)
-    assert found[200, ""] >= 1
-    assert found[200, ""] + found[409, "IDEMPOTENCY_KEY_IN_PROGRESS"] == 20
-    assert len({one.body for one in heard if one.status == 200}) == 1
-    assert {one.headers.get("retry-after") for one in heard if one.status == 409} <= {"1"}
-    assert await shop.balance(person) == ("5.00", "0.00")
-    assert await shop.postings(person.id) == ["manual_credit"]
 
 
 async def test_credits_without_a_key_all_count(shop: Marketplace) -> None:

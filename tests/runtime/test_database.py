@@ -121,3 +121,21 @@ async def test_the_hook_sees_every_statement_with_begin_and_commit(database: Dat
         "> COMMIT",
         "< COMMIT",
     ]
+
+
+async def test_a_statement_that_a_newer_schema_has_outdated_runs_again(database: Database) -> None:
+    """A newer program's migration may change what a prepared statement returns, or the types that it knows."""
+    runs: list[None] = []
+
+    async def read(tx: Tx) -> dict[str, object]:
+        runs.append(None)
+        return dict(await tx.one("SELECT * FROM notes WHERE id = 1"))
+
+    for _ in range(3):
+        assert await database.run(read) == {"id": 1, "n": 0}
+    await database.script("ALTER TABLE notes ADD COLUMN remark text DEFAULT 'new'")
+    try:
+        assert await database.run(read) == {"id": 1, "n": 0, "remark": "new"}
+        assert len(runs) == 5, "once more, in a new transaction"
+    finally:
+        await database.script("ALTER TABLE notes DROP COLUMN remark")

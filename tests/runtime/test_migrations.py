@@ -117,6 +117,8 @@ async def test_a_busy_table_fails_the_migration_instead_of_queueing_everybody(
     await migrate(empty_database_url, folder)
     write(folder, "0002_column", up="ALTER TABLE coins ADD COLUMN name text")
     monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(migrations, "LOCK_ATTEMPTS_MAX", 2)
+    monkeypatch.setattr(migrations, "LOCK_PAUSE_SECONDS", 0.01)
     connection = await asyncpg.connect(empty_database_url)
     try:
         async with connection.transaction():
@@ -125,6 +127,36 @@ async def test_a_busy_table_fails_the_migration_instead_of_queueing_everybody(
                 await migrate(empty_database_url, folder)
     finally:
         await connection.close()
+
+
+async def test_a_change_waits_for_a_busy_table_without_holding_up_those_behind_it(
+    empty_database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long transaction keeps the change from its table. Others get through between its tries, again and again."""
+    await migrate(empty_database_url, folder)
+    write(folder, "0002_column", up="ALTER TABLE coins ADD COLUMN name text")
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr(migrations, "LOCK_PAUSE_SECONDS", 0.01)
+    waits: list[object] = []
+    monkeypatch.setattr(migrations.log, "info", lambda event, **facts: waits.append((event, facts["attempt"])))
+    long, others = await asyncpg.connect(empty_database_url), await asyncpg.connect(empty_database_url)
+    try:
+        reading = long.transaction()
+        await reading.start()
+        await long.execute("SELECT FROM coins")
+        changing = asyncio.create_task(migrate(empty_database_url, folder))
+        passed = 0
+        while len(waits) < 3:
+            await others.execute("INSERT INTO coins VALUES (5)")
+            passed += 1
+        assert passed >= 2
+        assert not changing.done()
+        await reading.rollback()
+        assert [one.version for one in await changing] == [2]
+        assert waits[:3] == [("migration_waits", attempt) for attempt in (1, 2, 3)]
+        assert await value(empty_database_url, "SELECT count(*) FROM coins WHERE name IS NULL") == passed + 2
+    finally:
+        await asyncio.gather(long.close(), others.close())
 
 
 async def test_a_newer_database_is_accepted_and_reported(empty_database_url: str, folder: Path) -> None:

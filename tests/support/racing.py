@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from asgi_client import Heard
+from offerhub.kernel.money import parse_chain_amount
+from support.outside import World
 from support.product import Marketplace, Person, unique
 
 UNIT: Final = 10_000_000
@@ -28,3 +30,9 @@ async def credited(shop: Marketplace, amount: str) -> Person:
     if amount:
         await shop.credit(person, amount)
     return person
+
+
+async def in_contract(world: World, contract: str) -> int:
+    """Units of USDC that a contract holds on the chain."""
+    state = await world.control("GET", "state")
+    return next(parse_chain_amount(one["usdc"]) for one in state["contracts"] if one["address"] == contract)

@@ -1,9 +1,10 @@
 """PostgreSQL: one use case is one transaction, retried as a whole when the database says so.
 
-`Database.run(use_case)` opens a transaction, calls `use_case(tx)` and commits. A serialization failure (40001)
-or a deadlock (40P01) rolls everything back and runs the use case again: use cases must therefore have no effect
-outside their transaction, and never wait for the network. The pool runs no reset query between uses, so only
-`SET LOCAL` and transaction-level locks are allowed anywhere (a test holds this).
+`Database.run(use_case)` opens a transaction, calls `use_case(tx)` and commits. A serialization failure (40001), a
+deadlock (40P01) or a schema that has changed under a prepared statement rolls everything back and runs the use case
+again: use cases must therefore have no effect outside their transaction, and never wait for the network. The pool
+runs no reset query between uses, so only `SET LOCAL` and transaction-level locks are allowed anywhere (a test holds
+this).
 """
 
 import asyncio
@@ -26,6 +27,16 @@ POOL_SIZE_DEFAULT: Final = 12
 
 UNREACHABLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What a use case raises when the database cannot be used; a loop waits and tries again."""
+
+
+AGAIN: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    # A newer program's migration, or a statement that it has made return something else.
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+)
+"""After these nothing has happened, and the same use case may well succeed."""
 
 
 class StatementHook(Protocol):
@@ -173,7 +184,7 @@ class Database:
         await self._pool.close()
 
     async def run(self, use_case: Callable[[Tx], Awaitable[T]], *, read_only: bool = False) -> T:
-        """Run a use case in one transaction, again from the start after 40001 or 40P01."""
+        """Run a use case in one transaction, again from the start after one of `AGAIN`."""
         begin = "BEGIN READ ONLY" if read_only else "BEGIN"
         return await self._retried(begin, use_case)
 
@@ -185,7 +196,7 @@ class Database:
         for attempt in range(RETRY_ATTEMPTS_MAX):
             try:
                 return await self._once(begin, use_case)
-            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+            except AGAIN:
                 if attempt == RETRY_ATTEMPTS_MAX - 1:
                     raise
                 await asyncio.sleep(jitter(RETRY_BASE_SECONDS * 2**attempt))

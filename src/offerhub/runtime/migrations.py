@@ -8,7 +8,9 @@ migration that has been edited is refused, because the database would not be wha
 A database that is newer than the files is accepted: during a rolling upgrade the old program runs on the new schema.
 """
 
+import asyncio
 import hashlib
+import itertools
 import re
 import time
 from collections.abc import Sequence
@@ -18,10 +20,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import asyncpg
+import structlog
+
+from offerhub.kernel.chance import jitter
 
 MIGRATIONS_FOLDER: Final = Path(__file__).resolve().parents[1] / "migrations"
-LOCK_TIMEOUT: Final = "5s"
-"""How long a change waits for a busy table: a longer wait would also hold up everybody who queues behind it."""
+LOCK_TIMEOUT: Final = "1s"
+"""How long a change waits for a busy table before it lets those pass who queue behind it, and tries again."""
+LOCK_ATTEMPTS_MAX: Final = 60
+LOCK_PAUSE_SECONDS: Final = 1.0
+"""The pause between two tries, in which everybody who queued gets through."""
 
 VIOLATIONS_SHOWN_MAX: Final = 20
 ADVISORY_LOCK: Final = 0x0FFE_4B0B_0001
@@ -40,6 +48,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 """
 
 Connection = asyncpg.Connection
+
+_IN_THE_WAY: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+
+log = structlog.get_logger("offerhub.migrations")
 
 
 class MigrationError(Exception):
@@ -137,7 +149,7 @@ async def migrate(dsn: str, folder: Path | None = None) -> list[Applied]:
         await connection.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)
         await connection.execute(_CREATE_TABLE)
         pending = _pending(migrations, await _applied(connection))
-        return [await _apply(connection, migration) for migration in pending]
+        return [await _apply_when_free(connection, migration) for migration in pending]
     finally:
         await connection.close()  # which gives the lock back
 
@@ -191,6 +203,19 @@ def _pending(migrations: Sequence[Migration], applied: dict[int, asyncpg.Record]
             f"{', '.join(late)}: must come after {newest_applied:04d}, which is applied already"
         )
     return pending
+
+
+async def _apply_when_free(connection: Connection, migration: Migration) -> Applied:
+    """Apply it once nobody is in its way; the tables stay in use meanwhile."""
+    for attempt in itertools.count(1):
+        try:
+            return await _apply(connection, migration)
+        except MigrationError as error:
+            if attempt == LOCK_ATTEMPTS_MAX or not isinstance(error.__cause__, _IN_THE_WAY):
+                raise
+            log.info("migration_waits", migration=migration.label, attempt=attempt, reason=str(error.__cause__))
+            await asyncio.sleep(jitter(LOCK_PAUSE_SECONDS))
+    raise AssertionError("unreachable")
 
 
 async def _apply(connection: Connection, migration: Migration) -> Applied:

@@ -2,11 +2,11 @@
 
     lane → build → approve → sign → STORE → send → look the hash up → settled | refused | unknown
 
-The envelope is stored whole before its first byte leaves, and only by whoever drives the saga at that moment: a driver
-that slept past its lease has nothing to send but what was stored while it had it. After any silence the hash is looked up on the chain,
-and the same envelope is sent again, in a wrapper that bids more where the price has risen (`bumps`). A new envelope
-is built only once the chain has proven the old one absent for ever: its hash is in no ledger, and a ledger closed
-past its time bound, or long after its sequence number was used up by another transaction.
+The envelope is stored whole before its first byte leaves, and only by whoever drives the saga at that moment: a
+driver that slept past its lease has nothing to send but what was stored while it had it. After any silence the hash
+is looked up on the chain, and the same envelope is sent again, in a wrapper that bids more where the price has risen
+(`bumps`). A new envelope is built only once the chain has proven the old one absent for ever: its hash is in no
+ledger, and a ledger closed past its time bound, or long after its sequence number was used up by another transaction.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -225,9 +225,7 @@ class Engine:
         while is_ours:
             await asyncio.sleep(LEASE_SECONDS / 3)
             try:
-                is_ours = await self._database.run(
-                    lambda tx: store.renew(tx, saga.id, saga.driver, LEASE_SECONDS)
-                )
+                is_ours = await self._database.run(lambda tx: store.renew(tx, saga.id, saga.driver, LEASE_SECONDS))
             except UNREACHABLE:
                 log.warning("saga_lease_not_renewed", saga_id=saga.id)
 
