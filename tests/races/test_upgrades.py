@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long_form
 
 FIRST_EXPANDING = 29
 """From this one on migrations only add (decision 0021)."""
-ROUNDS = 60 if long_runs() else 8
+ROUNDS = 60 if long_runs() else 3
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _NARROWS = re.compile(
