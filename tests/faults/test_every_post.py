@@ -15,9 +15,12 @@ from offerhub.sandbox.horizon import HorizonFace
 from offerhub.sandbox.options import SandboxOptions
 from offerhub.sandbox.server import World as Sandbox
 from offerhub.sandbox.trustless_work import TrustlessWorkFace
+from support.long_runs import drawn
 from support.outside import World
 from support.payers import top_up
 from support.product import Marketplace, Person, Running, fill_treasury, running
+
+pytestmark = pytest.mark.long_form
 
 
 async def stage_at_airtm(live: Running, world: World, http: aiohttp.ClientSession) -> Stage:
@@ -81,7 +84,7 @@ async def test_f01_every_answer_is_lost_once_on_the_rail_of_airtm(at_airtm: Stag
 
 async def test_f01_no_answer_ever_comes_and_the_chain_knows_all_the_same(on_chain: Stage) -> None:
     """Every answer to a submission is lost, for as long as it takes."""
-    for flow in (FUND, RELEASE, WITHDRAWAL):
+    for flow in drawn((FUND, RELEASE, WITHDRAWAL), 1):
         await _without_answers(on_chain, flow)
     await on_chain.shop.live.assert_conserved(on_chain.world)
 
@@ -111,7 +114,7 @@ F02 = [
 @pytest.mark.parametrize(("kind", "more"), F02, ids=[kind for kind, _ in F02])
 async def test_f02_broken_answers_on_the_chain(on_chain: Stage, kind: str, more: dict[str, Any]) -> None:
     flows = [flow for flow in ON_CHAIN if kind in {"error_before", "error_after"} or not _builds_break(flow)]
-    for flow in flows:
+    for flow in drawn(flows, 2):
         await flow.run(on_chain, kind, **more)
     await on_chain.shop.live.assert_conserved(on_chain.world)
 
@@ -122,7 +125,7 @@ def _builds_break(flow: Flow) -> bool:
 
 @pytest.mark.parametrize("kind", ["html_page", "truncated_json", "empty_body"])
 async def test_f02_a_submission_s_broken_answer(on_chain: Stage, kind: str) -> None:
-    for flow in ON_CHAIN:
+    for flow in drawn(ON_CHAIN, 2):
         sent = Flow(flow.name, (flow.posts[-1],), flow.before, flow.during, flow.after)
         await sent.run(on_chain, kind)
     await on_chain.shop.live.assert_conserved(on_chain.world)
@@ -152,10 +155,10 @@ async def test_f02_broken_answers_of_airtm(at_airtm: Stage, kind: str, more: dic
 
 @pytest.mark.parametrize("more", [{}, {"retry_after": 1}], ids=["bare", "with Retry-After"])
 async def test_f03_bursts_of_429(on_chain: Stage, at_airtm: Stage, more: dict[str, Any]) -> None:
-    for flow in (DEPLOY, RELEASE, WITHDRAWAL):
+    for flow in drawn((DEPLOY, RELEASE, WITHDRAWAL), 1):
         await flow.run(on_chain, "rate_limit", times=2, **more)
     await on_chain.shop.live.assert_conserved(on_chain.world)
-    for flow in AT_AIRTM:
+    for flow in drawn(AT_AIRTM, 1):
         await flow.run(at_airtm, "rate_limit", **more)
     await at_airtm.shop.live.assert_conserved(at_airtm.world)
 

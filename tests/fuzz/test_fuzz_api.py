@@ -28,8 +28,8 @@ MAINTENANCE = ("maintenance.enable", "maintenance.disable")
 ENDLESS = ("events.follow",)
 """An answer that does not end is no case for a client that waits for the end."""
 SHORT_SEED = 20_261_126
-SHORT_EXAMPLES = 2
-SHORT_COVERAGE_STEP = 6
+SHORT_EXAMPLES = 1
+SHORT_COVERAGE_STEP = 16
 LONG_CASES_MIN = 2_000
 
 

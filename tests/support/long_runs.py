@@ -7,13 +7,17 @@ What a test counts (crash points, seeds, races) it tells with the fixture `tally
 """
 
 import os
+import random
 from collections import Counter
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
 
 import pytest
 
 LONG_RUNS: Final = "OFFERHUB_LONG_RUNS"
 _TALLY: Final = "tally"
+
+T = TypeVar("T")
 
 
 class Tally(Protocol):
@@ -27,6 +31,15 @@ class Tally(Protocol):
 def long_runs() -> bool:
     """True in `make test-long`."""
     return bool(os.environ.get(LONG_RUNS))
+
+
+def drawn(items: Sequence[T], count: int) -> list[T]:
+    """So many of them, drawn with a seed that is printed (`OFFERHUB_DRAW_SEED`), in their order; all in long runs."""
+    if long_runs() or count >= len(items):
+        return list(items)
+    seed = int(os.environ.get("OFFERHUB_DRAW_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"drawn with OFFERHUB_DRAW_SEED={seed}")
+    return [items[place] for place in sorted(random.Random(seed).sample(range(len(items)), count))]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

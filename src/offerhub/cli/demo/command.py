@@ -37,12 +37,14 @@ def demo(*, fast: bool = False, keep: bool = False) -> None:
     keep
         Leave everything running until Ctrl-C, and print the address and the keys.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever asks us to end, nothing is left running
     started = time.monotonic()
     console = Console()
+    progress = Progress(console)
+    for number in (signal.SIGINT, signal.SIGTERM):  # whoever asks us to end, nothing is left running
+        signal.signal(number, progress.interrupt)
     folder = new_folder(data_dir_of(os.environ))
     try:
-        _perform(console, folder, started, fast=fast, keep=keep)
+        _perform(progress, folder, started, fast=fast, keep=keep)
     except KeyboardInterrupt:
         remove_folder(folder)
         raise
@@ -53,8 +55,8 @@ def demo(*, fast: bool = False, keep: bool = False) -> None:
     remove_folder(folder)
 
 
-def _perform(console: Console, folder: Path, started: float, *, fast: bool, keep: bool) -> None:
-    progress = Progress(console)
+def _perform(progress: Progress, folder: Path, started: float, *, fast: bool, keep: bool) -> None:
+    console = progress.console
     progress.act("Servers of its own, in a folder of its own")
     with stage(folder, progress, FAST_LEDGER_SECONDS if fast else LEDGER_SECONDS) as on:
         script = Script(on, progress)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -30,6 +30,15 @@ class Progress:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._interrupted = False
+
+    def interrupt(self, *_: object) -> NoReturn:
+        """The handler of the signals that ask the demo to end.
+
+        Python drops what is raised while it finalises an object; then the next step notices.
+        """
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def act(self, title: str) -> None:
         """Begin an act."""
@@ -38,6 +47,8 @@ class Progress:
     @contextmanager
     def step(self, text: str) -> Iterator[Step]:
         """Show a step while it runs, and how it ended and how long it took afterwards."""
+        if self._interrupted:
+            raise KeyboardInterrupt
         started = time.monotonic()
         # Without a terminal the status shows nothing; the line below is all there is.
         with self.console.status(f" {escape(text)}") as status:
