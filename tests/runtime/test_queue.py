@@ -19,7 +19,7 @@ from offerhub.runtime.queue import Queues, QueueUnavailable, Workers, redis_clie
 from support.own_redis import OwnRedis
 
 PATIENCE_SECONDS = 30
-LOCK_SECONDS = 1.0
+LOCK_SECONDS = 2.0
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]] | Callable[[], bool]) -> None:
