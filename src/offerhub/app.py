@@ -7,7 +7,7 @@ anything about money.
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -36,7 +36,7 @@ from offerhub.events.feed import Feed
 from offerhub.events.subscription import Limits
 from offerhub.findings import api as findings_api
 from offerhub.findings import metrics as findings_metrics
-from offerhub.kernel.clock import SystemClock
+from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.lines import lines
 from offerhub.operations import api as operations_api
 from offerhub.operations import maintenance
@@ -112,10 +112,11 @@ class Product:
         database: Database,
         http: HttpClient,
         client: "redis.asyncio.Redis | None" = None,
+        clock: Clock | None = None,
     ) -> None:
         self.settings = settings
         self.database = database
-        self.clock = SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.network = Network(
             passphrase=settings.stellar.passphrase,
             horizon_url=settings.stellar.horizon_url,
@@ -339,6 +340,31 @@ async def product(settings: Settings) -> AsyncIterator[Product]:
         await database.close()
 
 
+def edge(
+    made: Product,
+    asked: dict[str, Probe],
+    queues: Queues,
+    limiter: RateLimiter | None = None,
+    user_limits: Mapping[str, RateLimiter] | None = None,
+) -> ASGIApp:
+    """The edge alone: health asks what is in `asked`, and nothing is limited without limiters."""
+    return application.build(
+        made.routes(asked, queues),
+        database=made.database,
+        authenticate=made.credentials,
+        sagas=made.engine,
+        limiter=limiter,
+        user_limits=user_limits,
+        inline_wait_seconds=made.settings.payments.saga_inline_wait_seconds,
+        version=VERSION,
+        vault=made.vault,
+        clock=made.clock,
+        gate=MaintenanceGate(made.database, made.clock),
+        observe=made.metrics.request,
+        streams=made.streams,
+    )
+
+
 @contextlib.asynccontextmanager
 async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
     """The edge in front of the product: what Uvicorn serves while the block runs."""
@@ -355,23 +381,9 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
     }
     made.metrics.add(operations_metrics.queue_source(queues, NAMES))
     try:
-        edge = application.build(
-            made.routes(probes.probes(made, client), queues),
-            database=made.database,
-            authenticate=made.credentials,
-            sagas=made.engine,
-            limiter=limiter,
-            user_limits=user_limits,
-            inline_wait_seconds=settings.payments.saga_inline_wait_seconds,
-            version=VERSION,
-            vault=made.vault,
-            clock=made.clock,
-            gate=MaintenanceGate(made.database, made.clock),
-            observe=made.metrics.request,
-            streams=made.streams,
-        )
+        served = edge(made, probes.probes(made, client), queues, limiter, user_limits)
         async with made.feed.at_work(), made.streams.at_work():
-            yield Cors(edge, server.allowed_origins) if server.allowed_origins else edge
+            yield Cors(served, server.allowed_origins) if server.allowed_origins else served
     finally:
         await made.credentials.close()
         await queues.close()

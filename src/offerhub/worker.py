@@ -95,7 +95,7 @@ def handlers(made: Product) -> dict[tuple[str, str], Handler]:
     }
 
 
-def _tasks(
+def tasks_beside(
     made: Product, queues: Queues, taken: Collection[str], holder: str, *, schedules: bool
 ) -> dict[str, Coroutine[Any, Any, None]]:
     """What goes on beside the jobs. Each belongs to a queue, and goes on where that queue's jobs are taken."""
@@ -162,7 +162,7 @@ async def background(
         name=holder,
     )
     scheduled = schedules if schedules is not None else settings.environment != "test"
-    wanted = _tasks(made, queues, taken, holder, schedules=scheduled)
+    wanted = tasks_beside(made, queues, taken, holder, schedules=scheduled)
     wanted |= {"outbox relay": relay.run(), "dead letters": letters.watch()}
     tasks = [asyncio.create_task(work, name=name) for name, work in wanted.items()]
     workers.start()

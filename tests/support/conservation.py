@@ -12,7 +12,7 @@ proof (`offerhub prove`) must hold as well.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ async def assert_conserved(
     deadline = asyncio.get_running_loop().time() + patience
     async with aiohttp.ClientSession() as http:
         while True:
-            compared = await compare(database, http, sandbox_url, unbooked)
+            compared = await compare(database, _asking(http, sandbox_url), unbooked)
             if not compared.differences:
                 break
             assert asyncio.get_running_loop().time() < deadline, "\n".join(
@@ -89,12 +89,23 @@ async def assert_conserved(
     return compared
 
 
-async def compare(
-    database: Database, http: aiohttp.ClientSession, sandbox_url: str, unbooked: Mapping[str, int] = _NOTHING
-) -> Conserved:
+Ask = Callable[[str], Awaitable[Any]]
+"""Reads a path of the sandbox's control face, such as `state`."""
+
+
+def _asking(http: aiohttp.ClientSession, sandbox_url: str) -> Ask:
+    async def ask(path: str) -> Any:
+        async with http.get(f"{sandbox_url}/_sim/{path}") as answer:
+            assert answer.status == 200, await answer.text()
+            return json.loads(await answer.text())
+
+    return ask
+
+
+async def compare(database: Database, ask: Ask, unbooked: Mapping[str, int] = _NOTHING) -> Conserved:
     """Read both sides once and lay them beside each other."""
     books = await database.snapshot(_Books.read)
-    outside = await _Outside.read(http, sandbox_url)
+    outside = await _Outside.read(ask)
     lines = [
         *_wallets(books, outside, unbooked),
         *_escrows(books, outside, unbooked),
@@ -211,12 +222,7 @@ class _Outside:
     """The payouts that Airtm gave back after they were completed."""
 
     @classmethod
-    async def read(cls, http: aiohttp.ClientSession, sandbox_url: str) -> "_Outside":
-        async def ask(path: str) -> Any:
-            async with http.get(f"{sandbox_url}/_sim/{path}") as answer:
-                assert answer.status == 200, await answer.text()
-                return json.loads(await answer.text())
-
+    async def read(cls, ask: Ask) -> "_Outside":
         state, moved = await ask("state"), (await ask("flows"))["usdc"]
         held = {one["address"]: parse_chain_amount(one["usdc"] or "0") for one in state["accounts"]}
         held |= {one["address"]: parse_chain_amount(one["usdc"]) for one in state["contracts"]}

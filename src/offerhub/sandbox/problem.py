@@ -22,8 +22,8 @@ class Problem(Exception):
             self.body["extras"] = extras
 
 
-def problem_response(request: Request, error: Exception) -> Response:
-    """The exception handler for Problem."""
+async def problem_response(request: Request, error: Exception) -> Response:
+    """The exception handler for Problem; a plain function would run in a thread."""
     assert isinstance(error, Problem)
     return JSONResponse(error.body, error.status, media_type="application/problem+json")
 

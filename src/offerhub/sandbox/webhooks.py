@@ -5,7 +5,7 @@ against its own clock.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,9 @@ HELD_SECONDS_MAX: Final = 60.0
 SKEW_SECONDS: Final = 600
 """How far off the timestamps of the faults old_timestamp and future_timestamp are, unless they say."""
 
+Post = Callable[[str, bytes, dict[str, str]], Awaitable[int]]
+"""POSTs a body with headers to an address and returns the status. Raises TimeoutError or OSError."""
+
 
 class Webhooks:
     """Endpoints, messages and attempts."""
@@ -56,6 +59,8 @@ class Webhooks:
         self._count = 0
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.post: Post = self._post
+        """Makes the call of an attempt; a world without sockets has another."""
         self._log: AppendLog | None = None
         if state_file is not None:
             self._log = AppendLog(state_file.with_name(f"{state_file.name}.webhooks"), _LOG_FORMAT)
@@ -189,7 +194,7 @@ class Webhooks:
         signed = self._signed(endpoint, message, body)
         status, error = None, None
         try:
-            status = await self._post(endpoint.url, body, signed)
+            status = await self.post(endpoint.url, body, signed)
         except TimeoutError:
             error = f"no answer in {TIMEOUT_SECONDS:.0f} s"
         except (aiohttp.ClientError, OSError) as failure:

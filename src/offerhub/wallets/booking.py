@@ -104,7 +104,7 @@ async def _ours(tx: Tx, transfers: Sequence[Transfer]) -> list[_Ours]:
     """Those of these transfers that came to a wallet of ours: two queries, however many wallets there are."""
     if not transfers:
         return []
-    addresses = list({moved.to_address for moved in transfers})
+    addresses = sorted({moved.to_address for moved in transfers})
     owners, treasuries = await store.owners(tx, addresses), await store.treasury_owners(tx, addresses)
     found = []
     for moved in transfers:

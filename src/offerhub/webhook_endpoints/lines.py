@@ -110,7 +110,7 @@ async def again(tx: Tx, wanted: Sequence[Wanted], now: datetime, *, delivered_to
 
 async def set_heads(tx: Tx, lines: Iterable[Line], now: datetime) -> None:
     """Let the first pending delivery of each line be its head, due now unless it is the head already."""
-    distinct = set(lines)
+    distinct = dict.fromkeys(lines)
     keys = (
         [line.endpoint_id for line in distinct],
         [line.aggregate_type for line in distinct],
