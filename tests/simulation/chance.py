@@ -20,7 +20,7 @@ STALL_SECONDS_MAX: Final = 5.0
 STALLED_MAX: Final = 0.05
 QUEUE_LOST_MAX: Final = 0.30
 """Jobs that the queue forgets; it also doubles and reorders them."""
-LIFE_SECONDS: Final = (4.0, 25.0)
+LIFE_SECONDS: Final = (2.0, 14.0)
 """How long a process lives on average before it dies, in the safety phase."""
 FREEZE_SECONDS_MAX: Final = 12.0
 """How long a process stands still at most: longer than any lease."""

@@ -17,6 +17,8 @@ ASKED_AGAIN: Final = 0.15
 """How often an answered request is sent again, to hold its answer against the first."""
 TRIES_MAX: Final = 400
 UNSETTLED: Final = {"IDEMPOTENCY_KEY_IN_PROGRESS", "RATE_LIMITED"}
+REFUSED_BY_PROVIDER: Final = "PROVIDER_ERROR"
+"""Answered with 502 and final all the same: asking again changes nothing until a person has done something."""
 
 
 class Broken(Exception):
@@ -119,7 +121,7 @@ class Client:
             return None
         self._trace.count("answers")
         told = Told(answer.status, json.loads(answer.body))
-        if answer.status >= 500:
+        if answer.status >= 500 and told.code != REFUSED_BY_PROVIDER:
             if told.code == "INTERNAL_ERROR":
                 raise Broken(f"{method} {path}: {told}")
             return None

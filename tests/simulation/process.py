@@ -21,12 +21,12 @@ from simulation.queues import WORKERS, Bull, SimulatedQueues, work
 from offerhub.webhook_endpoints import dispatch
 from simulation.trace import Trace
 
-RELAY_SECONDS: Final = 1.0
-POLLS: Final = ((dispatch, "INTERVAL_SECONDS", 1.5), (worker, "PLACES_SECONDS", 3.0), (worker, "SEALS_SECONDS", 5.0))
+RELAY_SECONDS: Final = 1.5
+POLLS: Final = ((dispatch, "INTERVAL_SECONDS", 2.0), (worker, "PLACES_SECONDS", 3.0), (worker, "SEALS_SECONDS", 5.0))
 """What polls, polls less often than in production: idle statements cost most of a run and show nothing."""
 SWEEP_AFTER_SECONDS: Final = 10.0
 """When the relay looks for what the queue has forgotten; a minute in production."""
-STEPS_TO_DEATH_MAX: Final = 400
+STEPS_TO_DEATH_MAX: Final = 150
 SKEW_SECONDS_MAX: Final = 2.0
 
 

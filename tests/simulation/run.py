@@ -25,9 +25,9 @@ from simulation.trace import Trace
 from simulation.workload import Stories
 
 MASTER_KEY: Final = "the master key of a simulation, long enough"
-SAFETY_SECONDS: Final = 30.0
+SAFETY_SECONDS: Final = 25.0
 CALM_SECONDS_MAX: Final = 300.0
-LOOK_SECONDS: Final = 8.0
+LOOK_SECONDS: Final = 6.0
 SCHEDULE_SECONDS: Final = (8.0, 25.0)
 """How often what runs by the clock runs here: far more often than it does in production."""
 
@@ -90,7 +90,7 @@ class Simulation:
         stories = await self._bootstrap()
         work = self.chance.work
         self._calm(is_calm=False)
-        running = [self.loop.spawn(self._tell(story), None) for story in stories.draw(work.randrange(8, 18))]
+        running = [self.loop.spawn(self._tell(story), None) for story in stories.draw(work.randrange(6, 16))]
         nuisances = [self.loop.spawn(self._plague(replica), None) for replica in self.replicas]
         nuisances += [self.loop.spawn(self._watch(), None)]
         await asyncio.sleep(SAFETY_SECONDS)
