@@ -112,7 +112,9 @@ def main() -> int:
         if verdict.failure:
             failed.append(verdict.seed)
             if not options.json:
-                print("\n".join(verdict.last[-30:]), verdict.failure, f"again with: {_command(verdict.seed)}", sep="\n")
+                print(
+                    "\n".join(verdict.last[-30:]), verdict.failure, f"again with: {_command(verdict.seed)}", sep="\n"
+                )
     for share in shares:
         share.join()
     if not options.json:

@@ -1,4 +1,4 @@
-"""Everything that is drawn comes from one seed: the order of events, the faults, the work, and the product's own chance.
+"""Everything that is drawn comes from one seed: the order of events, the faults, the work, the product's chance.
 
 The ranges are those of reliability.md 2.14; each seed draws its own rates within them, so that some worlds lose a
 third of everything and others nearly nothing.

@@ -1,4 +1,4 @@
-"""A marketplace's backend: it asks until it has an answer, under one idempotency key, and remembers what it was told."""
+"""A marketplace's backend: asks until it has an answer, under one idempotency key, and remembers what it was told."""
 
 import asyncio
 import json
@@ -19,6 +19,11 @@ TRIES_MAX: Final = 400
 UNSETTLED: Final = {"IDEMPOTENCY_KEY_IN_PROGRESS", "RATE_LIMITED"}
 REFUSED_BY_PROVIDER: Final = "PROVIDER_ERROR"
 """Answered with 502 and final all the same: asking again changes nothing until a person has done something."""
+
+
+def _takes_no_key(path: str) -> bool:
+    """Operations whose repetition is answered by the state of things (reference/idempotency.md)."""
+    return path.endswith("/refresh") or (path.startswith("/topups/") and path.endswith("/cancel"))
 
 
 class Broken(Exception):
@@ -62,7 +67,13 @@ class Client:
     """Speaks for one marketplace."""
 
     def __init__(
-        self, name: str, credential: str, chance: Chance, trace: Trace, net: Net, replicas: Callable[[], Sequence[Server]]
+        self,
+        name: str,
+        credential: str,
+        chance: Chance,
+        trace: Trace,
+        net: Net,
+        replicas: Callable[[], Sequence[Server]],
     ) -> None:
         self.name = name
         self.credential = credential
@@ -83,11 +94,15 @@ class Client:
         """Read something."""
         return await self._settled("GET", path, None, None)
 
+    async def put(self, path: str, body: Any) -> Told:
+        """Set something."""
+        return await self._settled("PUT", path, body, None)
+
     async def post(self, path: str, body: Any = None) -> Told:
         """Change something: asked until it is answered; an answer that was given stays the same."""
         key = self.key()
         told = await self._settled("POST", path, body, key)
-        if self._chance.work.random() < ASKED_AGAIN and not self._net.is_calm:
+        if not _takes_no_key(path) and self._chance.work.random() < ASKED_AGAIN and not self._net.is_calm:
             again = await self._settled("POST", path, body, key)
             running = told.ok and "ING" in str(told.data.get("status", ""))
             if again.status != told.status and not running:

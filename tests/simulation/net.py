@@ -115,9 +115,7 @@ class Net:
         self._trace.add(self._loop.time(), name, "answer", f"{found.status} {found.body!r}")
         return found
 
-    async def _carry(
-        self, server: Server, call: Call, fate: Fate, answer: "asyncio.Future[Answer] | None"
-    ) -> None:
+    async def _carry(self, server: Server, call: Call, fate: Fate, answer: "asyncio.Future[Answer] | None") -> None:
         """The way there, the work, the way back; belongs to nobody, and dies with nobody."""
         await asyncio.sleep(fate.there)
         if fate.lost == "before":

@@ -11,6 +11,7 @@ from offerhub.app import Product, edge
 from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.outbox import Relay
 from offerhub.settings import Settings
+from offerhub.webhook_endpoints import dispatch
 from offerhub.worker import handlers, tasks_beside
 from simulation.chance import Chance
 from simulation.clock import SimulatedClock
@@ -18,7 +19,6 @@ from simulation.database import Wire
 from simulation.loop import Host, SimulatedLoop
 from simulation.net import Net, Server, SimulatedHttp
 from simulation.queues import WORKERS, Bull, SimulatedQueues, work
-from offerhub.webhook_endpoints import dispatch
 from simulation.trace import Trace
 
 RELAY_SECONDS: Final = 1.5

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from offerhub.reconciliation import service as reconciliation
 from offerhub.runtime import dead_letters
 from offerhub.settings import load
 from simulation import oracle
@@ -28,8 +29,18 @@ MASTER_KEY: Final = "the master key of a simulation, long enough"
 SAFETY_SECONDS: Final = 25.0
 CALM_SECONDS_MAX: Final = 300.0
 LOOK_SECONDS: Final = 6.0
+REST_LOOK_SECONDS: Final = 3.0
 SCHEDULE_SECONDS: Final = (8.0, 25.0)
 """How often what runs by the clock runs here: far more often than it does in production."""
+POLICY_SECONDS: Final = 15.0
+"""After how long a policy of a day or of 24 hours fires where there are timers: its clock is ahead by the rest."""
+TIMERS: Final = {
+    "autoReleaseAfterDays": 1,
+    "autoCancelUnfundedAfterHours": 24,
+    "disputeDeadlineDays": 1,
+    "onDisputeDeadline": "REFUND",
+    "topupExpiryHours": 24,
+}
 
 
 @dataclass
@@ -55,6 +66,7 @@ class Simulation:
         self.trace = Trace(echo)
         self.loop = SimulatedLoop(self.chance.order)
         self.airtm = seed % 2 == 1
+        self.has_timers = seed // 2 % 2 == 1
         self._url = url
 
     def run(self) -> Verdict:
@@ -92,9 +104,12 @@ class Simulation:
         self._calm(is_calm=False)
         running = [self.loop.spawn(self._tell(story), None) for story in stories.draw(work.randrange(6, 16))]
         nuisances = [self.loop.spawn(self._plague(replica), None) for replica in self.replicas]
-        nuisances += [self.loop.spawn(self._watch(), None)]
+        nuisances.append(self.loop.spawn(self._watch(), None))
+        clocked = self.loop.spawn(self._by_the_clock(), None)
         await asyncio.sleep(SAFETY_SECONDS)
         for one in nuisances:
+            if one.done():
+                one.result()
             one.cancel()
         self._calm(is_calm=True)
         began = self.loop.time()
@@ -105,7 +120,8 @@ class Simulation:
                     self.loop.thaw(replica.host)
             else:
                 replica.start()
-        await self._come_to_rest(running, stories)
+        await self._come_to_rest(running)
+        clocked.cancel()
         verdict.calm_seconds = self.loop.time() - began
         await self._judge()
 
@@ -113,7 +129,7 @@ class Simulation:
         loop, chance, trace = self.loop, self.chance, self.trace
         self.net = Net(loop, chance, trace)
         self.bull = Bull(loop, chance, trace)
-        self.outside = Outside(loop, chance, trace, self.net, lambda: self._any_server())
+        self.outside = Outside(loop, chance, trace, self.net, self._any_server)
         self.world = loop.spawn(self.outside.run(), None)
         settings = load(
             {
@@ -124,6 +140,7 @@ class Simulation:
                 "PAYMENT_PROVIDER": "airtm" if self.airtm else "crypto",
                 "RATE_LIMIT_MAX": "0",
                 "DEPOSIT_POLL_SECONDS": "1",
+                "POLICY_CLOCK_AHEAD_SECONDS": str(24 * 3600 - POLICY_SECONDS),
             }
             | await self.outside.variables()
         )
@@ -147,9 +164,13 @@ class Simulation:
             replica.start()
         master = self._client("master", MASTER_KEY)
         master.marketplace = (await master.post("/admin/marketplaces", {"name": "shop"})).data["id"]
-        made = await master.post("/auth/api-keys", {"name": "backend", "scopes": ["*"], "marketplaceId": master.marketplace})
+        made = await master.post(
+            "/auth/api-keys", {"name": "backend", "scopes": ["*"], "marketplaceId": master.marketplace}
+        )
         self.client = self._client("shop", made.data["key"])
         await self.client.post("/webhook-endpoints", {"url": SHOP_HOOK})
+        if self.has_timers:
+            await self.client.put("/policies", TIMERS)
         stories = Stories(self.client, self.outside, self.chance.work, airtm=self.airtm)
         await stories.begin(self.chance.work.randrange(3, 6))
         await self._until("SELECT count(*) = 0 FROM wallets WHERE status <> 'READY'")
@@ -203,15 +224,11 @@ class Simulation:
             replica.start()
 
     async def _watch(self) -> None:
-        """The invariants hold while all that goes on; what runs by the clock runs, too."""
-        clocked = self.loop.spawn(self._by_the_clock(), None)
-        try:
-            while True:
-                await asyncio.sleep(LOOK_SECONDS)
-                self._fail_if_broken()
-                await oracle.held(self.database)
-        finally:
-            clocked.cancel()
+        """The invariants hold while all that goes on."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._fail_if_broken()
+            await oracle.held(self.database)
 
     async def _by_the_clock(self) -> None:
         """Schedules, which BullMQ keeps in production."""
@@ -223,7 +240,8 @@ class Simulation:
                 continue
             turn += 1
             for plan in product.reconciliation.schedules():
-                job = Job("reconciliation", plan.name, f"repeat:{plan.id}:{turn}", job_data(plan.payload), self.loop.time())
+                data, moment = job_data(plan.payload), self.loop.time()
+                job = Job(reconciliation.QUEUE, plan.name, f"repeat:{plan.id}:{turn}", data, moment)
                 self.bull.jobs[job.queue, job.id] = job
                 self.bull.put(job)
 
@@ -234,16 +252,16 @@ class Simulation:
 
     # -- the end ---------------------------------------------------------------------------------------------
 
-    async def _come_to_rest(self, running: list["asyncio.Task[None]"], stories: Stories) -> None:
+    async def _come_to_rest(self, running: list["asyncio.Task[None]"]) -> None:
         ends = self.loop.time() + CALM_SECONDS_MAX
-        pause = 2.0
         while True:
             self._fail_if_broken()
             for story in running:
                 if story.done():
                     story.result()
             await self._operate()
-            left = [f"stories: {sum(not one.done() for one in running)}"] if not all(one.done() for one in running) else []
+            talking = sum(not one.done() for one in running)
+            left = [f"stories: {talking}"] if talking else []
             left += await oracle.restless(self.database)
             if not left:
                 left = await oracle.differences(self.database, self.outside)
@@ -251,8 +269,7 @@ class Simulation:
                 return
             if self.loop.time() > ends:
                 raise oracle.Violation(f"does not come to rest: {left}")
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.3, 15.0)
+            await asyncio.sleep(REST_LOOK_SECONDS)
 
     async def _operate(self) -> None:
         """An operator lets what failed for good be tried again."""

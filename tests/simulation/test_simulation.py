@@ -1,4 +1,4 @@
-"""Seeds of the simulation: some that are always the same, one that is new each time, and the proof that one reproduces.
+"""Seeds of the simulation: some that are always the same, one that is new, and the proof that a seed reproduces.
 
 Each runs in interpreters of its own: a simulation takes over the time and the chance of the one that it runs in.
 """
@@ -18,6 +18,7 @@ from support.long_runs import Tally, long_runs
 FIXED = (3, 4)
 """4 found the driver that slept past its lease and built a second transaction."""
 LONG_SEEDS = 50
+FAULTS = ("calls lost", "calls replayed", "calls stalled")
 TESTS = Path(__file__).parent.parent
 
 
@@ -41,7 +42,9 @@ def _held(verdicts: list[dict[str, Any]], tally: Tally) -> None:
         tally("simulated seeds")
         tally("simulated events", verdict["events"])
         tally("simulated crashes and freezes", counts.get("crashes", 0) + counts.get("freezes", 0))
-        faults = sum(count for what, count in counts.items() if what.startswith(("calls lost", "calls re", "calls st")))
+        faults = sum(
+            count for what, count in counts.items() if what.startswith(("calls lost", "calls re", "calls st"))
+        )
         tally("simulated faults of calls", faults)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote_plus
 
 from simulation.client import Client
 from simulation.outside import Outside
@@ -73,15 +74,18 @@ class Stories:
         buyer, seller = drawn.sample(self.people, 2)
         cents = drawn.choice((1000, 2500, 9999, 12345, 50000))
         multi = drawn.random() < 0.3
-        body: dict[str, Any] = {"buyer_id": buyer.id, "seller_id": seller.id, "amount": amount(cents), "title": "Work"}
+        body: dict[str, Any] = {
+            "buyer_id": buyer.id,
+            "seller_id": seller.id,
+            "amount": amount(cents),
+            "title": "Work",
+        }
         refs: list[str] = []
         if multi or drawn.random() < 0.3:
             first = cents * drawn.randrange(20, 60) // 100
             refs = ["m1", "m2"]
             parts = zip(refs, (first, cents - first), strict=True)
-            body["milestones"] = [
-                {"milestone_ref": ref, "title": ref, "amount": amount(part)} for ref, part in parts
-            ]
+            body["milestones"] = [{"milestone_ref": ref, "title": ref, "amount": amount(part)} for ref, part in parts]
         if multi:
             body["escrow_type"] = "multi-release"
         told = await client.post("/orders", body)
@@ -223,7 +227,8 @@ class Stories:
         what = drawn.choice(("pay", "pay", "pay", "cancel"))
         if found["status"] == "TOPUP_AWAITING_USER_CONFIRMATION":
             if what == "pay":
-                await self._outside.browse(found["confirmationUri"], f"action=pay&email={person.email}".replace("+", "%2B"))
+                form = f"action=pay&email={quote_plus(person.email)}"
+                await self._outside.browse(found["confirmationUri"], form)
             else:
                 await client.post(f"{one}/cancel")
         found = await client.until(one, lambda found: found["status"] in TOPUP_ENDS, refresh=True)
