@@ -13,7 +13,7 @@ TEST_PROCESSES ?= -n $(shell $(or $(PYTHON),python3) -c 'import os; print(min(6,
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11
 
-.PHONY: help demo dev test test-long simulate test-compat test-fuzz bench bench-streams check format docs lock clean install-embedded install-dev
+.PHONY: help demo dev test test-long simulate test-compat test-fuzz prove-harness bench bench-streams check format docs lock clean install-embedded install-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ test-long: install-dev ## Run what takes minutes, in full, and print what was co
 SEEDS ?= 20
 simulate: install-dev ## Run the product and its world on one seeded loop, with faults (SEEDS=100, or SEED=1234)
 	@env -u DATABASE_URL -u REDIS_URL PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+
+prove-harness: install-dev ## Plant known bugs in a copy, one at a time: a named test must notice each (ARGS="--only 03")
+	@$(BIN)/python tools/prove_harness.py $(ARGS)
 
 test-fuzz: install-dev ## Hold the product against its own document (ARGS="--fuzz-examples 100 --fuzz-seed 7")
 	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest -n 0 tests/fuzz --fuzz-examples 30 $(ARGS)

@@ -25,7 +25,8 @@ class Heard:
 
     @property
     def code(self) -> str:
-        code: str = self.json["error"]["code"]
+        """The error's code; empty when it is no error."""
+        code: str = self.json.get("error", {}).get("code", "")
         return code
 
     @property

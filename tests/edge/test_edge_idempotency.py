@@ -66,6 +66,15 @@ async def test_another_request_with_the_key_is_refused(client: Client, stage: St
     assert await stage.effects() == 1
 
 
+async def test_the_same_body_elsewhere_is_another_request(client: Client, stage: Stage, key: str) -> None:
+    await client.post("/optional", {}, key=key)
+    for method, path, body in (("POST", "/started", {}), ("POST", "/bare", None), ("DELETE", "/things/x", None)):
+        heard = await client.send(method, path, body, key=key)
+        assert (heard.status, heard.code) == (409, "IDEMPOTENCY_KEY_REUSED"), path
+    assert (await client.post("/optional", {}, key=key)).headers["idempotency-replay"] == "true"
+    assert await stage.effects() == 1
+
+
 async def test_keys_belong_to_a_credential(client: Client, stage: Stage, key: str) -> None:
     await client.post("/bare", key=key)
     other = Client(client.app, stage.credential("write"))
