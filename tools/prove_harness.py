@@ -1,4 +1,4 @@
-"""Prove that the tests notice: plant known bugs in a copy of the product, one at a time, and run the test that must fail.
+"""Prove that the tests notice: plant known bugs in a copy of the product, one at a time, and run its test.
 
 The copy lies in a temporary folder, with PostgreSQL and Valkey of its own. All named tests must pass there first, on
 the product as it is. Then each bug is planted, its test must fail by its own verdict, and the bug is taken out again.
@@ -62,7 +62,12 @@ class Stage:
     def require_itself(self) -> None:
         """The copy's own package is what is imported, in processes that its tests start too. Raises SystemExit."""
         asked = subprocess.run(
-            [sys.executable, "-c", _WHERE], cwd=self.tree, env=dict(self.environ), capture_output=True, text=True, check=True
+            [sys.executable, "-c", _WHERE],
+            cwd=self.tree,
+            env=dict(self.environ),
+            capture_output=True,
+            text=True,
+            check=True,
         )
         for place in asked.stdout.split():
             if not Path(place).is_relative_to(self.tree):

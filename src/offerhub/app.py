@@ -356,6 +356,7 @@ def edge(
         limiter=limiter,
         user_limits=user_limits,
         inline_wait_seconds=made.settings.payments.saga_inline_wait_seconds,
+        body_seconds_max=made.settings.server.body_seconds,
         version=VERSION,
         vault=made.vault,
         clock=made.clock,

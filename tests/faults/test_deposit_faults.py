@@ -266,3 +266,21 @@ async def test_a_source_goes_on_where_the_other_stopped(shop: Marketplace) -> No
     )
     stopped_at = int(cursors[cursor_name("horizon")]) >> 32
     assert 1 < int(cursors[cursor_name("rpc")].partition("-")[0]) >> 32 <= stopped_at
+
+
+async def test_whoever_begins_to_watch_goes_on_where_the_last_one_stopped(shop: Marketplace) -> None:
+    """R4: never from the present on. What came while nobody watched is in the first page."""
+    made = shop.live.product
+    assert made.rpc is not None
+    rpc, name = RpcCredits(made.rpc), cursor_name("rpc")
+    stopped = rpc.begin_at((await rpc.span()).latest)
+    await made.database.run(lambda tx: deposit_store.set_cursor(tx, name, stopped))
+    [alice] = await shop.people("1.5")
+
+    async def halt(reason: str) -> None:
+        raise AssertionError(reason)
+
+    await DepositWatcher(made.database, rpc, None, made.horizon, made.clock, 0.05, halt).begin()
+    cursor = await made.database.run(lambda tx: deposit_store.cursor(tx, name), read_only=True)
+    assert cursor == stopped
+    assert alice.address in {moved.to_address for moved in (await rpc.after(stopped)).transfers}

@@ -86,6 +86,27 @@ async def test_f01_f02_f03_a_withdrawal_is_sent_no_more_often_than_needed(
     await shop.live.assert_conserved(world)
 
 
+async def test_what_reaches_the_network_has_been_stored_before(
+    shop: Marketplace, pair: tuple[Person, Person], world: World
+) -> None:
+    """I18: while the first byte is on its way, the envelope and its wrapper stand in the database already."""
+    target, _ = await world.outside_wallet()
+    held = await world.fault("horizon", "/transactions$", "delay", seconds=0.5, times=1, method="POST")
+    body = {"userId": pair[0].id, "amount": "5.00", "destinationType": "crypto", "destinationRef": target}
+    asking = asyncio.create_task(shop.done("POST", "/withdrawals", body, status=201))
+    await eventually(held.fired, lambda count: count == 1)
+    sql = """
+        SELECT e.status, e.xdr, g.subject_id FROM envelopes e JOIN sagas g ON g.id = e.saga_id
+        WHERE g.marketplace_id = $1 AND g.kind = 'withdrawal.payout' AND e.status IN ('SIGNED', 'SUBMITTED')
+    """
+    stored = await shop.live.rows(sql, shop.id)
+    done = await asking
+    assert [(row["status"], row["subject_id"]) for row in stored] == [("SUBMITTED", done["id"])]
+    kept = "SELECT xdr FROM envelopes e JOIN sagas g ON g.id = e.saga_id WHERE g.subject_id = $1"
+    assert [row["xdr"] for row in await shop.live.rows(kept, done["id"])] == [stored[0]["xdr"]]
+    assert await shop.on_chain(target) == 5 * UNIT
+
+
 async def test_f02_the_evidence_cannot_be_read_for_a_while(
     shop: Marketplace, pair: tuple[Person, Person], world: World
 ) -> None:

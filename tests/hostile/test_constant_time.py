@@ -1,11 +1,10 @@
-"""Whatever proves who somebody is, is compared in constant time: how long a refusal takes tells nothing (R11, API2)."""
+"""Whatever proves who somebody is, is compared in constant time: the time taken tells nothing (R11, API2)."""
 
 import ast
 import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -40,16 +39,18 @@ class Compared(list[tuple[bytes, bytes]]):
 
 
 @pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Compared]:
+def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
     found = Compared()
     real = hmac.compare_digest
 
     def compare(one: Any, other: Any) -> bool:
-        found.append((one.encode() if isinstance(one, str) else one, other.encode() if isinstance(other, str) else other))
+        found.append(
+            (one.encode() if isinstance(one, str) else one, other.encode() if isinstance(other, str) else other)
+        )
         return real(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    yield found
+    return found
 
 
 def test_every_secret_is_compared_in_constant_time(compared: Compared) -> None:

@@ -159,22 +159,25 @@ async def test_processes_tell_the_same_and_redis_is_not_needed(
     ):
         written = 0
 
-        async def both_hear(count: int) -> None:
+        async def both_hear(count: int, *writers: Running) -> None:
             nonlocal written
             for mark in range(written, written + count):
-                await write(shop, mark, live=(shop.live, second)[mark % 2])
+                await write(shop, mark, live=writers[mark % len(writers)])
             expected = list(range(written, written + count))
             written += count
             assert marks(await here.take(count)) == expected
             assert marks(await there.take(count)) == expected
 
-        await both_hear(20)
+        await both_hear(20, shop.live, second)
         client = Redis.from_url(own_redis.url)
         await client.flushall()
         await client.aclose()
-        await both_hear(20)
+        await both_hear(20, shop.live, second)
         await own_redis.stop()
-        await both_hear(20)
+        await both_hear(20, shop.live, second)
+        # Where nothing happens by itself, and nobody rings.
+        await both_hear(1, shop.live)
+        await both_hear(1, second)
         ping = await here.next()
         assert ping is not None
         assert (ping.event, ping.id, ping.data["ping"]) == ("ping", None, True)

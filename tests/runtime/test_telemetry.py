@@ -59,6 +59,7 @@ def test_secrets_are_masked_wherever_they_stand(production: bool) -> None:
     log.info("x", password="hunter2", nested={"authorization": "hunter2", "seeds": [SEED]}, note=f"key {CREDENTIAL}")
     logging.getLogger("library").error("could not sign with %s for %s", SEED, CREDENTIAL)
     log.error("failed", exc_info=ValueError(f"bad seed {SEED}"))
+    log.error("failed", reason=ValueError(f"bad seed {SEED}"), seen={CREDENTIAL})
     told = stream.getvalue()
     assert "failed" in told
     assert "ValueError" in told

@@ -12,13 +12,14 @@ PATIENCE_SECONDS = 30
 
 
 class OwnRedis:
-    """A server on a port of its own, without data on disk."""
+    """A server on a port of its own, without data on disk; its password is not on its command line."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, password: str = "") -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        self._password = password
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
 
@@ -26,9 +27,13 @@ class OwnRedis:
         """Return once it takes connections; raise TimeoutError if it does not."""
         self._process = await asyncio.create_subprocess_exec(
             str(get_binary_path()),
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)),
+            *("-", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
         )
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"requirepass {self._password}\n".encode() if self._password else b"")
+        self._process.stdin.close()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:

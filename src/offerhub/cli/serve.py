@@ -18,7 +18,7 @@ import uvloop
 from offerhub.app import http_application, product
 from offerhub.cli.environment import CommandError, environment, services, settings_of
 from offerhub.cli.metrics_port import metrics_port
-from offerhub.edge.protocol import Protocol
+from offerhub.edge.protocol import protocol
 from offerhub.queues import NAMES
 from offerhub.runtime import migrations
 from offerhub.runtime.queue import Workers
@@ -105,7 +105,8 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
             host=server.host,
             port=server.port,
             loop="none",
-            http=Protocol,
+            http=protocol(server.head_seconds),
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,

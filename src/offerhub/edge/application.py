@@ -32,6 +32,7 @@ from offerhub.runtime.routes import Route
 from offerhub.runtime.vault import Vault
 
 BODY_BYTES_MAX_DEFAULT: Final = 100_000
+BODY_SECONDS_MAX_DEFAULT: Final = 30.0
 MAINTENANCE_PATHS: Final = "/admin/maintenance/"
 """What ends maintenance must not be stopped by it."""
 
@@ -58,6 +59,7 @@ def build(
     user_limits: Mapping[str, RateLimiter] | None = None,
     inline_wait_seconds: float,
     body_bytes_max: int = BODY_BYTES_MAX_DEFAULT,
+    body_seconds_max: float = BODY_SECONDS_MAX_DEFAULT,
     version: str,
     lifespan: Lifespan[Any] | None = None,
     vault: Vault | None = None,
@@ -83,6 +85,7 @@ def build(
         clock or SystemClock(),
         inline_wait_seconds,
         body_bytes_max,
+        body_seconds_max,
         vault,
         user_limits or {},
         streams,

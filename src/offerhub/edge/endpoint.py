@@ -42,6 +42,7 @@ class Endpoint:
     clock: Clock
     inline_wait_seconds: float
     body_bytes_max: int
+    body_seconds_max: float
     vault: Vault | None
     user_limits: Mapping[str, RateLimiter]
     streams: Streams | None = None
@@ -50,7 +51,7 @@ class Endpoint:
         self, route: Route, path: Mapping[str, str], actor: Actor, request: Request
     ) -> Reply | StreamReply:
         """Answer a request that may use the route. Raises Refusal; refusals that were stored come as a Reply."""
-        raw = b"" if route.method == "GET" else await request.body(self.body_bytes_max)
+        raw = b"" if route.method == "GET" else await request.body(self.body_bytes_max, self.body_seconds_max)
         parsed = decoding.parse_json(raw) if route.body else {}
         body: Any = Raw(raw, request.headers) if route.raw else None
         if route.body:

@@ -12,7 +12,6 @@ from starlette.types import Receive, Scope
 from offerhub.edge.rate_limit import Allowance
 from offerhub.errors import PayloadTooLarge, Unauthorized, UnsupportedMediaType, ValidationFailed
 
-BODY_SECONDS_MAX: Final = 30.0
 USER_AGENT_CHARACTERS_MAX: Final = 256
 BASE_PATH: Final = "/api/v1"
 UNMATCHED: Final = "unmatched"
@@ -102,13 +101,13 @@ class Request:
     def _has_body(self) -> bool:
         return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
 
-    async def body(self, bytes_max: int) -> bytes:
+    async def body(self, bytes_max: int, seconds_max: float) -> bytes:
         """The whole body. Raises PayloadTooLarge, or ValidationFailed when it does not arrive in time."""
         declared = self.headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > bytes_max:
             raise PayloadTooLarge(limit=bytes_max)
         try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
+            async with asyncio.timeout(seconds_max):
                 return await self._received(bytes_max)
         except TimeoutError:
             raise ValidationFailed("The body did not arrive in time.") from None

@@ -108,6 +108,22 @@ SHUTDOWN_SECONDS: Final = Variable(
     "How long open requests and running jobs may take to end when the process is told to stop.",
     "`20`",
 )
+REQUEST_HEAD_SECONDS: Final = Variable(
+    "REQUEST_HEAD_SECONDS",
+    "Service",
+    seconds(0.1, 300),
+    15.0,
+    "How long a client may take to send the request line and the headers of a request.",
+    "`15`",
+)
+REQUEST_BODY_SECONDS: Final = Variable(
+    "REQUEST_BODY_SECONDS",
+    "Service",
+    seconds(0.1, 300),
+    30.0,
+    "How long a client may take to send the body of a request.",
+    "`30`",
+)
 RATE_LIMIT_MAX: Final = Variable(
     "RATE_LIMIT_MAX",
     "Service",

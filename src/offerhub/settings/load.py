@@ -120,6 +120,8 @@ def _server(reader: Reader, environment: Environment) -> Server:
         allowed_origins=reader.get(the.ALLOWED_ORIGINS),
         log_level=reader.get(the.LOG_LEVEL, "debug" if len(debugged) > len(queues) else "info"),
         log_queues=bool(queues) or "*" in debugged,
+        head_seconds=reader.get(the.REQUEST_HEAD_SECONDS),
+        body_seconds=reader.get(the.REQUEST_BODY_SECONDS),
         rate_limit_max=rate_limit_max,
         rate_limit_window_seconds=reader.get(the.RATE_LIMIT_WINDOW_SECONDS),
         user_limits_per_minute={name: limit for name, limit in own.items() if limit and rate_limit_max},

@@ -27,6 +27,9 @@ class Server:
     log_level: str
     log_queues: bool
     """Whether every step of a job is logged, whatever the level."""
+    head_seconds: float
+    """How long a client may take to send the head of a request, and its body."""
+    body_seconds: float
     rate_limit_max: int
     rate_limit_window_seconds: int
     user_limits_per_minute: Mapping[str, int]

@@ -63,15 +63,14 @@ class Inbox:
             return WebhookAnswer(status="ok", processed=False, reason=UNSIGNED)
         told = _read(body)
         kind = told.get("type") if told else None
+        is_known = isinstance(kind, str) and kind in TRUSTLESS_WORK_TYPES
         data = told.get("data") if told else None
-        order_id = data.get("order_id") if isinstance(data, dict) and kind in TRUSTLESS_WORK_TYPES else None
+        order_id = data.get("order_id") if isinstance(data, dict) and is_known else None
         event_id = told.get("event_id") if told else None
         if not (isinstance(event_id, str) and 0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX):
             event_id = "sha256:" + hashlib.sha256(body).hexdigest()
         news = News("TRUSTLESS_WORK", event_id, _short(kind, "unknown"), _ours(order_id, ("ord_",)), told)
-        return await self._keep(
-            news, "unknown event type" if kind not in TRUSTLESS_WORK_TYPES else "no order of ours"
-        )
+        return await self._keep(news, "no order of ours" if is_known else "unknown event type")
 
     async def _keep(self, news: News, ignored: str) -> WebhookAnswer:
         async def keep(tx: Tx) -> bool:
