@@ -224,7 +224,7 @@ async def _restart(postgres: OwnPostgres, how: str) -> float:
 
 
 @pytest.mark.long
-async def test_f27_postgresql_restarts_while_money_is_on_its_way(
+async def test_postgresql_restarts_while_money_is_on_its_way(
     opening: Opening, own_redis: OwnRedis, tally: Tally
 ) -> None:
     postgres, _, market = await opening.open(own_redis)
@@ -238,7 +238,7 @@ async def test_f27_postgresql_restarts_while_money_is_on_its_way(
 
 
 @pytest.mark.long
-async def test_f27_the_standby_takes_over_and_nothing_acknowledged_is_lost(
+async def test_the_standby_takes_over_and_nothing_acknowledged_is_lost(
     opening: Opening, own_redis: OwnRedis, tally: Tally
 ) -> None:
     primary, standby, market = await opening.open(own_redis, standby=True)

@@ -10,7 +10,7 @@ import pytest
 from faults.processes import stage as stages
 from faults.processes import zygote as zygotes
 from faults.processes.enumeration import COUPLES, Theatre
-from faults.processes.killable import World
+from faults.processes.world import World
 from offerhub.cli.development import sandbox_process
 from offerhub.runtime.database import Database
 from support.product_fixtures import new_database

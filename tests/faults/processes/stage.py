@@ -50,6 +50,10 @@ PICTURES: Final = {
         SELECT g.kind, e.position, e.status FROM envelopes e JOIN sagas g ON g.id = e.saga_id
         WHERE g.subject_id = ANY($1) ORDER BY g.id, e.position
     """,
+    "bid": """
+        SELECT max(b.bid) FROM fee_bumps b JOIN envelopes e ON e.hash = b.inner_hash JOIN sagas g ON g.id = e.saga_id
+        WHERE g.subject_id = ANY($1)
+    """,
     "states": """
         SELECT 'order' AS what, status FROM orders WHERE id = ANY($1)
         UNION ALL SELECT 'escrow', status FROM escrows WHERE order_id = ANY($1)
@@ -173,6 +177,8 @@ class Stage:
             found["at Airtm"] = [one["status"] for one in (*payins, *payouts)]
         if flow.name.startswith("withdrawal"):
             found["arrived"] = await self._arrived(thing["mark"])
+        if flow.name == "wallet":
+            found["account"] = await self._account(subjects[-1])
         return found
 
     async def _contract(self, address: str) -> list[str]:
@@ -184,6 +190,14 @@ class Stage:
     async def _arrived(self, address: str) -> str:
         state = await self.world.control("GET", "state")
         return str(next(one["usdc"] for one in state["accounts"] if one["address"] == address))
+
+    async def _account(self, user_id: str) -> tuple[int, int, int | None]:
+        """What the chain says of a user's wallet: its XLM, how much of that is reserved, and its USDC."""
+        sql = "SELECT public_key FROM wallets WHERE user_id = $1 OR id = $1"
+        address = str(await self.database.run(lambda tx: tx.value(sql, user_id), read_only=True))
+        account = await self.desks["crypto"].product.horizon.account(address)
+        assert account is not None
+        return account.xlm, account.xlm_reserved, account.usdc
 
     async def assert_conserved(self) -> None:
         """What is on the chain is booked; the books, the chain and Airtm agree to the unit, and the proof holds."""
