@@ -4,9 +4,10 @@ What a worker would do of its own accord (a job, a page of deposits) is done whe
 does the same statements in the same order each time.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -42,6 +43,10 @@ class Desk:
     _client: Client
     told: list[str] = field(default_factory=list)
 
+    def using(self, credential: str) -> "Desk":
+        """The same process, asked with another credential."""
+        return replace(self, _client=Client(self._client.app, credential))
+
     async def post(self, path: str, body: Any = None, *, key: str = "", **more: Any) -> Any:
         """The data of a request's good end. Raises AskAgain, and AssertionError for a refusal."""
         heard = await self._client.post(f"/api/v1{path}", body, key=key or None, **more)
@@ -63,8 +68,7 @@ class Desk:
     async def settle(self, subject: str, mark: str) -> None:
         """Drive every saga about these subjects (SQL, by the mark) to its end."""
         running = await self.product.database.run(partial(_running, subject, mark), read_only=True)
-        for saga_id in running:
-            await self.product.engine.wait(saga_id, DONE_SECONDS)
+        await asyncio.gather(*(self.product.engine.wait(saga_id, DONE_SECONDS) for saga_id in running))
 
 
 async def _running(subject: str, mark: str, tx: Tx) -> list[str]:

@@ -14,10 +14,11 @@ from faults.processes.flows import FLOWS, Flow, Thing
 from faults.processes.runner import Report
 from faults.processes.stage import Couple, Picture, Stage
 from faults.processes.zygote import Zygote
+from support.long_runs import long_runs
 
 T = TypeVar("T")
 SEED: Final = "OFFERHUB_CRASH_SEED"
-COUPLES: Final = 6
+COUPLES: Final = 6 if long_runs() else 2
 """How many flows are on their way at a time, each of a couple of its own."""
 
 

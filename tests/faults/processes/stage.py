@@ -1,6 +1,5 @@
 """A marketplace with money on both rails, whose flows are begun by processes that die, and what became of each."""
 
-import asyncio
 import contextlib
 import itertools
 import secrets
@@ -19,8 +18,7 @@ from offerhub.wallets import deposit_store
 from offerhub.wallets.deposits import cursor_name
 from support.conservation import assert_conserved
 from support.outside import World
-from support.payers import link
-from support.product import Marketplace, Person, environment, fill_treasury, running
+from support.product import MASTER_KEY, Person, environment
 from support.toll_gate import toll_gate
 
 RICH: Final = "1000000.00"
@@ -221,7 +219,11 @@ async def stage(
         )
         gate.toll = TOLL
         common = environment(
-            database_url, redis_url, sandbox, TRUSTLESS_WEBHOOK_SECRET=WEBHOOK_SECRET, LOG_LEVEL="error"
+            database_url,
+            redis_url,
+            sandbox,
+            TRUSTLESS_WEBHOOK_SECRET=WEBHOOK_SECRET,
+            STELLAR_CHANNEL_ACCOUNTS=str(couples),
         )
         environs: dict[Rail, Mapping[str, str]] = {
             "crypto": common,
@@ -229,17 +231,39 @@ async def stage(
             "surge": {**common, "STELLAR_HORIZON_URL": gate.url},
         }
         world = World(sandbox, http)
-        async with running(environs["airtm"]) as live:
-            shop = await Marketplace.found(live, world, http)
-            people = await shop.people(*[RICH, None] * couples)
-            emails = await asyncio.gather(*(link(shop, buyer.id) for buyer in people[::2]))
-            await fill_treasury(live, world, RICH)
-            await live.system_is_ready()
-            treasury = str(await live.value("SELECT public_key FROM wallets WHERE purpose = 'treasury'"))
+        desks: dict[Rail, Desk] = {
+            rail: await stack.enter_async_context(desk(environs[rail], MASTER_KEY)) for rail in ("airtm", "crypto")
+        }
+        credential = await _found(desks["airtm"])
+        desks = {rail: one.using(credential) for rail, one in desks.items()}
         database = await Database.connect(database_url, pool_size=2)
         stack.push_async_callback(database.close)
-        pairs = [Couple(*of) for of in zip(people[::2], people[1::2], emails, strict=True)]
-        found = Stage(world, database, environs, shop.credential, pairs, treasury)
-        for rail in ("crypto", "airtm"):
-            found.desks[rail] = await stack.enter_async_context(desk(environs[rail], shop.credential))
+        found = Stage(world, database, environs, credential, [], "", desks)
+        await _people(found, couples)
         yield found
+
+
+async def _found(at: Desk) -> str:
+    """Begin: the system's wallets, a marketplace, and a key that may do everything in it."""
+    await at.product.bootstrap()
+    await at.product.deposits.begin()
+    marketplace = await at.post("/admin/marketplaces", {"name": "A stage"})
+    asked = {"name": "all", "scopes": ["*"], "marketplaceId": marketplace["id"]}
+    return str((await at.post("/auth/api-keys", asked))["key"])
+
+
+async def _people(on: Stage, couples: int) -> None:
+    """Couples with money, and a treasury with money."""
+    at = on.desks["airtm"]
+    bodies = [{"externalUserId": on.unique("person")} for _ in range(2 * couples)]
+    made = [await at.post("/users", body) for body in bodies]
+    await at.settle("SELECT subject_id FROM sagas WHERE $1 = 'all'", "all")
+    people = [Person(one["id"], one["wallet"]["publicKey"]) for one in made]
+    emails = [f"{on.unique('payer')}@example.com" for _ in range(couples)]
+    for buyer, email in zip(people[::2], emails, strict=True):
+        await at.post(f"/users/{buyer.id}/airtm/link", {"email": email})
+    on.couples = [Couple(*of) for of in zip(people[::2], people[1::2], emails, strict=True)]
+    [on.treasury] = await on.ids("SELECT public_key FROM wallets WHERE purpose = $1", "treasury")
+    for address in (on.treasury, *(couple.buyer.address for couple in on.couples)):
+        await on.world.mint(address, RICH)
+    await at.book_deposits()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import asyncpg
 
-MOMENT_SECONDS: Final = 0.02
+MOMENT_SECONDS: Final = 0.05
 
 _DUE: Final = """
     UPDATE sagas SET next_attempt_at = clock_timestamp()

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import itertools
 import json
+import logging
 import os
 import selectors
 import sys
@@ -17,6 +18,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import structlog
 
 from faults.processes.runner import Report, Task, run
 
@@ -37,6 +40,7 @@ def main() -> None:
     """Serve tasks until there are no more."""
     import offerhub.providers.trustless_work.verify  # noqa: F401 - as the service does in the background
 
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     # What is printed goes where errors go: the answers have the line for themselves.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
