@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from faults.processes.flows import FLOWS, Flow, Thing
+from faults.processes.flows import Flow, Thing
 from faults.processes.runner import Report
 from faults.processes.stage import Couple, Picture, Stage
 from faults.processes.zygote import Zygote
@@ -68,9 +68,9 @@ class Theatre:
             for couple in self.stage.couples[:1] if flow.alone else self.stage.couples:
                 group.create_task(serve(couple))
 
-    async def all_flows(self, work: Callable[[Flow, Couple], Awaitable[None]]) -> None:
-        """Do the work with every flow: first those that are of a couple, several at a time, then the others."""
-        left = [flow for flow in FLOWS.values() if not flow.alone]
+    async def flows(self, flows: Sequence[Flow], work: Callable[[Flow, Couple], Awaitable[None]]) -> None:
+        """Do the work with each of these: first those that are of a couple, several at a time, then the others."""
+        left = [flow for flow in flows if not flow.alone]
 
         async def serve(couple: Couple) -> None:
             while left:
@@ -79,6 +79,6 @@ class Theatre:
         async with asyncio.TaskGroup() as group:
             for couple in self.stage.couples:
                 group.create_task(serve(couple))
-        for flow in FLOWS.values():
+        for flow in flows:
             if flow.alone:
                 await work(flow, self.stage.couples[0])

@@ -38,7 +38,7 @@ async def test_f26_killed_at_drawn_points_the_next_process_finishes_it_exactly_o
         point = drawing.randrange(1, total + 1)
         tally("crash points", await _kill(theatre, flow, point, await theatre.stage.thing(flow, couple)))
 
-    await theatre.all_flows(work)
+    await theatre.flows(list(FLOWS.values()), work)
     await theatre.stage.assert_conserved()
 
 
