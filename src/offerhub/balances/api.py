@@ -1,6 +1,6 @@
 """The endpoints of balances (contract 2.4), all flat."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from offerhub.balances import service
 from offerhub.balances.model import (
@@ -30,10 +30,11 @@ from offerhub.errors import (
 from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.actor import Actor
-from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.database import Database
 from offerhub.runtime.routes import Body, Call, Conflict, Envelope, Handler, Refused, Route, first
+from offerhub.runtime.statements import Statement
 
-Operation = Callable[[Tx, Actor, str, Manual], Awaitable[BalanceOperationAnswer]]
+Operation = Callable[[Actor, str, Manual], Statement]
 
 
 def _manual(body: MoveBody | HoldBody, reference: str | None) -> Manual:
@@ -46,25 +47,25 @@ def _held(body: HoldBody) -> Manual:
 
 
 def _moving(operation: Operation) -> Handler:
-    async def handle(call: Call) -> BalanceOperationAnswer:
+    async def handle(call: Call) -> Statement:
         body: MoveBody = call.body
-        return await operation(call.tx, call.actor, call.path["user_id"], _manual(body, body.reference))
+        return operation(call.actor, call.path["user_id"], _manual(body, body.reference))
 
     return handle
 
 
 def _holding(operation: Operation) -> Handler:
-    async def handle(call: Call) -> BalanceOperationAnswer:
-        return await operation(call.tx, call.actor, call.path["user_id"], _held(call.body))
+    async def handle(call: Call) -> Statement:
+        return operation(call.actor, call.path["user_id"], _held(call.body))
 
     return handle
 
 
-async def _release(call: Call) -> BalanceOperationAnswer:
+async def _release(call: Call) -> Statement:
     body: ReleaseBody = call.body
     recipient_id = first(body.sellerId, body.recipientId)
     assert recipient_id is not None
-    return await service.release(call.tx, call.actor, call.path["user_id"], recipient_id, _held(body))
+    return service.release(call.actor, call.path["user_id"], recipient_id, _held(body))
 
 
 async def _read(call: Call) -> BalanceAnswer:
@@ -116,6 +117,7 @@ def _post(
         errors=(UserNotFound, InvalidAmountFormat, InvalidCurrency, BalanceConcurrencyConflict, *errors),
         conflict=_conflict(path),
         refused=_refused(operation),
+        at_once=True,
     )
 
 

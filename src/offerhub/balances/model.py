@@ -35,26 +35,29 @@ class Balance:
     reserved: int
     updated_at: datetime
 
-    def parts(self) -> dict[str, str]:
-        """`{available, reserved}` as wire text."""
-        return {"available": format_amount(self.available), "reserved": format_amount(self.reserved)}
-
     def fields(self) -> dict[str, Any]:
-        """The fields of the balance object of contract 2.4, in both spellings."""
-        updated = to_wire(self.updated_at)
-        return {
-            "user_id": self.user_id,
-            "userId": self.user_id,
-            **self.parts(),
-            "total": format_amount(self.available + self.reserved),
-            "currency": "USD",
-            "updated_at": updated,
-            "updatedAt": updated,
-        }
+        """The fields of the balance object."""
+        total = format_amount(self.available + self.reserved)
+        parts = format_amount(self.available), format_amount(self.reserved)
+        return balance_fields(self.user_id, *parts, total, to_wire(self.updated_at))
 
     def wire(self) -> "BalanceAnswer":
         """The balance object."""
         return BalanceAnswer(**self.fields())
+
+
+def balance_fields(user_id: str, available: str, reserved: str, total: str, updated: str) -> dict[str, Any]:
+    """The fields of the balance object of contract 2.4, in both spellings."""
+    return {
+        "user_id": user_id,
+        "userId": user_id,
+        "available": available,
+        "reserved": reserved,
+        "total": total,
+        "currency": "USD",
+        "updated_at": updated,
+        "updatedAt": updated,
+    }
 
 
 class BalancePartsAnswer(Shape):
@@ -103,22 +106,6 @@ class BalanceVerificationAnswer(BalanceAnswer):
     """A balance, and whether the chain agrees with it to the cent."""
 
     providerVerified: bool
-
-
-def operation_wire(
-    operation: BalanceOperation, amount: int, before: Balance, after: Balance, audit_log_id: str
-) -> BalanceOperationAnswer:
-    """The operation object of contract 2.4."""
-    return BalanceOperationAnswer(
-        **after.fields(),
-        success=True,
-        operation=operation,
-        amount=format_amount(amount),
-        previousBalance=BalancePartsAnswer(**before.parts()),
-        newBalance=BalancePartsAnswer(**after.parts()),
-        auditLogId=audit_log_id,
-        balance=after.wire(),
-    )
 
 
 REFERENCE_CHARACTERS_MAX: Final = 255

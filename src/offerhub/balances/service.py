@@ -1,32 +1,45 @@
-"""Use cases of balances: each is one post in the caller's transaction, with its event and audit entry."""
+"""Use cases of balances. An operation is one post with its event and audit entry, performed by the database whole."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from offerhub.balances import store
 from offerhub.balances.model import (
     Balance,
+    BalanceAnswer,
     BalanceOperation,
     BalanceOperationAnswer,
+    BalancePartsAnswer,
     BalanceSyncAnswer,
     BalanceVerificationAnswer,
-    operation_wire,
+    balance_fields,
 )
-from offerhub.errors import BalanceDiscrepancy, InvalidRequest, Refusal, StellarNetworkError, UserNotFound
+from offerhub.errors import (
+    BalanceDiscrepancy,
+    InvalidRequest,
+    Refusal,
+    StellarNetworkError,
+    UserNotActive,
+    UserNotFound,
+)
 from offerhub.events import catalogue
-from offerhub.events.journal import AuditEntry, Event, record
+from offerhub.events.journal import AuditEntry, Event, record, rows
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import UNITS_PER_CENT, UNITS_PER_ONE, format_amount
-from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
-from offerhub.ledger.ledger import Around, Entry, Hold, Leg
+from offerhub.ledger.ledger import Hold, Leg, check, refusal_of
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.actor import Actor
-from offerhub.runtime.database import Database, Tx
-from offerhub.users.service import require_active
+from offerhub.runtime.database import Database, Raised, Tx
+from offerhub.runtime.statements import Statement, place, template
 from offerhub.wallets.model import Wallet
 from offerhub.wallets.service import require as require_wallet
 
+UNKNOWN_USER: Final = "OH010"
+INACTIVE_USER: Final = "OH011"
+PLACES_EACH: Final = 8
+"""How many places `balance_operation` fills for each user."""
 DISCREPANCY_TOLERATED_UNITS = UNITS_PER_ONE
 """The books and the chain may differ by 1.00 before `verify` refuses (contract 2.4)."""
 
@@ -40,9 +53,6 @@ class Manual:
     description: str | None
 
 
-Balances = Mapping[tuple[str, Kind], Around]
-
-
 async def read(tx: Tx, marketplace_id: str, user_id: str) -> Balance:
     """A user's balance. Raises UserNotFound."""
     found = await store.get(tx, marketplace_id, user_id)
@@ -51,28 +61,138 @@ async def read(tx: Tx, marketplace_id: str, user_id: str) -> Balance:
     return found
 
 
-async def credit(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
-    """A manual credit: `world:manual` to `available`. Raises UserNotFound, UserNotActive."""
-    await require_active(tx, actor.marketplace_id, user_id)
-    key = new_id("req")
+class Change(NamedTuple):
+    """What an operation adds to a user's available and held amounts, in units."""
+
+    available: int = 0
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One user in an operation, with places for what only the database knows."""
+
+    user_id: str
+    must_be_active: bool
+    change: Change
+    number: int
+
+    def _place(self, offset: int) -> str:
+        return place(PLACES_EACH * self.number + offset)
+
+    @property
+    def available(self) -> "_Places":
+        return _Places(self._place(1), self._place(2))
+
+    @property
+    def held(self) -> "_Places":
+        """What is set aside."""
+        return _Places(self._place(3), self._place(4))
+
+    @property
+    def reserved(self) -> "_Places":
+        """What is set aside or on its way out."""
+        return _Places(self._place(5), self._place(6))
+
+    def fields(self) -> dict[str, Any]:
+        """The balance object after the operation."""
+        after = self.available.becomes, self.reserved.becomes
+        return balance_fields(self.user_id, *after, self._place(7), self._place(8))
+
+    def request(self) -> dict[str, Any]:
+        """As the database takes it."""
+        moved = {"available": self.change.available, "held": self.change.held}
+        return {"id": self.user_id, "active": self.must_be_active, **moved}
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    was: str
+    becomes: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the database is to do: the legs to post, what a hold gains or loses, and what is told of it."""
+
+    operation: BalanceOperation
+    kind: str
+    subject: str
+    legs: Sequence[Leg]
+    sides: Sequence[_Side]
+    """The last one is whom the answer tells of."""
+    events: Sequence[Event]
+    hold: Hold | None = None
+
+    def statement(self, actor: Actor, asked: Manual) -> Statement:
+        """The whole of it."""
+        check(self.legs)
+        told = self.sides[-1]
+        before = {"available": told.available.was, "reserved": told.reserved.was}
+        after = {"available": told.available.becomes, "reserved": told.reserved.becomes}
+        amount = format_amount(asked.amount)
+        more = {"amount": amount, "reference": asked.reference}
+        entry = AuditEntry(
+            self.operation, "Balance", told.user_id, before, after | more, user_id=told.user_id, id=new_id("aud")
+        )
+        assert entry.id is not None
+        events, audit = rows(actor, self.events, [entry])
+        request: dict[str, Any] = {
+            "marketplace": actor.marketplace_id,
+            "actor": actor.for_audit(),
+            "users": [side.request() for side in self.sides],
+            "post": {
+                "key": new_id("req"),
+                "kind": self.kind,
+                "subject": self.subject,
+                "reason": asked.description if self.hold is None else None,
+                "actor": actor.credential_id,
+                "owners": [leg.owner for leg in self.legs],
+                "kinds": [leg.kind.value for leg in self.legs],
+                "amounts": [leg.amount for leg in self.legs],
+            },
+            "events": template(events),
+            "audit": template(audit),
+        }
+        if self.hold is not None:
+            change = next(side.change.held for side in self.sides if side.user_id == self.hold.user_id)
+            names = {"user": self.hold.user_id, "source": self.hold.source, "reference": self.hold.reference}
+            request["hold"] = {**names, "change": change}
+        answer = BalanceOperationAnswer(
+            **told.fields(),
+            success=True,
+            operation=self.operation,
+            amount=amount,
+            previousBalance=BalancePartsAnswer(**before),
+            newBalance=BalancePartsAnswer(**after),
+            auditLogId=entry.id,
+            balance=BalanceAnswer(**told.fields()),
+        )
+        return Statement("balance_operation", told.user_id, request, answer, _refusal)
+
+
+def _refusal(raised: Raised) -> Refusal | None:
+    if raised.code == UNKNOWN_USER:
+        return UserNotFound(userId=raised.facts["user"][:64])
+    if raised.code == INACTIVE_USER:
+        return UserNotActive(userId=raised.facts["user"], status=raised.facts["status"])
+    return refusal_of(raised)
+
+
+def credit(actor: Actor, user_id: str, asked: Manual) -> Statement:
+    """A manual credit: `world:manual` to `available`. Refused with UserNotFound, UserNotActive, InvalidAmount."""
+    side = _Side(user_id, True, Change(available=asked.amount), 0)
     legs = [Leg(actor.marketplace_id, Kind.WORLD_MANUAL, -asked.amount), Leg(user_id, Kind.AVAILABLE, asked.amount)]
-    around = await ledger.post(tx, actor, Entry(key, "manual_credit", user_id, legs, asked.description))
-    event = catalogue.balance_credited(
-        user_id, asked.amount, "other", asked.reference, around[user_id, Kind.AVAILABLE]
-    )
-    return await _answer(tx, actor, user_id, "CREDIT_AVAILABLE", asked, [event])
+    event = catalogue.balance_credited(user_id, asked.amount, "other", asked.reference, side.available)
+    return _Plan("CREDIT_AVAILABLE", "manual_credit", user_id, legs, [side], [event]).statement(actor, asked)
 
 
-async def debit(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
-    """A manual debit: `available` to `world:manual`. Raises InsufficientFunds, UserNotFound, UserNotActive."""
-    await require_active(tx, actor.marketplace_id, user_id)
-    key = new_id("req")
+def debit(actor: Actor, user_id: str, asked: Manual) -> Statement:
+    """A manual debit: `available` to `world:manual`. Refused with InsufficientFunds, UserNotFound, UserNotActive."""
+    side = _Side(user_id, True, Change(available=-asked.amount), 0)
     legs = [Leg(user_id, Kind.AVAILABLE, -asked.amount), Leg(actor.marketplace_id, Kind.WORLD_MANUAL, asked.amount)]
-    around = await ledger.post(tx, actor, Entry(key, "manual_debit", user_id, legs, asked.description))
-    event = catalogue.balance_debited(
-        user_id, asked.amount, "other", asked.reference, around[user_id, Kind.AVAILABLE]
-    )
-    return await _answer(tx, actor, user_id, "DEBIT_AVAILABLE", asked, [event])
+    event = catalogue.balance_debited(user_id, asked.amount, "other", asked.reference, side.available)
+    return _Plan("DEBIT_AVAILABLE", "manual_debit", user_id, legs, [side], [event]).statement(actor, asked)
 
 
 def _hold(user_id: str, asked: Manual) -> Hold:
@@ -80,84 +200,52 @@ def _hold(user_id: str, asked: Manual) -> Hold:
     return Hold(user_id, "api", asked.reference)
 
 
-async def reserve(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
-    """Set money aside under a reference. Raises InsufficientFunds, UserNotFound, UserNotActive."""
-    await require_active(tx, actor.marketplace_id, user_id)
-    held = _hold(user_id, asked)
-    around = await ledger.hold(tx, actor, new_id("req"), held, asked.amount)
-    event = catalogue.balance_reserved(
-        user_id, asked.amount, held.reference, around[user_id, Kind.AVAILABLE], around[user_id, Kind.RESERVED]
-    )
-    return await _answer(tx, actor, user_id, "RESERVE", asked, [event])
+def reserve(actor: Actor, user_id: str, asked: Manual) -> Statement:
+    """Set money aside under a reference. Refused with InsufficientFunds, UserNotFound, UserNotActive."""
+    held, amount = _hold(user_id, asked), asked.amount
+    side = _Side(user_id, True, Change(available=-amount, held=amount), 0)
+    legs = [Leg(user_id, Kind.AVAILABLE, -amount), Leg(user_id, Kind.RESERVED, amount)]
+    event = catalogue.balance_reserved(user_id, amount, held.reference, side.available, side.held)
+    return _Plan("RESERVE", "hold", held.reference, legs, [side], [event], held).statement(actor, asked)
 
 
-async def cancel_reservation(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
-    """Give reserved money back. Raises ReserveNotFound, UserNotFound."""
-    await read(tx, actor.marketplace_id, user_id)
-    held = _hold(user_id, asked)
-    around = await ledger.void(tx, actor, new_id("req"), held, asked.amount)
-    event = await _released(tx, actor, held, asked.amount, around, "cancel")
-    return await _answer(tx, actor, user_id, "CANCEL_RESERVATION", asked, [event])
+def cancel_reservation(actor: Actor, user_id: str, asked: Manual) -> Statement:
+    """Give reserved money back. Refused with ReserveNotFound, UserNotFound."""
+    held, amount = _hold(user_id, asked), asked.amount
+    side = _Side(user_id, False, Change(available=amount, held=-amount), 0)
+    legs = [Leg(user_id, Kind.RESERVED, -amount), Leg(user_id, Kind.AVAILABLE, amount)]
+    event = catalogue.balance_released(user_id, amount, held.reference, side.available, side.held, "cancel")
+    return _Plan("CANCEL_RESERVATION", "void", held.reference, legs, [side], [event], held).statement(actor, asked)
 
 
-async def deduct_reserved(tx: Tx, actor: Actor, user_id: str, asked: Manual) -> BalanceOperationAnswer:
-    """Take reserved money out of the books by hand. Raises ReserveNotFound, UserNotFound."""
-    await read(tx, actor.marketplace_id, user_id)
-    held = _hold(user_id, asked)
-    legs = [Leg(actor.marketplace_id, Kind.WORLD_MANUAL, asked.amount)]
-    around = await ledger.settle(tx, actor, new_id("req"), held, legs, kind="manual_deduct")
-    event = await _released(tx, actor, held, asked.amount, around, "other")
-    return await _answer(tx, actor, user_id, "DEDUCT_RESERVED", asked, [event])
+def deduct_reserved(actor: Actor, user_id: str, asked: Manual) -> Statement:
+    """Take reserved money out of the books by hand. Refused with ReserveNotFound, UserNotFound."""
+    held, amount = _hold(user_id, asked), asked.amount
+    side = _Side(user_id, False, Change(held=-amount), 0)
+    legs = [Leg(user_id, Kind.RESERVED, -amount), Leg(actor.marketplace_id, Kind.WORLD_MANUAL, amount)]
+    event = catalogue.balance_released(user_id, amount, held.reference, side.available, side.held, "other")
+    plan = _Plan("DEDUCT_RESERVED", "manual_deduct", held.reference, legs, [side], [event], held)
+    return plan.statement(actor, asked)
 
 
-async def release(tx: Tx, actor: Actor, user_id: str, recipient_id: str, asked: Manual) -> BalanceOperationAnswer:
+def release(actor: Actor, user_id: str, recipient_id: str, asked: Manual) -> Statement:
     """Pay reserved money to another user; answers the recipient's balance.
 
-    Raises ReserveNotFound, UserNotFound, UserNotActive, or InvalidRequest when payer and recipient are the same.
+    Refused with ReserveNotFound, UserNotFound, UserNotActive; raises InvalidRequest when payer and recipient are the
+    same.
     """
-    await read(tx, actor.marketplace_id, user_id)
-    await require_active(tx, actor.marketplace_id, recipient_id)
     if recipient_id == user_id:
-        raise InvalidRequest("payer and recipient must be two different users", userId=user_id)
-    held = _hold(user_id, asked)
-    legs = [Leg(recipient_id, Kind.AVAILABLE, asked.amount)]
-    around = await ledger.settle(tx, actor, new_id("req"), held, legs, kind="manual_release")
-    credited = catalogue.balance_credited(
-        recipient_id, asked.amount, "release", held.reference, around[recipient_id, Kind.AVAILABLE]
-    )
-    events = [await _released(tx, actor, held, asked.amount, around, "other"), credited]
-    return await _answer(tx, actor, recipient_id, "RELEASE", asked, events)
-
-
-async def _released(
-    tx: Tx, actor: Actor, held: Hold, amount: int, around: Balances, reason: catalogue.ReleaseReason
-) -> Event:
-    available = around.get((held.user_id, Kind.AVAILABLE))
-    if available is None:
-        current = await ledger.balances(tx, actor.marketplace_id, held.user_id, [Kind.AVAILABLE])
-        available = Around(current[Kind.AVAILABLE], current[Kind.AVAILABLE])
-    reserved = around[held.user_id, Kind.RESERVED]
-    return catalogue.balance_released(held.user_id, amount, held.reference, available, reserved, reason)
-
-
-async def _answer(
-    tx: Tx, actor: Actor, user_id: str, operation: BalanceOperation, asked: Manual, events: list[Event]
-) -> BalanceOperationAnswer:
-    """Record the operation and answer with the user's balances around it."""
-    after = await read(tx, actor.marketplace_id, user_id)
-    before = _before(after, operation, asked.amount)
-    entry = AuditEntry(
-        operation,
-        "Balance",
-        user_id,
-        before.parts(),
-        after.parts() | {"amount": format_amount(asked.amount), "reference": asked.reference},
-        user_id=user_id,
-        id=new_id("aud"),
-    )
-    await record(tx, actor, events=events, audit=[entry])
-    assert entry.id is not None
-    return operation_wire(operation, asked.amount, before, after, entry.id)
+        raise InvalidRequest("payer and recipient must be two different users", userId=user_id[:64])
+    held, amount = _hold(user_id, asked), asked.amount
+    payer = _Side(user_id, False, Change(held=-amount), 0)
+    recipient = _Side(recipient_id, True, Change(available=amount), 1)
+    legs = [Leg(user_id, Kind.RESERVED, -amount), Leg(recipient_id, Kind.AVAILABLE, amount)]
+    events = [
+        catalogue.balance_released(user_id, amount, held.reference, payer.available, payer.held, "other"),
+        catalogue.balance_credited(recipient_id, amount, "release", held.reference, recipient.available),
+    ]
+    plan = _Plan("RELEASE", "manual_release", held.reference, legs, [payer, recipient], events, held)
+    return plan.statement(actor, asked)
 
 
 async def record_refusal(
@@ -167,25 +255,6 @@ async def record_refusal(
     after = {"amount": format_amount(asked.amount), "reference": asked.reference, "code": refusal.code}
     entry = AuditEntry(operation, "Balance", user_id, None, after, "FAILURE", user_id=user_id)
     await record(tx, actor, audit=[entry])
-
-
-_EFFECTS = {
-    "CREDIT_AVAILABLE": (1, 0),
-    "DEBIT_AVAILABLE": (-1, 0),
-    "RESERVE": (-1, 1),
-    "CANCEL_RESERVATION": (1, -1),
-    "DEDUCT_RESERVED": (0, -1),
-    "RELEASE": (1, 0),
-}
-"""What each operation adds to (available, reserved) of the user it answers for, in amounts."""
-
-
-def _before(after: Balance, operation: BalanceOperation, amount: int) -> Balance:
-    """The balance before: its rows are locked by the post, so nothing else can have moved it since."""
-    available, reserved = _EFFECTS[operation]
-    return Balance(
-        after.user_id, after.available - available * amount, after.reserved - reserved * amount, after.updated_at
-    )
 
 
 @dataclass(frozen=True, slots=True)

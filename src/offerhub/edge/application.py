@@ -29,6 +29,7 @@ from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database
 from offerhub.runtime.routes import Route
+from offerhub.runtime.statements import Batches
 from offerhub.runtime.vault import Vault
 
 BODY_BYTES_MAX_DEFAULT: Final = 100_000
@@ -88,6 +89,7 @@ def build(
         body_seconds_max,
         vault,
         user_limits or {},
+        Batches(database),
         streams,
     )
     return Edge(

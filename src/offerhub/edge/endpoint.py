@@ -3,6 +3,9 @@
 A `write` route is one transaction: claim the key, run the use case, store the answer, commit. A refusal rolls the
 use case back to its savepoint and is stored as the answer. A use case that started a saga commits without an
 answer; the saga is waited for outside any transaction, and a second one reads and stores what came of it.
+
+A route that is done `at_once` is one statement instead, in which the database does all of that; only when it came to
+nothing does the request go the long way, which tells why.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +27,7 @@ from offerhub.kernel.clock import Clock
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.routes import Answer, Call, Deferred, Document, Raw, Redirect, Route, Stream
+from offerhub.runtime.statements import Batches, Statement, as_format
 from offerhub.runtime.vault import Vault
 
 USER_ID_CHARACTERS_COUNTED: Final = 64
@@ -45,6 +49,7 @@ class Endpoint:
     body_seconds_max: float
     vault: Vault | None
     user_limits: Mapping[str, RateLimiter]
+    batches: Batches
     streams: Streams | None = None
 
     async def serve(
@@ -75,8 +80,9 @@ class Endpoint:
         if route.unit == "read":
             found = await self.database.run(lambda tx: _handle(route, call, tx), read_only=True)
             return self.reply(route, found, request)
+        writing = _Writing(self, route, call, claim, request)
         try:
-            return await _Writing(self, route, call, claim, request).answer()
+            return (await writing.at_once() if route.at_once else None) or await writing.answer()
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
             if route.conflict is None:
                 raise
@@ -135,6 +141,22 @@ class _Writing:
     claim: Claim | None
     request: Request
 
+    async def at_once(self) -> Reply | None:
+        """Have the database perform the request whole, together with others.
+
+        None when that came to nothing, because the key is known or the effect is refused: `answer` finds out which.
+        """
+        try:
+            statement: Statement = await self.route.handler(self.call)
+        except Refusal:
+            return None
+        reply = self.endpoint.reply(self.route, statement.answer, self.request)
+        claim = None
+        if self.claim is not None:
+            claim = self.claim.described(self.call.actor, self.route, self.request.path)
+        body = await self.endpoint.batches.perform(statement, claim, as_format(reply.body.decode()))
+        return None if body is None else replace(reply, body=body)
+
     async def answer(self) -> Reply:
         """Run the use case, and wait for the saga that it or an earlier request with the same key started."""
         try:
@@ -181,6 +203,9 @@ class _Writing:
 
     async def _use_case(self, tx: Tx) -> Reply | _Pending:
         result = await _handle(self.route, self.call, tx)
+        if isinstance(result, Statement):
+            reply = self.endpoint.reply(self.route, result.answer, self.request)
+            return replace(reply, body=await result.within(tx, as_format(reply.body.decode())))
         if not isinstance(result, Deferred):
             return self.endpoint.reply(self.route, result, self.request)
         if self.route.resume is None:

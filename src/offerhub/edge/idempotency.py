@@ -22,7 +22,7 @@ from offerhub.runtime.vault import Sealed, Vault, VaultError, wipe
 
 _CLAIM = """
 WITH gate AS MATERIALIZED (
-    SELECT pg_try_advisory_xact_lock(hashtextextended('idempotency' || chr(10) || $1 || chr(10) || $2, 0)) AS mine
+    SELECT pg_try_advisory_xact_lock(idempotency_lock($1, $2)) AS mine
 ), claimed AS (
     INSERT INTO idempotent_requests AS r (credential_id, key, marketplace_id, method, path, fingerprint, expires_at)
     SELECT $1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7) FROM gate WHERE mine
@@ -184,6 +184,20 @@ class Claim:
     def of(cls, actor: Actor, route: Route, key: str, path: str, body: Any, vault: Vault | None) -> "Claim":
         """The claim that a request makes."""
         return cls(owner_of(actor), key, fingerprint(route.method, path, body), vault if route.sealed else None)
+
+    def described(self, actor: Actor, route: Route, path: str) -> dict[str, Any]:
+        """The claim as `perform_one` takes it, which keeps the answer as well."""
+        assert self.vault is None, "an answer that is sealed is not made in the database"
+        return {
+            "credential": self.credential_id,
+            "key": self.key,
+            "marketplace": actor.marketplace_id,
+            "method": route.method,
+            "path": path,
+            "fingerprint": self.fingerprint.hex(),
+            "status": route.status,
+            "seconds": route.idempotency_seconds,
+        }
 
     async def take(self, tx: Tx, actor: Actor, route: Route, path: str) -> Reply | Started | None:
         """Claim the key: None when it is ours now, else what came of the earlier request.

@@ -1,10 +1,9 @@
 """Events that more than one slice writes, with their payloads (contract 6.2)."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from offerhub.events.journal import Event
 from offerhub.kernel.money import format_amount, format_chain_amount
-from offerhub.ledger.ledger import Around
 
 CreditSource = Literal[
     "topup", "refund", "release", "withdrawal_cancel", "stellar_deposit", "stellar_deposit_reconciled", "other"
@@ -13,6 +12,20 @@ DepositSource = Literal["stellar_deposit", "stellar_deposit_reconciled"]
 """Who saw a deposit: the watcher, or the search for what it missed."""
 DebitDestination = Literal["withdrawal", "order", "fee", "other"]
 ReleaseReason = Literal["cancel", "dispute", "escrow_funded", "other"]
+
+
+class Around(Protocol):
+    """A balance before and after, as the wire shows it."""
+
+    @property
+    def was(self) -> str:
+        """Before."""
+        ...
+
+    @property
+    def becomes(self) -> str:
+        """After."""
+        ...
 
 
 def balance_credited(
@@ -25,8 +38,8 @@ def balance_credited(
         "currency": "USD",
         "source": source,
         "sourceId": source_id,
-        "previousAvailableBalance": format_amount(available.before),
-        "newAvailableBalance": format_amount(available.after),
+        "previousAvailableBalance": available.was,
+        "newAvailableBalance": available.becomes,
     }
     return Event("balance.credited", "Balance", user_id, payload, user_id)
 
@@ -39,7 +52,7 @@ def deposit_credited(
     more = {
         "amount": format_chain_amount(amount),
         "transactionHash": transaction_hash,
-        "newBalance": format_amount(available.after),
+        "newBalance": available.becomes,
     }
     return Event(credited.type, credited.aggregate_type, user_id, {**credited.payload, **more}, user_id)
 
@@ -58,8 +71,8 @@ def balance_debited(
             "currency": "USD",
             "destination": destination,
             "destinationId": destination_id,
-            "previousAvailableBalance": format_amount(available.before),
-            "newAvailableBalance": format_amount(available.after),
+            "previousAvailableBalance": available.was,
+            "newAvailableBalance": available.becomes,
         },
         user_id,
     )
@@ -90,8 +103,8 @@ def _hold_payload(user_id: str, amount: int, reference: str, available: Around, 
         "amount": format_amount(amount),
         "currency": "USD",
         "orderId": reference,
-        "previousReservedBalance": format_amount(reserved.before),
-        "newReservedBalance": format_amount(reserved.after),
-        "previousAvailableBalance": format_amount(available.before),
-        "newAvailableBalance": format_amount(available.after),
+        "previousReservedBalance": reserved.was,
+        "newReservedBalance": reserved.becomes,
+        "previousAvailableBalance": available.was,
+        "newAvailableBalance": available.becomes,
     }

@@ -68,6 +68,29 @@ async def record(
     jobs: Sequence[Job] = (),
 ) -> None:
     """Write events, audit entries and jobs. Every event also leaves an audit entry named after its type."""
+    job_rows = [
+        {
+            "queue": job.queue,
+            "name": job.name,
+            "payload": dict(job.payload),
+            "delay_seconds": job.delay_seconds,
+            "priority": int(job.priority),
+        }
+        for job in jobs
+    ]
+    if events:
+        tx.rings.add("events")
+    if any(job.delay_seconds == 0 for job in jobs):
+        tx.rings.add("jobs")
+    event_rows, audit_rows = rows(actor, events, audit)
+    await tx.execute(_RECORD, actor.marketplace_id, actor.for_audit(), event_rows, audit_rows, job_rows)
+
+
+Rows = list[dict[str, Any]]
+
+
+def rows(actor: Actor, events: Sequence[Event], audit: Sequence[AuditEntry]) -> tuple[Rows, Rows]:
+    """Events and audit entries, those of the events included, as `journal` takes them."""
     metadata = {
         name: value
         for name, value in (
@@ -105,18 +128,4 @@ async def record(
         }
         for entry in entries
     ]
-    job_rows = [
-        {
-            "queue": job.queue,
-            "name": job.name,
-            "payload": dict(job.payload),
-            "delay_seconds": job.delay_seconds,
-            "priority": int(job.priority),
-        }
-        for job in jobs
-    ]
-    if events:
-        tx.rings.add("events")
-    if any(job.delay_seconds == 0 for job in jobs):
-        tx.rings.add("jobs")
-    await tx.execute(_RECORD, actor.marketplace_id, actor.for_audit(), event_rows, audit_rows, job_rows)
+    return event_rows, audit_rows

@@ -4,20 +4,21 @@ Every function runs in the caller's transaction and carries a business key; a se
 refused by the database, so one intent has one effect (I4).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import asyncpg
 
-from offerhub.errors import InsufficientFunds, InternalError, InvalidAmount, ReserveNotFound
+from offerhub.errors import InsufficientFunds, InternalError, InvalidAmount, Refusal, ReserveNotFound
 from offerhub.kernel.money import UNITS_MAX, format_amount
 from offerhub.ledger.chart import Kind
 from offerhub.runtime.actor import Actor
-from offerhub.runtime.database import Tx
+from offerhub.runtime.database import Raised, Tx
 
 FLOOR_BROKEN = "OH001"
+NOT_HELD = "OH012"
+TOO_LARGE = "22003"
 
 HoldSource = Literal["api", "order"]
 
@@ -47,6 +48,16 @@ class Around(NamedTuple):
     before: int
     after: int
 
+    @property
+    def was(self) -> str:
+        """The balance before, as the wire shows it."""
+        return format_amount(self.before)
+
+    @property
+    def becomes(self) -> str:
+        """The balance after, as the wire shows it."""
+        return format_amount(self.after)
+
 
 class AlreadyPosted(Exception):
     """This business key has been posted before; the first post stands."""
@@ -62,32 +73,38 @@ async def post(tx: Tx, actor: Actor, entry: Entry) -> Mapping[tuple[str, Kind], 
     AlreadyPosted for a known business key. Each leaves the database transaction unusable: the caller must let it
     propagate out of its use case.
     """
+    return await _post(tx, actor, entry)
+
+
+async def _post(
+    tx: Tx, actor: Actor, entry: Entry, held: "Hold | None" = None, change: int = 0
+) -> Mapping[tuple[str, Kind], Around]:
+    """Post; with a hold, change what it holds first."""
     legs = [leg for leg in entry.legs if leg.amount != 0]
-    assert sum(leg.amount for leg in legs) == 0, "legs must balance"
-    assert all(abs(leg.amount) <= UNITS_MAX for leg in legs), "amounts must fit a bigint"
+    check(legs)
+    call = (
+        actor.marketplace_id,
+        entry.business_key,
+        entry.kind,
+        entry.subject,
+        entry.reason,
+        actor.credential_id,
+        [leg.owner for leg in legs],
+        [leg.kind.value for leg in legs],
+        [leg.amount for leg in legs],
+    )
     try:
-        rows = await tx.rows(
-            _POST,
-            actor.marketplace_id,
-            entry.business_key,
-            entry.kind,
-            entry.subject,
-            entry.reason,
-            actor.credential_id,
-            [leg.owner for leg in legs],
-            [leg.kind.value for leg in legs],
-            [leg.amount for leg in legs],
-        )
-    except asyncpg.UniqueViolationError as error:
-        if error.constraint_name == "one_effect_per_intent":
-            raise AlreadyPosted(entry.business_key) from error
-        raise
-    except asyncpg.NumericValueOutOfRangeError as error:
-        raise InvalidAmount("A balance would grow beyond what the books can hold.") from error
+        if held is None:
+            rows = await tx.rows(_POST, *call)
+        else:
+            rows = await tx.rows(_POST_HELD, held.user_id, held.source, held.reference, change, *call)
     except asyncpg.PostgresError as error:
-        if error.sqlstate == FLOOR_BROKEN:
-            raise _floor_broken(error) from error
-        raise
+        if getattr(error, "constraint_name", None) == "one_effect_per_intent":
+            raise AlreadyPosted(entry.business_key) from error
+        refusal = refusal_of(Raised.of(error))
+        if refusal is None:
+            raise
+        raise refusal from error
     around = {
         (row["owner"], Kind(row["kind"])): Around(row["balance_before"], row["balance_after"])
         for row in rows
@@ -99,8 +116,25 @@ async def post(tx: Tx, actor: Actor, entry: Entry) -> Mapping[tuple[str, Kind], 
     return around
 
 
-def _floor_broken(error: asyncpg.PostgresError) -> Exception:
-    facts = json.loads(getattr(error, "detail", None) or "{}")
+def check(legs: Sequence[Leg]) -> None:
+    """See that what is to be posted is money that goes from somewhere to somewhere."""
+    assert sum(leg.amount for leg in legs) == 0, "legs must balance"
+    assert all(0 < abs(leg.amount) <= UNITS_MAX for leg in legs), "amounts must fit a bigint"
+
+
+def refusal_of(raised: Raised) -> Refusal | None:
+    """What the books' refusal means to whoever asked; None when it is not theirs, or a known business key."""
+    code, facts = raised
+    if code == TOO_LARGE:
+        return InvalidAmount("A balance would grow beyond what the books can hold.")
+    if code == NOT_HELD:
+        return ReserveNotFound(
+            requested=format_amount(facts["requested"]), reserved=format_amount(facts["held"]), currency="USD"
+        )
+    return _floor_broken(facts) if code == FLOOR_BROKEN else None
+
+
+def _floor_broken(facts: Mapping[str, Any]) -> Refusal:
     if facts.get("kind") == Kind.AVAILABLE:
         return InsufficientFunds(
             requested=format_amount(facts["requested"]),
@@ -118,19 +152,9 @@ def _floor_broken(error: asyncpg.PostgresError) -> Exception:
 
 # -- holds: money set aside under a reference --------------------------------------------------------------------
 
-_ADD_HOLD = """
-INSERT INTO ledger.holds (marketplace_id, user_id, source, reference, amount) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (marketplace_id, user_id, source, reference)
-DO UPDATE SET amount = holds.amount + excluded.amount, updated_at = clock_timestamp()
-"""
-
-_TAKE_HOLD = """
-UPDATE ledger.holds SET amount = amount - $5, updated_at = clock_timestamp()
-WHERE marketplace_id = $1 AND user_id = $2 AND source = $3 AND reference = $4 AND amount >= $5
-"""
-
-_HELD = """
-SELECT amount FROM ledger.holds WHERE marketplace_id = $1 AND user_id = $2 AND source = $3 AND reference = $4
+_POST_HELD = """
+SELECT owner, kind, balance_before, balance_after
+FROM ledger.post_held($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 
 
@@ -145,10 +169,8 @@ class Hold:
 
 async def hold(tx: Tx, actor: Actor, business_key: str, held: Hold, amount: int) -> Mapping[tuple[str, Kind], Around]:
     """Set money aside: `available` to `reserved`. Raises InsufficientFunds."""
-    # The hold's row before the accounts, as in `settle`: two of them never wait for each other.
-    await tx.execute(_ADD_HOLD, actor.marketplace_id, held.user_id, held.source, held.reference, amount)
     legs = [Leg(held.user_id, Kind.AVAILABLE, -amount), Leg(held.user_id, Kind.RESERVED, amount)]
-    return await post(tx, actor, Entry(business_key, "hold", held.reference, legs))
+    return await _post(tx, actor, Entry(business_key, "hold", held.reference, legs), held, amount)
 
 
 async def void(tx: Tx, actor: Actor, business_key: str, held: Hold, amount: int) -> Mapping[tuple[str, Kind], Around]:
@@ -165,13 +187,8 @@ async def settle(
     """
     amount = sum(leg.amount for leg in to)
     assert amount > 0
-    key = (actor.marketplace_id, held.user_id, held.source, held.reference)
-    if await tx.execute(_TAKE_HOLD, *key, amount) != 1:
-        remaining = await tx.value(_HELD, *key)
-        raise ReserveNotFound(requested=format_amount(amount), reserved=format_amount(remaining or 0), currency="USD")
-    return await post(
-        tx, actor, Entry(business_key, kind, held.reference, [Leg(held.user_id, Kind.RESERVED, -amount), *to])
-    )
+    legs = [Leg(held.user_id, Kind.RESERVED, -amount), *to]
+    return await _post(tx, actor, Entry(business_key, kind, held.reference, legs), held, -amount)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ this).
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import asyncpg
 
@@ -49,6 +49,20 @@ class StatementHook(Protocol):
     def after(self, sql: str) -> None:
         """The statement has been answered."""
         ...
+
+
+class Raised(NamedTuple):
+    """An error of PostgreSQL: its SQLSTATE, and the facts that a function of ours put into DETAIL as JSON."""
+
+    code: str
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, error: asyncpg.PostgresError) -> "Raised":
+        """What an error says."""
+        code = str(error.sqlstate)
+        detail = getattr(error, "detail", None) if code.startswith("OH") else None
+        return cls(code, json.loads(detail) if detail else {})
 
 
 class Tx:
@@ -186,21 +200,32 @@ class Database:
     async def run(self, use_case: Callable[[Tx], Awaitable[T]], *, read_only: bool = False) -> T:
         """Run a use case in one transaction, again from the start after one of `AGAIN`."""
         begin = "BEGIN READ ONLY" if read_only else "BEGIN"
-        return await self._retried(begin, use_case)
+        return await self._retried(lambda: self._once(begin, use_case))
 
     async def snapshot(self, use_case: Callable[[Tx], Awaitable[T]]) -> T:
         """Run a reading use case on one consistent snapshot of the whole database."""
-        return await self._retried("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", use_case)
+        return await self._retried(lambda: self._once("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", use_case))
 
-    async def _retried(self, begin: str, use_case: Callable[[Tx], Awaitable[T]]) -> T:
-        for attempt in range(RETRY_ATTEMPTS_MAX):
+    async def statement(self, sql: str, *args: Any, rings: str) -> list[Row]:
+        """Run one statement that is a transaction by itself; again after one of `AGAIN`. Then ring the doorbell."""
+        rows = await self._retried(lambda: self._alone(sql, args))
+        if self.committed is not None:
+            self.committed({rings})
+        return rows
+
+    async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        for tried in range(RETRY_ATTEMPTS_MAX):
             try:
-                return await self._once(begin, use_case)
+                return await attempt()
             except AGAIN:
-                if attempt == RETRY_ATTEMPTS_MAX - 1:
+                if tried == RETRY_ATTEMPTS_MAX - 1:
                     raise
-                await asyncio.sleep(jitter(RETRY_BASE_SECONDS * 2**attempt))
+                await asyncio.sleep(jitter(RETRY_BASE_SECONDS * 2**tried))
         raise AssertionError("unreachable")
+
+    async def _alone(self, sql: str, args: tuple[Any, ...]) -> list[Row]:
+        async with self._pool.acquire() as connection:
+            return await Tx(connection, self.hook).rows(sql, *args)
 
     async def _once(self, begin: str, use_case: Callable[[Tx], Awaitable[T]]) -> T:
         async with self._pool.acquire() as connection:

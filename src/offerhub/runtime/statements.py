@@ -1,0 +1,140 @@
+"""Use cases that one SQL statement performs whole, several requests in one transaction (decision 0049).
+
+A handler describes what is to happen, and the answer, with places left open for what only the database knows, such as
+a balance after the change. The database claims the key, has the effect, fills the places, keeps the answer, and
+commits: one round trip for a request, or for as many as have come while the one before was under way.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from offerhub.errors import Refusal
+from offerhub.runtime.database import Database, Raised, Tx
+
+LANES: Final = 2
+"""Batches at once: while one waits for its commit to be durable, the next is at work."""
+BATCH_MAX: Final = 32
+"""Each request is a subtransaction, and PostgreSQL keeps 64 of one transaction at hand."""
+
+_encode: Final = msgspec.json.Encoder().encode
+# No client can know it, so no text of theirs holds a place.
+_PLACE: Final = f"place{secrets.token_hex(12)}x"
+
+
+def place(number: int) -> str:
+    """What stands in a text where the database is to put its value of this number, from 1."""
+    return f"{_PLACE}{number}x"
+
+
+def template(value: Any) -> str:
+    """Any value as JSON text for PostgreSQL's `format`, with its places."""
+    return as_format(_encode(value).decode())
+
+
+def as_format(text: str) -> str:
+    """A text for PostgreSQL's `format`: its places become arguments, and a percent sign stays one."""
+    before, *rest = text.replace("%", "%%").split(_PLACE)
+    parts = [before]
+    for piece in rest:
+        number, _, after = piece.partition("x")
+        parts.append(f"%{number}$s{after}")
+    return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a handler returns for the database to perform.
+
+    `use_case` is the SQL function, `request` its argument without the answer, `answer` what the handler would return,
+    with places. Requests of a batch are performed in the order of `turn`, so that two batches never wait for each
+    other. `refusal` says what an error of the function means; None when it means nothing to the caller.
+    """
+
+    use_case: str
+    turn: str
+    request: Mapping[str, Any]
+    answer: Any
+    refusal: Callable[[Raised], Refusal | None]
+
+    async def within(self, tx: Tx, answer: str) -> bytes:
+        """Perform it in a transaction of the caller's; returns the answer with its places filled.
+
+        Raises the Refusal that an error stands for, which leaves the transaction unusable.
+        """
+        try:
+            text = await tx.value(_WITHIN.format(self.use_case), _encode({**self.request, "answer": answer}).decode())
+        except asyncpg.PostgresError as error:
+            refusal = self.refusal(Raised.of(error))
+            if refusal is None:
+                raise
+            raise refusal from error
+        tx.rings.add("events")
+        return str(text).encode()
+
+
+_WITHIN: Final = "SELECT {}($1::text::jsonb)"
+_PERFORM: Final = "SELECT answer FROM perform($1)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    turn: str
+    request: dict[str, Any]
+    answer: "asyncio.Future[bytes | None]"
+
+
+class Batches:
+    """Performs requests together: whatever has come while the lanes are busy goes with the next batch."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[_Waiting] = deque()
+        self._lanes: set[asyncio.Task[None]] = set()
+
+    async def perform(self, statement: Statement, claim: Mapping[str, Any] | None, answer: str) -> bytes | None:
+        """The answer, durable when this returns, or None when nothing was done and the request has to be asked alone.
+
+        Raises what the database raises when it cannot be used; then nobody knows whether the effect is there, as
+        after any commit whose answer was lost: a repetition with the same key tells.
+        """
+        request: dict[str, Any] = {
+            "use_case": statement.use_case,
+            "request": {**statement.request, "answer": answer},
+        }
+        if claim is not None:
+            request["claim"] = claim
+        waiting = _Waiting(statement.turn, request, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if len(self._lanes) < LANES:
+            lane = asyncio.create_task(self._work())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        return await waiting.answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+            batch.sort(key=lambda one: one.turn)
+            try:
+                texts = await self._answers([one.request for one in batch])
+            except BaseException as error:
+                for one in batch:
+                    if not one.answer.done():
+                        one.answer.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                for one, text in zip(batch, texts, strict=True):
+                    if not one.answer.done():
+                        one.answer.set_result(text)
+
+    async def _answers(self, requests: list[dict[str, Any]]) -> list[bytes | None]:
+        rows = await self._database.statement(_PERFORM, _encode(requests).decode(), rings="events")
+        return [None if row["answer"] is None else row["answer"].encode() for row in rows]
