@@ -6,6 +6,7 @@ limit protects capacity, it is not what keeps money safe.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,25 +17,33 @@ from redis.backoff import NoBackoff
 from offerhub.errors import RateLimited
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.runtime.redis_script import ANSWER_SECONDS_MAX, PromptScript
+from offerhub.runtime.together import Together
 
 _MICRO: Final = 1_000_000
 
-# KEYS[1] holds the theoretical arrival time in microseconds; ARGV are microseconds per request, and the limit.
-# Redis' own clock decides, so that replicas with different clocks agree.
+# KEYS hold the theoretical arrival times in microseconds, one for each request; ARGV are microseconds per request and
+# the limit. Redis' own clock decides, so that replicas with different clocks agree.
 _GCRA: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full = tonumber(redis.call('GET', KEYS[1]) or now)
-if full < now then full = now end
-local room = now + interval * limit - full
-if room < interval then
-    return {0, interval - room, full}
+local found = {}
+for number, key in ipairs(KEYS) do
+    local full = tonumber(redis.call('GET', key) or now)
+    if full < now then full = now end
+    local room = now + interval * limit - full
+    if room < interval then
+        found[number] = {0, interval - room, full}
+    else
+        full = full + interval
+        redis.call('SET', key, string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+        found[number] = {math.floor((room - interval) / interval), 0, full}
+    end
 end
-full = full + interval
-redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
-return {math.floor((room - interval) / interval), 0, full}
+return found
 """
+LANES: Final = 2
+TOGETHER_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,10 @@ class Allowance:
 
 
 class RateLimiter:
-    """`limit` requests per `window_seconds` for each identity."""
+    """`limit` requests per `window_seconds` for each identity.
+
+    Requests that come while Redis is being asked are asked about together, in the next call.
+    """
 
     def __init__(
         self,
@@ -91,6 +103,7 @@ class RateLimiter:
         self._script = PromptScript(
             client, _GCRA, self._clock, warning="rate_limit_off", facts={"reason": "Redis does not answer"}
         )
+        self._together: Together[str, Sequence[int] | None] = Together(self._ask, lanes=LANES, most=TOGETHER_MAX)
 
     @classmethod
     def connect(cls, redis_url: str, *, limit: int, window_seconds: int, clock: Clock | None = None) -> "RateLimiter":
@@ -109,7 +122,7 @@ class RateLimiter:
 
     async def take(self, identity: str) -> Allowance:
         """Count one request; it passes when nothing was left to wait for, or when Redis does not answer."""
-        found = await self._script.ask([f"rate_limit:{identity}"], [self._interval_micros, self.limit])
+        found = await self._together.ask(f"rate_limit:{identity}")
         if found is None:
             return self.unlimited()
         remaining, wait_micros, full_at_micros = found
@@ -120,6 +133,10 @@ class RateLimiter:
             reset_at=math.ceil(full_at_micros / _MICRO),
             wait_seconds=math.ceil(wait_micros / _MICRO),
         )
+
+    async def _ask(self, keys: list[str]) -> Sequence[Sequence[int] | None]:
+        found: Sequence[Sequence[int]] | None = await self._script.ask(keys, [self._interval_micros, self.limit])
+        return [None] * len(keys) if found is None else found
 
     def unlimited(self) -> Allowance:
         """The allowance of a request that is not counted."""

@@ -4,8 +4,8 @@ The first nine characters are the millisecond of creation, the other 23 are rand
 creation under the C collation. No `_` occurs behind the prefix: API keys are split on it (contract 1.6).
 """
 
+import os
 import re
-import secrets
 import time
 from typing import Final, Literal
 
@@ -17,25 +17,61 @@ Prefix = Literal[
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TIME_CHARACTERS: Final = 9
 _RANDOM_CHARACTERS: Final = 23
-_RANDOM_BOUND: Final = 62**_RANDOM_CHARACTERS
+_ENTROPY_BYTES: Final = 2_048
 _ID = re.compile(r"[a-z]{2,5}_[0-9A-Za-z]{32}", re.ASCII)
 
 
-_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+# 248 is the greatest multiple of 62 in a byte: each character is as likely as any other once the rest is left out.
+_TO_CHARACTER: Final = bytes(ord(_ALPHABET[byte % 62]) for byte in range(256))
+_LEFT_OUT: Final = bytes(range(248, 256))
+
+
+class _Characters:
+    """Random characters from the system's source, fetched for many ids at once: each fetch is a system call."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+        # Two processes must never draw from one store.
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Fetch anew next time."""
+        self._rest = ""
+
+    def take(self, count: int) -> str:
+        """So many characters that nobody was given before."""
+        while len(self._rest) < count:
+            self._rest += os.urandom(_ENTROPY_BYTES).translate(_TO_CHARACTER, _LEFT_OUT).decode("ascii")
+        taken, self._rest = self._rest[:count], self._rest[count:]
+        return taken
+
+
+_characters: Final = _Characters()
 
 
 def _base62(number: int, width: int) -> str:
-    pairs = []
-    for _ in range((width + 1) // 2):  # two digits a division: ids are made several times a request
-        number, pair = divmod(number, 3844)
-        pairs.append(_PAIRS[pair])
-    return "".join(reversed(pairs))[-width:]
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+_moment: tuple[int, str] = (0, "")
+
+
+def _of_now() -> str:
+    """The characters of this millisecond, in which many ids are made."""
+    global _moment  # noqa: PLW0603 - what was computed last; whoever reads it sees one whole pair
+    now = time.time_ns() // 1_000_000
+    if _moment[0] != now:
+        _moment = now, _base62(now, _TIME_CHARACTERS)
+    return _moment[1]
 
 
 def new_id(prefix: Prefix) -> str:
     """A fresh id such as `ord_0VkZ…`: the prefix, an underscore, 32 characters."""
-    moment = _base62(time.time_ns() // 1_000_000, _TIME_CHARACTERS)
-    return f"{prefix}_{moment}{_base62(secrets.randbelow(_RANDOM_BOUND), _RANDOM_CHARACTERS)}"
+    return f"{prefix}_{_of_now()}{_characters.take(_RANDOM_CHARACTERS)}"
 
 
 def is_id(text: str, prefix: Prefix) -> bool:

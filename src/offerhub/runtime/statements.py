@@ -5,9 +5,7 @@ a balance after the change. The database claims the key, has the effect, fills t
 commits: one round trip for a request, or for as many as have come while the one before was under way.
 """
 
-import asyncio
 import secrets
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +15,7 @@ import msgspec
 
 from offerhub.errors import Refusal
 from offerhub.runtime.database import Database, Raised, Tx
+from offerhub.runtime.together import Together
 
 LANES: Final = 2
 """Batches at once: while one waits for its commit to be durable, the next is at work."""
@@ -83,20 +82,14 @@ _WITHIN: Final = "SELECT {}($1::text::jsonb)"
 _PERFORM: Final = "SELECT answer FROM perform($1)"
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    turn: str
-    request: dict[str, Any]
-    answer: "asyncio.Future[bytes | None]"
-
-
 class Batches:
     """Performs requests together: whatever has come while the lanes are busy goes with the next batch."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[_Waiting] = deque()
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._together: Together[tuple[str, dict[str, Any]], bytes | None] = Together(
+            self._perform, lanes=LANES, most=BATCH_MAX
+        )
 
     async def perform(self, statement: Statement, claim: Mapping[str, Any] | None, answer: str) -> bytes | None:
         """The answer, durable when this returns, or None when nothing was done and the request has to be asked alone.
@@ -110,31 +103,13 @@ class Batches:
         }
         if claim is not None:
             request["claim"] = claim
-        waiting = _Waiting(statement.turn, request, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if len(self._lanes) < LANES:
-            lane = asyncio.create_task(self._work())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
-        return await waiting.answer
+        return await self._together.ask((statement.turn, request))
 
-    async def _work(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
-            batch.sort(key=lambda one: one.turn)
-            try:
-                texts = await self._answers([one.request for one in batch])
-            except BaseException as error:
-                for one in batch:
-                    if not one.answer.done():
-                        one.answer.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                for one, text in zip(batch, texts, strict=True):
-                    if not one.answer.done():
-                        one.answer.set_result(text)
-
-    async def _answers(self, requests: list[dict[str, Any]]) -> list[bytes | None]:
-        rows = await self._database.statement(_PERFORM, _encode(requests).decode(), rings="events")
-        return [None if row["answer"] is None else row["answer"].encode() for row in rows]
+    async def _perform(self, asked: list[tuple[str, dict[str, Any]]]) -> list[bytes | None]:
+        order = sorted(range(len(asked)), key=lambda number: asked[number][0])
+        requests = _encode([asked[number][1] for number in order]).decode()
+        rows = await self._database.statement(_PERFORM, requests, rings="events")
+        answers: list[bytes | None] = [None] * len(asked)
+        for number, row in zip(order, rows, strict=True):
+            answers[number] = None if row["answer"] is None else row["answer"].encode()
+        return answers
