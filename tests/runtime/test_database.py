@@ -87,8 +87,13 @@ async def test_a_cancelled_use_case_leaves_no_open_transaction(database: Databas
 
 
 async def test_reading_use_cases_cannot_write(database: Database) -> None:
-    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-        await database.run(lambda tx: tx.execute("UPDATE notes SET n = 1"), read_only=True)
+    """Neither in one statement, nor on a snapshot, where PostgreSQL itself refuses."""
+    for sql in ("UPDATE notes SET n = 1", "WITH x AS (DELETE FROM notes RETURNING n) SELECT n FROM x"):
+        with pytest.raises(ValueError, match="may not change anything"):
+            await database.run(lambda tx, sql=sql: tx.rows(sql), read_only=True)
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await database.snapshot(lambda tx, sql=sql: tx.rows(sql))
+    assert await note(database, 1) == 0
 
 
 async def test_a_snapshot_does_not_see_what_comes_later(database: Database) -> None:

@@ -9,7 +9,9 @@ this).
 
 import asyncio
 import contextlib
+import functools
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -24,6 +26,8 @@ RETRY_ATTEMPTS_MAX: Final = 8
 RETRY_BASE_SECONDS: Final = 0.005
 STATEMENT_TIMEOUT_SECONDS: Final = 30
 POOL_SIZE_DEFAULT: Final = 12
+
+_CHANGES: Final = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|LOCK|SHARE|nextval)\b")
 
 UNREACHABLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What a use case raises when the database cannot be used; a loop waits and tries again."""
@@ -65,18 +69,32 @@ class Raised(NamedTuple):
         return cls(code, json.loads(detail) if detail else {})
 
 
+@functools.lru_cache(maxsize=1024)
+def _changes_something(sql: str) -> bool:
+    return _CHANGES.search(sql) is not None
+
+
 class Tx:
     """An open transaction. Valid inside one use case only."""
 
-    __slots__ = ("_connection", "_hook", "rings")
+    __slots__ = ("_connection", "_hook", "_only_reads", "rings")
 
-    def __init__(self, connection: "asyncpg.pool.PoolConnectionProxy[Row]", hook: StatementHook | None) -> None:
+    def __init__(
+        self,
+        connection: "asyncpg.pool.PoolConnectionProxy[Row]",
+        hook: StatementHook | None,
+        *,
+        only_reads: bool = False,
+    ) -> None:
         self._connection = connection
         self._hook = hook
+        self._only_reads = only_reads
         self.rings: set[str] = set()
         """What the doorbell is rung for once this transaction has committed."""
 
     def _before(self, sql: str) -> None:
+        if self._only_reads and _changes_something(sql):
+            raise ValueError(f"a reading use case may not change anything: {sql[:100]}")
         if self._hook is not None:
             self._hook.before(sql)
 
@@ -198,9 +216,12 @@ class Database:
         await self._pool.close()
 
     async def run(self, use_case: Callable[[Tx], Awaitable[T]], *, read_only: bool = False) -> T:
-        """Run a use case in one transaction, again from the start after one of `AGAIN`."""
-        begin = "BEGIN READ ONLY" if read_only else "BEGIN"
-        return await self._retried(lambda: self._once(begin, use_case))
+        """Run a use case in one transaction, again from the start after one of `AGAIN`.
+
+        A reading one may change nothing, and needs no transaction around it: at READ COMMITTED each of its statements
+        looks anew anyway. Where they must agree with each other, there is `snapshot`.
+        """
+        return await self._retried(lambda: self._reading(use_case) if read_only else self._once("BEGIN", use_case))
 
     async def snapshot(self, use_case: Callable[[Tx], Awaitable[T]]) -> T:
         """Run a reading use case on one consistent snapshot of the whole database."""
@@ -226,6 +247,10 @@ class Database:
     async def _alone(self, sql: str, args: tuple[Any, ...]) -> list[Row]:
         async with self._pool.acquire() as connection:
             return await Tx(connection, self.hook).rows(sql, *args)
+
+    async def _reading(self, use_case: Callable[[Tx], Awaitable[T]]) -> T:
+        async with self._pool.acquire() as connection:
+            return await use_case(Tx(connection, self.hook, only_reads=True))
 
     async def _once(self, begin: str, use_case: Callable[[Tx], Awaitable[T]]) -> T:
         async with self._pool.acquire() as connection:

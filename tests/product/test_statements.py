@@ -1,0 +1,96 @@
+"""Requests that the database performs together: each has its own effect and answer, whatever befalls the others."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offerhub.kernel.clock import to_wire
+from offerhub.kernel.money import UNITS_MAX, format_amount
+from offerhub.runtime.statements import as_format, place
+from support.product import Marketplace, Person, unique
+
+TOGETHER = 60
+UNIT = 10_000_000
+
+
+async def user(shop: Marketplace) -> Person:
+    made = await shop.done("POST", "/users", {"externalUserId": unique("together")}, status=201)
+    return Person(made["id"], made["wallet"]["publicKey"])
+
+
+async def test_many_at_once_on_one_balance_all_count(shop: Marketplace) -> None:
+    alice = await user(shop)
+    path, amounts = f"/users/{alice.id}/balance/credit", [f"{number}.01" for number in range(TOGETHER)]
+    heard = await asyncio.gather(*(shop.post(path, {"amount": amount}, key=unique("credit")) for amount in amounts))
+    assert {one.status for one in heard} == {200}
+    assert sorted(one.data["amount"] for one in heard) == sorted(amounts)
+    after = sorted((one.data for one in heard), key=lambda data: float(data["available"]))
+    previous = ["0.00", *(data["available"] for data in after)]
+    assert [data["previousBalance"]["available"] for data in after] == previous[:-1], "one after the other"
+    assert await shop.units(alice.id) == {"available": sum(range(TOGETHER)) * UNIT + TOGETHER * UNIT // 100}
+    told = [event for event in await shop.events(alice.id) if event == "balance.credited"]
+    assert len(told) == TOGETHER
+    await shop.live.assert_books_hold()
+
+
+async def test_what_is_refused_does_not_spoil_what_goes_with_it(shop: Marketplace) -> None:
+    people = [await user(shop) for _ in range(6)]
+    rich = people[::2]
+    for person in rich:
+        await shop.credit(person, "10.00")
+    asked = [(person, number) for person in (*people, Person("usr_unknown", "")) for number in range(3)]
+    heard = await asyncio.gather(
+        *(shop.post(f"/users/{person.id}/balance/debit", {"amount": "4.00"}, key=unique("k")) for person, _ in asked)
+    )
+    for person in people:
+        statuses = sorted(one.status for (whose, _), one in zip(asked, heard, strict=True) if whose is person)
+        assert statuses == ([200, 200, 422] if person in rich else [422, 422, 422])
+        assert await shop.balance(person) == (("2.00" if person in rich else "0.00"), "0.00")
+    assert {one.status for (whose, _), one in zip(asked, heard, strict=True) if whose.id == "usr_unknown"} == {404}
+    await shop.live.assert_books_hold()
+
+
+async def test_one_key_many_times_at_once_has_one_effect(shop: Marketplace) -> None:
+    alice, key = await user(shop), unique("once")
+    path = f"/users/{alice.id}/balance/credit"
+    heard = await asyncio.gather(*(shop.post(path, {"amount": "7.00"}, key=key) for _ in range(20)))
+    done = [one for one in heard if one.status == 200]
+    assert done
+    assert {one.json["error"]["code"] for one in heard if one not in done} <= {"IDEMPOTENCY_KEY_IN_PROGRESS"}
+    assert len({one.body for one in done}) == 1
+    assert [one for one in done if "idempotency-replay" not in one.headers] == done[:1]
+    assert await shop.balance(alice) == ("7.00", "0.00")
+    again = await shop.post(path, {"amount": "7.00"}, key=key)
+    assert (again.status, again.body, again.headers["idempotency-replay"]) == (200, done[0].body, "true")
+
+
+async def test_a_client_s_text_stays_as_it_is(shop: Marketplace) -> None:
+    """Percent signs, and what looks like a place, which only this process can name."""
+    alice = await user(shop)
+    text = f"100 % %1$s %s {place(2)}".replace(place(2)[5:29], "0" * 24)
+    body = {"amount": "1.00", "reference": text, "description": text}
+    await shop.done("POST", f"/users/{alice.id}/balance/credit", body)
+    [event] = await shop.live.rows(
+        "SELECT payload FROM events WHERE aggregate_id = $1 AND type = 'balance.credited'", alice.id
+    )
+    assert f'"{text}"' in str(event["payload"]).replace("'", '"')
+    sql = "SELECT reason FROM ledger.transactions WHERE subject = $1"
+    assert await shop.live.value(sql, alice.id) == text
+
+
+@given(st.lists(st.sampled_from(["%", "%s", "x", "a", "ü", place(1), place(7)])))
+def test_a_template_is_the_text_with_its_places(pieces: list[str]) -> None:
+    written = as_format("".join(pieces))
+    arguments = {place(number): f"%{number}$s" for number in (1, 7)}
+    assert written == "".join(arguments.get(piece, piece.replace("%", "%%")) for piece in pieces)
+
+
+async def test_the_database_writes_amounts_and_times_as_we_do(shop: Marketplace) -> None:
+    edges = [0, 1, 99_999, 100_000, 12_345_678, 10**7, UNITS_MAX]
+    for units in (*edges, *(-one for one in edges)):
+        assert await shop.live.value("SELECT wire_amount($1)", units) == format_amount(units)
+    for moment in ("2026-01-02 03:04:05.678901+00", "2026-11-27 23:59:59.9999999+02", "1999-12-31 00:00:00+00"):
+        written = f"SELECT wire_time('{moment}'::timestamptz) AS text, '{moment}'::timestamptz AS moment"
+        [row] = await shop.live.rows(written)
+        assert row["text"] == to_wire(row["moment"])
