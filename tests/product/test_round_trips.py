@@ -14,7 +14,6 @@ from support.outside import World
 from support.own_redis import OwnRedis
 from support.product import Marketplace, running, unique
 
-
 REMEMBERED = ("FROM api_keys", "FROM maintenance")
 """What is looked up once in some seconds, by whichever request is the first to want it."""
 
