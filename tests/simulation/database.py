@@ -207,7 +207,9 @@ class Wire:
             text = f"{sql}; SET LOCAL sim.now = '{moment}'; SET LOCAL sim.clock = '{moment}'"
             one.is_open, one.writes, one.told = True, "READ ONLY" not in sql, now
         elif one.told != now and verb not in {"COMMIT", "ROLLBACK"}:
-            self.do(one.raw.execute(f"SET LOCAL sim.clock = '{self._clock.now().isoformat()}'"))
+            moment = self._clock.now().isoformat()
+            alone = f"SET sim.now = '{moment}'; SET sim.clock = '{moment}'"  # a statement that is a transaction
+            self.do(one.raw.execute(f"SET LOCAL sim.clock = '{moment}'" if one.is_open else alone))
             one.told = now
         who = "world" if host is None else host.name
         try:

@@ -1,4 +1,4 @@
-"""Use cases that one SQL statement performs whole, several requests in one transaction (decision 0049).
+"""Use cases that one SQL statement performs whole, several requests in one transaction (decision 0051).
 
 A handler describes what is to happen, and the answer, with places left open for what only the database knows, such as
 a balance after the change. The database claims the key, has the effect, fills the places, keeps the answer, and

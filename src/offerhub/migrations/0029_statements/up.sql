@@ -1,5 +1,5 @@
 -- Use cases that one statement performs whole: key, effect, journal and answer in a single round trip, and several
--- requests in a single transaction (decision 0049).
+-- requests in a single transaction (decision 0051).
 
 -- Units of 10^-7 as the wire shows them: two decimals, floored towards zero, as `format_amount` does.
 CREATE FUNCTION wire_amount(p_units bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -140,9 +140,8 @@ BEGIN
 END $$;
 
 -- Perform requests one after the other; the answer of each, or null where it came to nothing and left nothing: whoever
--- asked then finds out why, alone; so does one that waits too long for somebody's lock while the others wait for it.
--- Only what would meet every request again, a deadlock or a conflict, ends them all.
-CREATE FUNCTION perform(p_requests text) RETURNS TABLE (answer text) LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+-- asked then finds out why, alone. Only what would meet every request again, a deadlock or a conflict, ends them all.
+CREATE FUNCTION perform(p_requests text) RETURNS TABLE (answer text) LANGUAGE plpgsql AS $$
 DECLARE
     v_request jsonb;
 BEGIN
