@@ -1,7 +1,6 @@
 """Webhooks from providers: verified over the raw bytes, kept once, looked into before anything moves."""
 
 import asyncio
-import base64
 import hashlib
 import hmac
 import json
@@ -15,22 +14,15 @@ import pytest
 import redis.asyncio
 
 from asgi_client import Heard
-from offerhub.providers.airtm.signatures import key_of
 from support.outside import World, eventually
 from support.product import Marketplace, Person, Running, running, unique
+from support.webhooks import airtm_headers
 
 UNIT: Final = 10_000_000
 TW_SECRET: Final = "tw_whsec_for_tests"
 OLD_TW_SECRET: Final = "tw_whsec_of_last_year"
 
 pytestmark = pytest.mark.usefixtures("mended")
-
-
-def airtm_headers(secret: str, body: bytes, message_id: str, at: float | None = None) -> dict[str, str]:
-    timestamp = str(int(time.time() if at is None else at))
-    signed = hmac.digest(key_of(secret), f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
-    signature = "v1," + base64.b64encode(signed).decode()
-    return {"svix-id": message_id, "svix-timestamp": timestamp, "svix-signature": signature}
 
 
 def message_id() -> str:

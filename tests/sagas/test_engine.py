@@ -22,7 +22,7 @@ from offerhub.sagas.engine import (
     Engine,
     Running,
 )
-from offerhub.sagas.model import Facts, NotYet, Outcome, Refused, Saga, Settled, Step, Unavailable, Unknown
+from offerhub.sagas.model import Facts, LeaseLost, NotYet, Outcome, Refused, Saga, Settled, Step, Unavailable, Unknown
 
 ACTOR = system(DEFAULT_MARKETPLACE_ID, "test", "the-request")
 
@@ -246,6 +246,30 @@ async def test_a_driver_that_slept_past_its_lease_changes_nothing(database: Data
     await driving
     assert plan.succeeded == []
     assert await statuses(database, saga_id) == ["ATTEMPTED"]
+
+
+async def test_who_has_lost_a_lease_never_finds_it_again(database: Database, start: Any) -> None:
+    """Not even when nobody drives the saga just then: somebody may have done so in between, and written things."""
+    plan = ScriptedPlan(new_id("req"), [ScriptedStep("one")])
+    _, saga_id = await start(plan)
+
+    async def claim(driver: str) -> Saga | None:
+        return await database.run(lambda tx: store.claim(tx, saga_id, [plan.kind], driver, 5))
+
+    first = await claim("process:1")
+    assert first is not None
+    assert await claim("process:2") is None, "it is being driven"
+    sql = "UPDATE sagas SET lease_until = '-infinity' WHERE id = $1"
+    await database.run(lambda tx: tx.execute(sql, saga_id))
+    assert await database.run(lambda tx: store.renew(tx, saga_id, first.driver, 5)), "nobody else has had it"
+    await database.run(lambda tx: tx.execute(sql, saga_id))
+    second = await claim("process:2")
+    assert second is not None
+    await database.run(lambda tx: store.hand_back(tx, saga_id, second.driver, 0))
+    for gone in (first, second):
+        assert not await database.run(lambda tx, gone=gone: store.renew(tx, saga_id, gone.driver, 5))
+        with pytest.raises(LeaseLost):
+            await database.run(lambda tx, gone=gone: store.fence(tx, gone))
 
 
 async def test_a_saga_whose_end_fails_goes_on_where_it_was(database: Database, start: Any) -> None:
