@@ -39,7 +39,8 @@ def _redis_at(redis_url: str, offset: int) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _database(server_url: str, template_url: str) -> AsyncIterator[str]:
+async def new_database(server_url: str, template_url: str) -> AsyncIterator[str]:
+    """A database of somebody's own, with the current schema; it is dropped in the end."""
     name = f"offerhub_test_product_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(server_url)
     try:
@@ -53,7 +54,7 @@ async def _database(server_url: str, template_url: str) -> AsyncIterator[str]:
 @pytest.fixture(scope="session")
 async def product_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
     """A database of the product's own: other tests leave rows behind that no product would write."""
-    async with _database(server_urls[0], template_database_url) as url:
+    async with new_database(server_urls[0], template_database_url) as url:
         yield url
 
 
@@ -97,7 +98,7 @@ async def airtm_environ(
 ) -> AsyncIterator[dict[str, str]]:
     """The variables of a product on the rail of Airtm, with servers of its own, beside the same sandbox."""
     queue = _redis_at(redis_url, AIRTM_REDIS_INDEX_OFFSET)
-    async with _database(server_urls[0], template_database_url) as database_url:
+    async with new_database(server_urls[0], template_database_url) as database_url:
         yield environment(database_url, queue, sandbox_environ, PAYMENT_PROVIDER="airtm")
 
 
@@ -123,7 +124,7 @@ async def tight_live(
         "PROVIDER_BREAKER_SECONDS": "3",
     }
     async with (
-        _database(server_urls[0], template_database_url) as database_url,
+        new_database(server_urls[0], template_database_url) as database_url,
         running(environment(database_url, queue, sandbox_environ, **tight)) as found,
     ):
         yield found
@@ -146,7 +147,7 @@ async def office_environ(
     client = Redis.from_url(redis)
     await client.flushdb()
     await client.aclose()
-    async with _database(server_urls[0], template_database_url) as database_url:
+    async with new_database(server_urls[0], template_database_url) as database_url:
         yield environment(database_url, redis, sandbox_environ)
 
 

@@ -7,17 +7,39 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from faults.processes.killable import World
+from faults.processes import stage as stages
+from faults.processes import zygote as zygotes
+from faults.processes.enumeration import COUPLES, Theatre
+from faults.processes.world import World
 from offerhub.cli.development import sandbox_process
 from offerhub.runtime.database import Database
+from support.product_fixtures import new_database
 from support.toll_gate import Gate, toll_gate
 
 
 @pytest.fixture(scope="session")
 def sandbox_variables() -> Iterator[dict[str, str]]:
     """A sandbox with quick ledgers, as the variables that point at it."""
-    with sandbox_process(ledger_seconds=0.05) as variables:
+    with sandbox_process(ledger_seconds=0.05, airtm_settle_seconds=0) as variables:
         yield variables
+
+
+@pytest.fixture(scope="session")
+async def theatre(
+    sandbox_variables: dict[str, str],
+    server_urls: tuple[str, str],
+    template_database_url: str,
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Theatre]:
+    """A marketplace of its own, whose flows real processes begin that are killed and disturbed."""
+    log = tmp_path_factory.mktemp("zygote") / "processes.log"
+    async with (
+        new_database(server_urls[0], template_database_url) as url,
+        zygotes.zygote(log) as zygote,
+        stages.stage(url, redis_url, sandbox_variables, couples=COUPLES) as stage,
+    ):
+        yield Theatre(stage, zygote)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from faults.processes.killable import World, process
+from faults.processes.world import World, process
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import Units
 from offerhub.providers.stellar.transactions import Unsigned, build_payment

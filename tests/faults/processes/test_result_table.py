@@ -13,7 +13,7 @@ import pytest
 from stellar_sdk import Account, Asset, BumpSequence, ChangeTrust, Keypair, TransactionBuilder
 from stellar_sdk.operation import Operation
 
-from faults.processes.killable import World, process, simulate
+from faults.processes.world import World, process, simulate
 from offerhub.providers.stellar.reactions import REACTIONS, Reaction, reaction
 from offerhub.providers.stellar.transactions import sign
 from offerhub.runtime.database import Row

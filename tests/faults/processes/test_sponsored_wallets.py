@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from stellar_sdk import Account, Asset, TransactionBuilder
 
-from faults.processes.killable import Fuse, Process, World, crash_points, process, until_killed
+from faults.processes.world import Process, World, process
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import format_chain_amount
 from offerhub.providers.stellar import records
@@ -271,35 +271,4 @@ async def test_f13_a_set_up_that_failed_in_a_ledger_is_begun_again(gated_world: 
         await begin_again(world, alive, wallet)
         await world.settle(alive)
         assert await status(world, wallet) == "READY"
-    await world.assert_conserved()
-
-
-# -- killed anywhere ---------------------------------------------------------------------------------------------
-
-
-async def test_f26_a_set_up_killed_anywhere_ends_with_one_account(gated_world: World) -> None:
-    world = gated_world
-
-    async def set_up(alive: Process, wallet: Wallet) -> None:
-        for task in await drive(world, alive, [wallet]):
-            await task
-
-    fuse = Fuse()
-    async with process(world.settings) as alive, process(world.settings, fuse) as counted:
-        await set_up(counted, await new_wallet(world, alive))
-        points = crash_points(fuse.points)
-        wallets = [await new_wallet(world, alive) for _ in points]
-    for wallet, point in zip(wallets, points, strict=True):
-        async with process(world.settings, Fuse(point)) as doomed:
-            await until_killed(lambda doomed=doomed, wallet=wallet: set_up(doomed, wallet))
-        async with process(world.settings) as alive:
-            await world.database.run(
-                lambda tx: tx.execute("UPDATE sagas SET lease_until = '-infinity' WHERE status = 'RUNNING'")
-            )
-            await set_up(alive, wallet)
-            found = await account_of(alive, wallet.public_key)
-        assert await status(world, wallet) == "READY", f"killed at point {point} of {fuse.points}"
-        assert (found.xlm, found.xlm_reserved, found.usdc) == (0, 0, 0)
-        kept = [row["status"] for row in await envelopes(world, [wallet])]
-        assert kept == ["SUCCEEDED"], f"killed at point {point} of {fuse.points}"
     await world.assert_conserved()

@@ -1,6 +1,6 @@
 """A wallet whose set-up was refused is not lost: it is begun again until it is ready."""
 
-from faults.processes.killable import World, process
+from faults.processes.world import World, process
 from offerhub.kernel.ids import new_id
 from offerhub.users.service import Users
 from offerhub.wallets.service import require

@@ -1,16 +1,9 @@
-"""Processes that die at a chosen point, and what is left for the next one.
-
-A point is the moment before or after one SQL statement (BEGIN and COMMIT included) or one call to a provider. From
-the chosen point on, the process does nothing any more: every later statement and call of it dies, too. What it knew
-in memory is gone; the next process has the database and the chain.
-"""
+"""Processes of the product without their edge, beside a sandbox: what tests of wallets and envelopes look into."""
 
 import asyncio
 import json
-import os
-import random
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +16,7 @@ from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
-from offerhub.orders.store import NewMilestone, NewOrder
-from offerhub.providers.trustless_work.intents import EscrowType
+from offerhub.orders.store import NewOrder
 from offerhub.runtime.actor import Actor, system
 from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.http import HttpClient
@@ -34,39 +26,8 @@ from offerhub.wallets.deposits import DepositWatcher
 from offerhub.wallets.service import require as require_wallet
 from offerhub.withdrawals.service import Asked, Withdrawals
 from support.conservation import assert_conserved
-from support.long_runs import long_runs
 
 DONE_SECONDS = 30.0
-POINTS_PER_FLOW = 14
-
-
-class Killed(BaseException):
-    """The process is dead."""
-
-
-class Fuse:
-    """Counts points and kills at one of them."""
-
-    def __init__(self, kill_at: int | None = None) -> None:
-        self.points = 0
-        self.kill_at = kill_at
-        self.blown = False
-
-    def _tick(self) -> None:
-        if self.blown:
-            raise Killed
-        self.points += 1
-        if self.points == self.kill_at:
-            self.blown = True
-            raise Killed
-
-    def before(self, name: str) -> None:
-        """Before a statement or call."""
-        self._tick()
-
-    def after(self, name: str) -> None:
-        """After it; only reached when it was answered."""
-        self._tick()
 
 
 @dataclass
@@ -81,10 +42,10 @@ class Process:
 
 
 @asynccontextmanager
-async def process(settings: Settings, fuse: Fuse | None = None) -> AsyncIterator[Process]:
-    """Start a process; with a fuse, one that will die."""
-    database = await Database.connect(settings.storage.database_url.reveal(), pool_size=6, hook=fuse)
-    http = HttpClient(fuse)
+async def process(settings: Settings) -> AsyncIterator[Process]:
+    """Start a process."""
+    database = await Database.connect(settings.storage.database_url.reveal(), pool_size=6)
+    http = HttpClient()
     product = Product(settings, database, http)
     engine = product.engine
     try:
@@ -103,7 +64,7 @@ async def process(settings: Settings, fuse: Fuse | None = None) -> AsyncIterator
 
 @dataclass
 class World:
-    """What stays when processes die."""
+    """What stays when processes end."""
 
     settings: Settings
     sandbox_url: str
@@ -170,11 +131,6 @@ class World:
         state = await simulate(self.sandbox_url, "state")
         return next(parse_chain_amount(one["usdc"]) for one in state["accounts"] if one["address"] == address)
 
-    async def in_contract(self, contract: str) -> int:
-        """What the chain says a contract holds, in units of USDC."""
-        state = await simulate(self.sandbox_url, "state")
-        return next(parse_chain_amount(one["usdc"]) for one in state["contracts"] if one["address"] == contract)
-
     async def mint(self, address: str, amount: str) -> None:
         """Send new USDC to an address."""
         await simulate(self.sandbox_url, "mint", {"address": address, "amount": amount})
@@ -189,17 +145,9 @@ class World:
                 for saga_id in running:
                     await alive.product.engine.wait(saga_id, 5.0)
 
-    async def funded_order(
-        self,
-        alive: Process,
-        units: int,
-        milestones: Sequence[NewMilestone] = (),
-        escrow_type: EscrowType = "single-release",
-    ) -> str:
+    async def funded_order(self, alive: Process, units: int) -> str:
         """An order in progress."""
-        new = NewOrder(
-            None, self.buyer, self.seller, units, "USD", "Logo", None, None, tuple(milestones), escrow_type
-        )
+        new = NewOrder(None, self.buyer, self.seller, units, "USD", "Logo", None, None, ())
         run = self.database.run
         created, _ = await run(lambda tx: alive.orders.create(tx, self.actor, new))
         order_id = created.order.id
@@ -209,29 +157,6 @@ class World:
             await alive.product.engine.wait(saga, DONE_SECONDS)
         assert await self.order_status(order_id) == "IN_PROGRESS"
         return order_id
-
-    async def multi_release_order(self, alive: Process, parts: Sequence[int]) -> str:
-        """A multi-release order in progress, with milestones m0, m1 … of these units, all completed."""
-        milestones = tuple(NewMilestone(f"m{place}", "Part", units) for place, units in enumerate(parts))
-        order_id = await self.funded_order(alive, sum(parts), milestones, "multi-release")
-        for milestone in milestones:
-            await self.database.run(
-                lambda tx, ref=milestone.ref: alive.orders.complete_milestone(tx, self.actor, order_id, ref)
-            )
-        return order_id
-
-    async def payouts(self, order_id: str) -> list[str]:
-        """How far the milestones of a multi-release order are paid, in sequence."""
-        sql = """
-            SELECT m.status FROM escrow_milestones m JOIN escrows e ON e.id = m.escrow_id
-            WHERE e.order_id = $1 ORDER BY m.position
-        """
-        return [row["status"] for row in await self.database.run(lambda tx: tx.rows(sql, order_id))]
-
-    async def contract_of(self, order_id: str) -> str:
-        """The address of the order's contract."""
-        sql = "SELECT contract_id FROM escrows WHERE order_id = $1"
-        return str(await self.database.run(lambda tx: tx.value(sql, order_id)))
 
     async def order_status(self, order_id: str) -> str:
         """The order's state."""
@@ -268,44 +193,3 @@ async def simulate(sandbox_url: str, path: str, body: dict[str, Any] | None = No
             return found
 
     return await asyncio.to_thread(ask)
-
-
-async def until_killed(work: Callable[[], Awaitable[object]]) -> bool:
-    """Run work that may die; True when it did."""
-    try:
-        await work()
-    except Killed:
-        return True
-    return False
-
-
-Act = Callable[[World, Process, str], Awaitable[None]]
-"""What a client does about one thing, told by its id; safe to do again."""
-
-
-async def count_points(world: World, act: "Act", order_id: str) -> int:
-    """How many points a flow has, found by running it whole."""
-    fuse = Fuse()
-    async with process(world.settings, fuse) as alive:
-        await act(world, alive, order_id)
-        return fuse.points
-
-
-async def killed_and_resumed(world: World, act: "Act", order_id: str, point: int) -> None:
-    """Run a flow in a process that dies at a point, and let another one finish it."""
-    fuse = Fuse(point)
-    async with process(world.settings, fuse) as doomed:
-        await until_killed(lambda: act(world, doomed, order_id))
-    async with process(world.settings) as alive:
-        await world.settle(alive)
-        await act(world, alive, order_id)
-        await world.settle(alive)
-
-
-def crash_points(total: int) -> list[int]:
-    """Where to kill: a few points that move with the seed, which is printed; in `make test-long` every point."""
-    if long_runs():
-        return list(range(1, total + 1))
-    seed = int(os.environ.get("OFFERHUB_CRASH_SEED", random.SystemRandom().randrange(10**6)))
-    print(f"crash points drawn with OFFERHUB_CRASH_SEED={seed}")
-    return sorted(random.Random(seed).sample(range(1, total + 1), min(POINTS_PER_FLOW, total)))
