@@ -112,10 +112,24 @@ async def test_a_printable_request_id_is_echoed(client: Client, given: str) -> N
     assert heard.details["requestId"] == given
 
 
-@pytest.mark.parametrize("given", ["", "x" * 129, "caf\xe9", "a\tb"])
+KEY = "ohk_live_key_" + "0" * 32 + "_" + "0" * 48
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "caf\xe9", "a\tb", KEY, f"of {KEY}", "S" + "A" * 55])
 async def test_any_other_request_id_is_replaced(client: Client, given: str) -> None:
     heard = await client.get("/data", headers=[("x-request-id", given)])
     assert uuid.UUID(heard.headers["x-request-id"]).version == 4
+
+
+async def test_a_credential_in_the_wrong_place_is_not_repeated(client: Client, stage: Stage) -> None:
+    """A refusal may be kept as the answer of its key, and what the client calls itself goes into the audit trail."""
+    agent = [("user-agent", f"backend/1 {KEY}")]
+    for heard in (await client.get(f"/things/{KEY}"), await client.post("/things", {"name": "x", KEY: KEY})):
+        assert heard.status in (400, 404)
+        assert KEY.encode() not in heard.body
+        assert b"***REDACTED***" in heard.body
+    await client.post("/bare", headers=agent)
+    assert stage.calls[-1].actor.user_agent == "backend/1 ***REDACTED***"
 
 
 async def test_a_refusal_says_what_and_why(client: Client) -> None:

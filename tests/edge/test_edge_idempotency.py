@@ -165,7 +165,7 @@ async def test_an_expired_key_is_as_new(client: Client, stage: Stage, key: str) 
     )
 
 
-@pytest.mark.parametrize("bad", ["", "x" * 256, "caf\xe9", "a\tb"])
+@pytest.mark.parametrize("bad", ["", "x" * 256, "caf\xe9", "a\tb", "ohk_live_key_" + "0" * 32, "S" + "A" * 55])
 async def test_malformed_keys(client: Client, stage: Stage, bad: str) -> None:
     heard = await client.post("/bare", key=bad)
     assert (heard.status, heard.code, heard.details["header"]) == (400, "VALIDATION_ERROR", "Idempotency-Key")

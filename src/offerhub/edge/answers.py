@@ -11,6 +11,7 @@ from starlette.types import Send
 from offerhub.errors import RateLimited, Refusal, Unauthorized
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.pages import Page
+from offerhub.runtime.redaction import scrub
 from offerhub.runtime.routes import Document, Envelope, Redirect
 
 Headers = list[tuple[bytes, bytes]]
@@ -107,7 +108,10 @@ _WRAP: Final = {
 
 
 def failure(refusal: Refusal, correlation_id: str) -> Reply:
-    """A refusal on the wire; its details always name the request."""
+    """A refusal on the wire; its details always name the request.
+
+    It may be kept as the answer of its key, and repeats what was sent: a credential in the wrong place is masked.
+    """
     error = {
         "code": refusal.code,
         "message": refusal.message,
@@ -122,4 +126,4 @@ def failure(refusal: Refusal, correlation_id: str) -> Reply:
     allowed = refusal.details.get("allow")
     if allowed is not None:
         headers.append((b"allow", ", ".join(allowed).encode("ascii")))
-    return Reply(refusal.status, _encoder.encode({"error": error}), headers)
+    return Reply(refusal.status, scrub(_encoder.encode({"error": error}).decode()).encode(), headers)

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope
 
 from offerhub.edge.rate_limit import Allowance
 from offerhub.errors import PayloadTooLarge, Unauthorized, UnsupportedMediaType, ValidationFailed
+from offerhub.runtime.redaction import scrub
 
 USER_AGENT_CHARACTERS_MAX: Final = 256
 BASE_PATH: Final = "/api/v1"
@@ -50,7 +51,7 @@ class Request:
             scope=scope,
             receive=receive,
             headers=headers,
-            correlation_id=given if _CORRELATION_ID.fullmatch(given) else str(uuid.uuid4()),
+            correlation_id=given if _CORRELATION_ID.fullmatch(given) and _may_be_kept(given) else str(uuid.uuid4()),
             # The server drops the body of an answer to HEAD by itself.
             method="GET" if method == "HEAD" else method,
             path=path,
@@ -59,9 +60,9 @@ class Request:
 
     @property
     def user_agent(self) -> str | None:
-        """What the client calls itself, cut to a bounded length."""
+        """What the client calls itself, cut to a bounded length and without credentials."""
         agent = self.headers.get("user-agent")
-        return agent[:USER_AGENT_CHARACTERS_MAX] if agent else None
+        return scrub(agent)[:USER_AGENT_CHARACTERS_MAX] if agent else None
 
     def credential(self) -> str:
         """The API key, token or master key. Raises Unauthorized when there is none or it is malformed."""
@@ -78,7 +79,7 @@ class Request:
         return keys[0].strip()
 
     def idempotency_key(self) -> str | None:
-        """The Idempotency-Key, if any. Raises ValidationFailed when it is malformed or sent twice."""
+        """The Idempotency-Key, if any. Raises ValidationFailed when it is malformed, sent twice or a credential."""
         keys = self.headers.getlist("idempotency-key")
         if not keys:
             return None
@@ -87,6 +88,8 @@ class Request:
                 "Idempotency-Key must be one header of 1 to 255 printable ASCII characters.",
                 header="Idempotency-Key",
             )
+        if not _may_be_kept(keys[0]):
+            raise ValidationFailed("Idempotency-Key must not be a credential.", header="Idempotency-Key")
         return keys[0]
 
     def require_json(self) -> None:
@@ -124,3 +127,8 @@ class Request:
                 raise PayloadTooLarge(limit=bytes_max)
             more = message.get("more_body", False)
         return bytes(chunks)
+
+
+def _may_be_kept(text: str) -> bool:
+    """False for what holds a credential: somebody has mistaken one header for another."""
+    return scrub(text) == text
