@@ -22,8 +22,10 @@ QUEUE_LOST_MAX: Final = 0.30
 """Jobs that the queue forgets; it also doubles and reorders them."""
 LIFE_SECONDS: Final = (2.0, 14.0)
 """How long a process lives on average before it dies, in the safety phase."""
-FREEZE_SECONDS_MAX: Final = 12.0
-"""How long a process stands still at most: longer than any lease."""
+DISCONNECTED_MAX: Final = 0.004
+"""Statements at which the connection to the database is lost, before or after them."""
+FREEZES: Final = ((0.1, 4.0), (8.0, 16.0), (8.0, 16.0))
+"""How long a process stands still: two times in three so long that others have taken its work over and done it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Rates:
     stalled: float
     jobs_lost: float
     jobs_doubled: float
+    disconnected: float
     life_seconds: float
     frozen: float
     """The part of crashes that are freezes instead: the process goes on later, and does not know."""
@@ -48,8 +51,9 @@ class Rates:
             stalled=drawn.uniform(0.0, STALLED_MAX),
             jobs_lost=drawn.uniform(0.0, QUEUE_LOST_MAX),
             jobs_doubled=drawn.uniform(0.0, REPLAYED_MAX),
+            disconnected=drawn.uniform(0.0, DISCONNECTED_MAX),
             life_seconds=drawn.uniform(*LIFE_SECONDS),
-            frozen=drawn.uniform(0.1, 0.6),
+            frozen=drawn.uniform(0.3, 0.8),
         )
 
 

@@ -92,6 +92,8 @@ class _Open:
     is_open: bool = False
     writes: bool = False
     parked: bool = False
+    lost: bool = False
+    """The process has lost it; the server knows that already."""
 
 
 class Wire:
@@ -105,6 +107,7 @@ class Wire:
         self._trace = trace
         self._real = asyncio.new_event_loop()
         self._pool: Any = None
+        self.is_calm = True
         self._free: list[_Open] = []
         self._taken: dict[_Open, Host | None] = {}
         self._ended = asyncio.Event()
@@ -127,14 +130,14 @@ class Wire:
         task = asyncio.current_task(self._loop)
         running = asyncio._get_running_loop()
         if task is not None:
-            asyncio.tasks._leave_task(self._loop, task)  # type: ignore[attr-defined]
+            asyncio.tasks._leave_task(self._loop, task)
         asyncio._set_running_loop(None)
         try:
             return self._real.run_until_complete(work)
         finally:
             asyncio._set_running_loop(running)
             if task is not None:
-                asyncio.tasks._enter_task(self._loop, task)  # type: ignore[attr-defined]
+                asyncio.tasks._enter_task(self._loop, task)
 
     # -- what a process sees ---------------------------------------------------------------------------------
 
@@ -145,6 +148,7 @@ class Wire:
     def take(self, host: Host | None) -> _Open:
         """A connection for this host."""
         taken = self._free.pop()
+        taken.lost = False
         self._taken[taken] = host
         return taken
 
@@ -172,12 +176,17 @@ class Wire:
         await asyncio.sleep(self._chance.order.random() * STATEMENT_SECONDS_MAX)
 
     async def run(self, one: _Open, host: Host | None, how: str, sql: str, args: tuple[Any, ...]) -> Any:
-        """One statement, its locks waited for."""
+        """One statement, its locks waited for; the connection may be lost before it or after it, COMMIT included."""
         verb = sql.split(None, 1)[0]
+        loss = self._loss(host)
         if verb == "BEGIN":
             await self.travel()
         else:
             await self.pause()
+        if one.lost:
+            raise asyncpg.InterfaceError("connection is closed")
+        if loss == "before":
+            self._lose(one, host)
         while True:
             guarded = self._guard(one, verb)
             try:
@@ -188,7 +197,25 @@ class Wire:
                     raise asyncpg.DeadlockDetectedError("a lock could not be had") from error
                 await self._park(one)
         await self.pause()
+        if loss == "after":
+            self._lose(one, host)
         return found
+
+    def _loss(self, host: Host | None) -> str:
+        drawn, rates = self._chance.faults, self._chance.rates
+        if self.is_calm or host is None or drawn.random() >= rates.disconnected:
+            return ""
+        return drawn.choice(("before", "after"))
+
+    def _lose(self, one: _Open, host: Host | None) -> None:
+        """Raises ConnectionDoesNotExistError; what is open on it is rolled back."""
+        one.lost = True
+        if one.is_open:
+            self.do(one.raw.execute("ROLLBACK"))
+            self._end(one)
+        self._trace.add(self._loop.time(), "world" if host is None else host.name, "connection lost")
+        self._trace.count("connections lost")
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
     def _guard(self, one: _Open, verb: str) -> bool:
         """A savepoint, when somebody else may hold what this statement wants."""

@@ -104,7 +104,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._step(ready.pop())
 
     def _step(self, handle: asyncio.Handle) -> None:
-        if handle._cancelled:  # type: ignore[attr-defined]
+        if handle._cancelled:
             return
         host: Host | None = handle._context.get(HOST)  # type: ignore[attr-defined]
         if host is not None:
@@ -125,7 +125,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._instant_steps += 1
         if self._instant_steps > INSTANT_STEPS_MAX:
             raise Stuck(f"{INSTANT_STEPS_MAX} steps at one moment; next is {handle!r}")
-        handle._run()  # type: ignore[attr-defined]
+        handle._run()
 
     def _process_events(self, event_list: Any) -> None:
         """There are none."""

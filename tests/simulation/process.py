@@ -8,12 +8,13 @@ from typing import Final
 from offerhub import queues as catalogue
 from offerhub import worker
 from offerhub.app import Product, edge
+from offerhub.runtime.database import UNREACHABLE
 from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.outbox import Relay
 from offerhub.settings import Settings
 from offerhub.webhook_endpoints import dispatch
 from offerhub.worker import handlers, tasks_beside
-from simulation.chance import Chance
+from simulation.chance import FREEZES, Chance
 from simulation.clock import SimulatedClock
 from simulation.database import Wire
 from simulation.loop import Host, SimulatedLoop
@@ -79,7 +80,7 @@ class Replica:
         made.webhooks_out.sender._http = http
         self._kept.append(made)
         self.product = made
-        await made.bootstrap()
+        await self._bootstrap(made)
         relay = Relay(made.database, queues, RELAY_SECONDS, sweep_after_seconds=SWEEP_AFTER_SECONDS)
         letters = DeadLetters(made.database, queues, catalogue.NAMES, host.name)
         beside = tasks_beside(made, queues, catalogue.NAMES, host.name, schedules=False)
@@ -97,6 +98,16 @@ class Replica:
         for task in done:
             task.result()
         raise AssertionError(f"{sorted(task.get_name() for task in done)} came to an end")
+
+    async def _bootstrap(self, made: Product) -> None:
+        """Without its database a process ends at its start; whoever looks after it starts it again."""
+        while True:
+            try:
+                await made.bootstrap()
+            except UNREACHABLE:
+                await made.clock.sleep(1.0)
+            else:
+                return
 
     # -- what happens to it ----------------------------------------------------------------------------------
 
@@ -120,15 +131,22 @@ class Replica:
         self._trace.add(self._loop.time(), host.name, "killed", str(host.steps))
         self._trace.count("crashes")
 
-    async def freeze(self, seconds: float) -> None:
-        """Stand still for a while, at any await; transactions stay open, and leases run out."""
+    def freeze_soon(self, drawn: random.Random) -> None:
+        """At one of the next awaits stand still for a while; transactions stay open, and leases run out."""
         host = self.host
-        if host is None or not host.alive:
-            return
+        if host is not None and host.alive and not host.frozen:
+            seconds = drawn.uniform(*drawn.choice(FREEZES))
+            host.fuse = drawn.randrange(1, STEPS_TO_DEATH_MAX)
+            host.burnt = lambda: self._freeze(host, seconds)
+
+    def _freeze(self, host: Host, seconds: float) -> None:
         self._trace.add(self._loop.time(), host.name, "frozen", f"{seconds:.3f}")
         self._trace.count("freezes")
         host.frozen = True
+        self._loop.spawn(self._thaw(host, seconds), None)
+
+    async def _thaw(self, host: Host, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        if host.alive:
+        if host.alive and host.frozen:
             self._loop.thaw(host)
             self._trace.add(self._loop.time(), host.name, "thawed")

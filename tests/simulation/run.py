@@ -11,9 +11,10 @@ import structlog
 
 from offerhub.reconciliation import service as reconciliation
 from offerhub.runtime import dead_letters
+from offerhub.runtime.queue import job_data
 from offerhub.settings import load
 from simulation import oracle
-from simulation.chance import FREEZE_SECONDS_MAX, Chance
+from simulation.chance import Chance
 from simulation.client import Client
 from simulation.clock import EPOCH_SECONDS
 from simulation.database import Wire
@@ -21,7 +22,7 @@ from simulation.loop import Host, SimulatedLoop, Stuck
 from simulation.net import Net, Server
 from simulation.outside import SHOP_HOOK, Outside
 from simulation.process import SKEW_SECONDS_MAX, Replica, poll_less
-from simulation.queues import Bull, Job, job_data
+from simulation.queues import Bull, Job
 from simulation.trace import Trace
 from simulation.workload import Stories
 
@@ -201,7 +202,7 @@ class Simulation:
         return servers[int(self.chance.order.random() * len(servers))] if servers else None
 
     def _calm(self, *, is_calm: bool) -> None:
-        self.net.is_calm = self.bull.is_calm = self.outside.shop.is_calm = is_calm
+        self.net.is_calm = self.bull.is_calm = self.wire.is_calm = self.outside.shop.is_calm = is_calm
 
     # -- what goes wrong -------------------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ class Simulation:
         while True:
             await asyncio.sleep(drawn.expovariate(1 / rates.life_seconds))
             if drawn.random() < rates.frozen:
-                await replica.freeze(drawn.uniform(0.1, FREEZE_SECONDS_MAX))
+                replica.freeze_soon(drawn)
                 continue
             replica.die_soon(drawn)
             while replica.host is not None:
