@@ -73,8 +73,17 @@ async def differences(database: Database, outside: Outside) -> list[str]:
     return (await compare(database, outside.control)).differences
 
 
+UNTOLD: Final[Mapping[str, str]] = {
+    "users": "SELECT id FROM users",
+    "orders": "SELECT id FROM orders",
+    "topups": "SELECT id FROM topups WHERE status NOT IN ('TOPUP_FAILED', 'TOPUP_CANCELED')",
+    "withdrawals": "SELECT id FROM withdrawals WHERE status NOT IN ('WITHDRAWAL_FAILED', 'WITHDRAWAL_CANCELED')",
+}
+"""What only a request that was answered with it can have made: every request was answered in the end."""
+
+
 async def remembered(database: Database, memory: Memory) -> None:
-    """What clients were told is so. Raises Violation."""
+    """What clients were told is so, and nothing is there that nobody was told of. Raises Violation."""
     ended: dict[str, tuple[str, str]] = {
         "order": ("orders", "final_status"),
         "topup": ("topups", "status"),
@@ -91,6 +100,10 @@ async def remembered(database: Database, memory: Memory) -> None:
             now: Any = await tx.value(f"SELECT {column} FROM {table} WHERE id = $1", found)
             if now != state:
                 missing.append(f"{kind} {found} had ended as {state} and is {now}")
+        told = set(memory.kept)
+        for table, sql in UNTOLD.items():
+            strange = [row["id"] for row in await tx.rows(sql) if (table, row["id"]) not in told]
+            missing += [f"{table} {found} is there, and nobody was told of it" for found in strange]
         return missing
 
     missing = await database.run(look, read_only=True)
