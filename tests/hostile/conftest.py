@@ -25,16 +25,21 @@ def canaries() -> Canaries:
 
 
 @pytest.fixture(scope="session")
-async def guarded_database_url(folder_database_url: str, canaries: Canaries) -> AsyncIterator[str]:
-    """A database that is reached with a password of its own."""
-    role, password = f"canary_{secrets.token_hex(6)}", canary("DATABASE_PASSWORD")
+async def guarded_database_url(
+    server_urls: tuple[str, str], template_database_url: str, canaries: Canaries
+) -> AsyncIterator[str]:
+    """A database of its own, that is reached with a password of its own."""
+    name, password = f"offerhub_canary_{secrets.token_hex(6)}", canary("DATABASE_PASSWORD")
     canaries.add("the database's password", password)
-    connection = await asyncpg.connect(folder_database_url)
-    await connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{password}'")
-    parts = urlsplit(folder_database_url)
-    yield urlunsplit(parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}"))
-    await connection.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
-    await connection.execute(f"DROP ROLE {role}")
+    template = urlsplit(template_database_url)
+    connection = await asyncpg.connect(server_urls[0])
+    await connection.execute(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{password}'")
+    await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template.path[1:]}" OWNER {name}')
+    yield urlunsplit(
+        template._replace(netloc=f"{name}:{password}@{template.hostname}:{template.port}", path=f"/{name}")
+    )
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.execute(f"DROP ROLE {name}")
     await connection.close()
 
 
