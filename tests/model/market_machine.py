@@ -221,9 +221,9 @@ class Trade(RuleBasedStateMachine):
             self._judge(order, decision, "half")
         elif end == "dispute":
             self._dispute(order, "BUYER")
-        elif end == "release" and still_open:
+        elif end in ("release", "part") and still_open:
             self._move(order, "complete", still_open[0])
-        elif end == "part" and order.multi and not still_open:
+        elif end == "part" and order.multi:
             unpaid = [one.ref for one in order.milestones if one.paid == "UNPAID"]
             self._move(order, "release_milestone", (unpaid or ["none"])[0])
         else:
