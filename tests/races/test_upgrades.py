@@ -20,6 +20,7 @@ import asyncpg
 import pytest
 
 from asgi_client import Heard
+from offerhub.runtime import migrations
 from offerhub.runtime.migrations import MIGRATIONS_FOLDER, Migration, migrate, read_migrations
 from support.fleet import Fleet, Member, fleet
 from support.long_runs import Tally, long_runs
@@ -180,9 +181,13 @@ async def test_todays_program_works_on_under_tomorrows_schema(
     world: World,
     http: aiohttp.ClientSession,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     tally: Tally,
 ) -> None:
     """Every table changes while money moves; a report that reads orders for long is in the way of one of them."""
+    if not long_runs():
+        monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "200ms")
+        monkeypatch.setattr(migrations, "LOCK_PAUSE_SECONDS", 0.2)
     url = office_environ["DATABASE_URL"]
     shop = await Marketplace.found(office, world, http)
     buyer, seller = await shop.people("100", None)
