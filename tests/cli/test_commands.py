@@ -53,6 +53,7 @@ async def test_prove_shows_the_offending_row_and_fails(
     assert (await offerhub(tmp_path, "prove", **servers))[0] == 0
 
     connection = await asyncpg.connect(fresh_database_url)
+    await connection.execute("SET session_replication_role = replica")
     await connection.execute("UPDATE ledger.accounts SET balance = 8000000 WHERE owner = $1", user_id)
     await connection.close()
     code, printed = await offerhub(tmp_path, "prove", **servers)

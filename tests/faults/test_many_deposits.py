@@ -113,7 +113,7 @@ async def move_in(database: Database, addresses: list[str]) -> None:
         await tx.execute(
             """
             INSERT INTO wallets (id, marketplace_id, user_id, purpose, public_key, secret_blob, key_version, status)
-            SELECT w, $4, u, 'user', a, 'sealed', 1, 'READY'
+            SELECT w, $4, u, 'user', a, convert_to(repeat('sealed', 14), 'UTF8'), 1, 'READY'
             FROM unnest($1::text[], $2::text[], $3::text[]) AS x (w, u, a)
             """,
             [new_id("wal") for _ in addresses],

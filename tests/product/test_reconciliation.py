@@ -19,6 +19,7 @@ from offerhub.wallets import histories, totals
 from offerhub.wallets import jobs as wallet_jobs
 from offerhub.wallets.booking import ASIDE, credit_name
 from offerhub.wallets.deposits import CursorMoved, cursor_name
+from support.damage import damage
 from support.outside import World, eventually
 from support.product import MASTER_KEY, Marketplace, Person, Running, running
 
@@ -347,7 +348,7 @@ async def test_a_person_sees_to_a_finding_and_an_order_that_ends_ends_it(
     order_id, escrow = await funded(shop, operator, world)
     database = shop.live.product.database
     raise_amount = "UPDATE escrows SET amount = amount + $2 WHERE id = $1"
-    await database.run(lambda tx: tx.execute(raise_amount, escrow["id"], 10 * UNIT))
+    await damage(database, raise_amount, escrow["id"], 10 * UNIT)
     await reconcile(operator, "sync-escrows")
     [found] = await findings_about(operator, escrow["id"], "OPEN")
     assert (found["kind"], found["amount"], found["amountUnits"]) == ("OTHER_TERMS", "-10.00", -10 * UNIT)
@@ -362,7 +363,7 @@ async def test_a_person_sees_to_a_finding_and_an_order_that_ends_ends_it(
     )
     assert (await reconcile(operator, "sync-escrows"))["discrepancies"] == 0, "somebody looks at it"
     assert (await operator.done("GET", one))["timesSeen"] == 2
-    await database.run(lambda tx: tx.execute(raise_amount, escrow["id"], -10 * UNIT))
+    await damage(database, raise_amount, escrow["id"], -10 * UNIT)
     await shop.done("POST", f"/orders/{order_id}/resolution/release")
     await reconcile(operator, "sync-escrows")
     [ended] = await findings_about(operator, escrow["id"])

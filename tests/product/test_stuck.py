@@ -11,6 +11,7 @@ import pytest
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.escrows.jobs import compare_escrows
 from support.command import offerhub
+from support.damage import damage
 from support.outside import World, eventually
 from support.product import MASTER_KEY, Marketplace, Running
 
@@ -139,7 +140,7 @@ async def test_findings_at_the_shell(shop: Marketplace, operator: Marketplace, t
     escrow_id = await shop.live.value("SELECT id FROM escrows WHERE order_id = $1", order_id)
     made = shop.live.product
     grow = "UPDATE escrows SET amount = amount + $2 WHERE id = $1"
-    await made.database.run(lambda tx: tx.execute(grow, escrow_id, 50_000_000))
+    await damage(made.database, grow, escrow_id, 50_000_000)
 
     async def compare() -> None:
         # What the job does, without waiting until the escrow is stale.
@@ -170,7 +171,7 @@ async def test_findings_at_the_shell(shop: Marketplace, operator: Marketplace, t
     assert (code, "OTHER_TERMS" in printed, "ACKNOWLEDGED" in printed) == (0, True, True)
     code, printed = await types("resolve", found["id"], "--reason", "put right")
     assert (code, printed.strip()) == (0, f"{found['id']} RESOLVED")
-    await made.database.run(lambda tx: tx.execute(grow, escrow_id, -50_000_000))
+    await damage(made.database, grow, escrow_id, -50_000_000)
     await compare()
     code, printed = await types(*listed, "--all", "--json")
     assert (code, [one["status"] for one in json.loads(printed)]) == (0, ["RESOLVED"])

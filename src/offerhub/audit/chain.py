@@ -7,7 +7,7 @@ sealed under the wallets' key, which the database does not hold.
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, TextIO
+from typing import Any, Final, Protocol
 
 from offerhub.audit import store
 from offerhub.runtime.database import Database, Row, Tx
@@ -193,18 +193,27 @@ def _check_link(row: Row, verdict: Verdict, seals: dict[int, bytes], anchor: Hea
     verdict.head = Head(sequence, kept)
 
 
-async def export(database: Database, to: TextIO, after: int, progress: Callable[[int], Any]) -> Head:
+class Lines(Protocol):
+    """Where an export is written to."""
+
+    def writelines(self, lines: Iterable[str], /) -> None:
+        """Add these."""
+        ...
+
+
+async def write(tx: Tx, to: Lines, after: int, progress: Callable[[int], Any]) -> Head:
     """Write the links after a sequence, each `<sequence> <hash in hex> <entry as it was hashed>`; returns the end."""
+    head = Head(after, GENESIS)
+    while rows := await store.links(tx, head.sequence, BATCH):
+        to.writelines(f"{row['sequence']} {row['hash'].hex()} {row['content'] or ''}\n" for row in rows)
+        progress(len(rows))
+        head = Head(rows[-1]["sequence"], rows[-1]["hash"])
+    return head
 
-    async def write(tx: Tx) -> Head:
-        head = Head(after, GENESIS)
-        while rows := await store.links(tx, head.sequence, BATCH):
-            to.writelines(f"{row['sequence']} {row['hash'].hex()} {row['content'] or ''}\n" for row in rows)
-            progress(len(rows))
-            head = Head(rows[-1]["sequence"], rows[-1]["hash"])
-        return head
 
-    return await database.snapshot(write)
+async def export(database: Database, to: Lines, after: int, progress: Callable[[int], Any]) -> Head:
+    """The same on a snapshot of its own."""
+    return await database.snapshot(lambda tx: write(tx, to, after, progress))
 
 
 def verify_export(text: Iterable[str], anchor: Head | None = None) -> Verdict:

@@ -45,7 +45,7 @@ for _name, _where, _help in (
     ("stuck", "reconcile:stuck", "List what is stuck at a running service: past its time, and not at an end."),
     ("listen", "listen:listen", "Hand every event to a server on this machine, signed, with retries."),
     ("webhooks", "webhooks:webhooks", "Where events are sent, what was sent, and sending it again."),
-    ("prove", "database:prove_command", "Derive every balance again and hold every state against the books."),
+    ("prove", "prove:prove_command", "Prove the books, or export them for others to check (--export)."),
 ):
     app.command(f"offerhub.cli.{_where}", name=_name, help=_help)
 migrate.command("offerhub.cli.database:migrate_up", name="up", help="Apply every pending migration.")

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from offerhub.audit.model import CONTENT
+from offerhub.operations.border_checks import BORDER_CHECKS
 from offerhub.operations.check import Check
 from offerhub.operations.escrow_checks import ESCROW_CHECKS
+from offerhub.operations.state_checks import STATE_CHECKS
 
 CHECKS: Final[Sequence[Check]] = (
     Check(
@@ -295,16 +297,7 @@ CHECKS: Final[Sequence[Check]] = (
             WHERE e.saga_id = s.saga_id AND e.position = s.position AND e.status = 'SUCCEEDED') <> 1
         """,
     ),
-    Check(
-        "I7",
-        "A saga that ended left nothing open: no step in doubt, no envelope, no lane.",
-        """
-        SELECT g.id, g.kind, g.status, e.hash FROM sagas g
-        LEFT JOIN envelopes e ON e.saga_id = g.id AND e.status IN ('SIGNED', 'SUBMITTED')
-        LEFT JOIN signer_lanes l ON l.saga_id = g.id
-        WHERE g.status <> 'RUNNING' AND (e.hash IS NOT NULL OR l.account IS NOT NULL OR EXISTS (
-            SELECT FROM saga_steps s WHERE s.saga_id = g.id AND s.status IN ('ATTEMPTED', 'UNKNOWN')))
-        """,
-    ),
     *ESCROW_CHECKS,
+    *STATE_CHECKS,
+    *BORDER_CHECKS,
 )

@@ -71,7 +71,7 @@ ESCROW_CHECKS: Final[Sequence[Check]] = (
         "Order and escrow tell the same story.",
         """
         SELECT o.id, o.status, e.status AS escrow FROM orders o LEFT JOIN escrows e ON e.order_id = o.id
-        WHERE NOT CASE
+        WHERE NOT coalesce(CASE
             WHEN o.status IN ('ORDER_CREATED', 'FUNDS_RESERVED') THEN e.id IS NULL
             WHEN o.status = 'ESCROW_CREATING' THEN e.status = 'CREATING'
             WHEN o.status = 'ESCROW_FUNDING' THEN e.status IN ('CREATED', 'FUNDING')
@@ -81,7 +81,7 @@ ESCROW_CHECKS: Final[Sequence[Check]] = (
             WHEN o.status = 'DISPUTED' THEN e.status = 'DISPUTED'
             WHEN o.status IN ('RELEASED', 'REFUNDED') THEN e.status = o.status
             WHEN o.final_status = 'CANCELED' THEN e.id IS NULL OR e.status = 'CREATED'
-            ELSE e.status = o.final_status END
+            ELSE e.status = o.final_status END, false)
             OR (o.status = 'CLOSED' AND o.final_status IS NULL)
         """,
     ),

@@ -1,6 +1,6 @@
 """All SQL of operations."""
 
-from typing import Final
+from typing import Any, Final
 
 from offerhub.operations.model import Maintenance
 from offerhub.runtime.database import Row, Tx
@@ -85,11 +85,30 @@ async def waiting_work(tx: Tx) -> Row:
     )
 
 
-async def ledger_totals(tx: Tx) -> list[Row]:
+async def ledger_totals(tx: Tx, seconds: float | None = None) -> list[Row]:
     """The sum of all postings (total, in units) by kind of account."""
     return await tx.rows(
         """
         SELECT a.kind, sum(p.amount)::bigint AS total
         FROM ledger.postings p JOIN ledger.accounts a ON a.id = p.account_id GROUP BY a.kind ORDER BY a.kind
+        """,
+        seconds=seconds,
+    )
+
+
+async def count_postings(tx: Tx, seconds: float) -> int:
+    """How many postings there are."""
+    return int((await tx.rows("SELECT count(*) FROM ledger.postings", seconds=seconds))[0][0])
+
+
+async def snapshot_facts(tx: Tx) -> dict[str, Any]:
+    """What tells this snapshot from others: its time, its place in the write-ahead log, the schema's version."""
+    row = await tx.one(
+        """
+        SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS "takenAt",
+            (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text AS lsn,
+            pg_current_snapshot()::text AS snapshot, current_setting('server_version') AS postgresql,
+            (SELECT max(version) FROM schema_migrations) AS schema
         """
     )
+    return dict(row)

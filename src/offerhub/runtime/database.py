@@ -12,7 +12,7 @@ import contextlib
 import functools
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import asyncpg
@@ -28,6 +28,7 @@ STATEMENT_TIMEOUT_SECONDS: Final = 30
 POOL_SIZE_DEFAULT: Final = 12
 
 _CHANGES: Final = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|LOCK|SHARE|nextval)\b")
+_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 UNREACHABLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What a use case raises when the database cannot be used; a loop waits and tries again."""
@@ -110,12 +111,19 @@ class Tx:
         tail = status.rsplit(" ", 1)[-1]
         return int(tail) if tail.isdigit() else 0
 
-    async def rows(self, sql: str, *args: Any) -> list[Row]:
-        """All rows."""
+    async def rows(self, sql: str, *args: Any, seconds: float | None = None) -> list[Row]:
+        """All rows. `seconds` is how long that may take, where it is not the usual time of a statement."""
         self._before(sql)
-        found = await self._connection.fetch(sql, *args)
+        found = await self._connection.fetch(sql, *args, timeout=seconds)
         self._after(sql)
         return found
+
+    async def copy(self, sql: str, to: Callable[[bytes], Coroutine[Any, Any, None]], *, seconds: float) -> int:
+        """Stream the rows of a query as CSV with a header, piece by piece into `to`; returns how many there were."""
+        self._before(sql)
+        status = await self._connection.copy_from_query(sql, output=to, format="csv", header=True, timeout=seconds)
+        self._after(sql)
+        return int(status.rsplit(" ", 1)[-1])
 
     async def row(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
@@ -223,9 +231,19 @@ class Database:
         """
         return await self._retried(lambda: self._reading(use_case) if read_only else self._once("BEGIN", use_case))
 
-    async def snapshot(self, use_case: Callable[[Tx], Awaitable[T]]) -> T:
-        """Run a reading use case on one consistent snapshot of the whole database."""
-        return await self._retried(lambda: self._once("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", use_case))
+    async def snapshot(self, use_case: Callable[[Tx], Awaitable[T]], *, of: str | None = None) -> T:
+        """Run a reading use case on one consistent snapshot of the whole database.
+
+        `of` is the name of another transaction's snapshot, which that one has exported and keeps open meanwhile.
+        """
+        if of is None:
+            return await self._retried(lambda: self._once(_SNAPSHOT, use_case))
+
+        async def shared(tx: Tx) -> T:
+            await tx.execute(f"SET TRANSACTION SNAPSHOT '{of}'")
+            return await use_case(tx)
+
+        return await self._once(_SNAPSHOT, shared)
 
     async def statement(self, sql: str, *args: Any, rings: str) -> list[Row]:
         """Run one statement that is a transaction by itself; again after one of `AGAIN`. Then ring the doorbell."""

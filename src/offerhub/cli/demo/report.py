@@ -8,8 +8,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from offerhub.cli.database import show_proof
 from offerhub.cli.demo.script import DEPOSIT, Cast, Script, short
+from offerhub.cli.prove import show_proof
 from offerhub.kernel.money import format_amount, format_chain_amount, parse_amount, parse_chain_amount
 from offerhub.ledger.chart import Kind
 from offerhub.operations.proof import Proof, prove
