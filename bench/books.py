@@ -9,7 +9,6 @@ proof says of them in the end.
 
 import argparse
 import asyncio
-import time
 
 import asyncpg
 
@@ -54,7 +53,8 @@ SELECT n::text, 0, '{MARKETPLACE}', buyer, 'G', 'G', 100000000, 'h', n, 'deposit
 INSERT INTO ledger.transactions (marketplace_id, business_key, kind, subject, actor)
 SELECT '{MARKETPLACE}', k.prefix || m.n || k.suffix, k.kind, CASE k.place WHEN 0 THEN m.buyer ELSE m.id END, 'bench'
 FROM made m, (VALUES (0, 'deposit:', '', 'deposit'), (1, 'order:', ':reserve', 'reserve'),
-    (2, 'order:', ':fund', 'fund_escrow'), (3, 'order:', ':payout', 'released')) k (place, prefix, suffix, kind)
+    (2, 'order:', ':fund', 'fund_escrow'), (3, 'order:', ':payout', 'released')
+) k (place, prefix, suffix, kind)
 ORDER BY m.n, k.place;
 INSERT INTO ledger.postings (transaction_id, position, account_id, amount, account_version, balance_after)
 SELECT t, position, account_id, amount,
@@ -85,8 +85,8 @@ FROM made m, (VALUES ('Order', 1, 'order.created'), ('Order', 2, 'order.funds_re
     ('Escrow', 3, 'escrow.released')) e (aggregate, sequence, type)
 ORDER BY m.n, e.sequence;
 INSERT INTO event_arrivals SELECT position FROM events;
-INSERT INTO audit_entries (id, marketplace_id, action, resource_type, resource_id, payload_after, actor_type, actor_id,
-    result)
+INSERT INTO audit_entries (id, marketplace_id, action, resource_type, resource_id, payload_after, actor_type,
+    actor_id, result)
 SELECT 'aud_' || position, marketplace_id, type, aggregate_type, aggregate_id, payload, 'SYSTEM', 'bench', 'SUCCESS'
 FROM events ORDER BY position;
 INSERT INTO sagas (id, marketplace_id, kind, subject_id, status, input)
@@ -117,10 +117,7 @@ async def fill(url: str, postings: int) -> None:
         pass
     while await database.run(log.sequence):
         pass
-    started = time.perf_counter()
-    proof = await prove(
-        database, connections=2, progress=lambda done, check: print(done, f"{time.perf_counter() - started:.1f} s", check.sentence if check else "")
-    )
+    proof = await prove(database, connections=2)
     pace = proof.seconds_per_million
     print(f"holds: {proof.holds}; {proof.postings} postings in {proof.seconds:.1f} s, {pace} s per million postings")
     for finding in proof.findings:

@@ -36,10 +36,9 @@ VALUES ('7', 0, '{MARKETPLACE}', '{BUYER}', 'G', 'G', {100 * ONE}, 'h', 1, 'depo
 INSERT INTO orders (id, marketplace_id, buyer_id, seller_id, amount, currency, title)
 VALUES ('{ORDER}', '{MARKETPLACE}', '{BUYER}', '{SELLER}', {30 * ONE}, 'USD', 't');
 UPDATE orders SET status = 'FUNDS_RESERVED';
-INSERT INTO withdrawals (id, marketplace_id, user_id, amount, currency, destination_type, destination_ref, committed)
-VALUES ('{WITHDRAWAL}', '{MARKETPLACE}', '{BUYER}', {5 * ONE}, 'USD', 'crypto', 'G', true);
-UPDATE withdrawals SET status = 'WITHDRAWAL_COMMITTED';
-UPDATE withdrawals SET status = 'WITHDRAWAL_PENDING';
+INSERT INTO withdrawals (id, marketplace_id, user_id, amount, currency, destination_type, destination_ref, committed,
+    status)
+VALUES ('{WITHDRAWAL}', '{MARKETPLACE}', '{BUYER}', {5 * ONE}, 'USD', 'crypto', 'G', true, 'WITHDRAWAL_PENDING');
 INSERT INTO topups (id, marketplace_id, user_id, airtm_user_id, amount, currency)
 VALUES ('{TOPUP}', '{MARKETPLACE}', '{BUYER}', 'a', {20 * ONE}, 'USD');
 UPDATE topups SET status = 'TOPUP_SUCCEEDED', airtm_payin_id = 'p', net_amount = {19 * ONE}, fee = {ONE};
@@ -72,7 +71,6 @@ EVENTS: Final[Sequence[tuple[str, str, str]]] = (
     ("topup.created", "TopUp", TOPUP),
     ("topup.succeeded", "TopUp", TOPUP),
     ("withdrawal.created", "Withdrawal", WITHDRAWAL),
-    ("withdrawal.pending", "Withdrawal", WITHDRAWAL),
 )
 
 

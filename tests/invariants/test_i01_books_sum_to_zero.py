@@ -81,7 +81,6 @@ FOUND = {
         """,
         {
             says.TRANSACTIONS_BALANCE,
-            says.DEPOSITS_ARE_POSTED,
         },
     ),
     "an account given to another marketplace": (

@@ -47,7 +47,7 @@ FOUND = {
         {says.PLACES_HAVE_NO_GAP},
     ),
     "the last place lost": (
-        "DELETE FROM event_log WHERE place = 6",
+        "DELETE FROM event_log WHERE place = 5",
         {says.PLACES_HAVE_NO_GAP},
     ),
 }

@@ -25,7 +25,7 @@ REFUSED = {
         f"""
         INSERT INTO withdrawals (id, marketplace_id, user_id, amount, currency, destination_type,
             destination_ref) VALUES ('wd_' || repeat('2', 32), '{OTHER}', '{BUYER}', 100000, 'USD',
-            'crypto', 'G')
+            'bank', 'G')
         """,
         "withdrawals_marketplace_id_user_id_fkey",
     ),

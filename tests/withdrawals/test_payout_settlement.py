@@ -76,7 +76,7 @@ async def withdrawal_in(tx: Tx, status: str, payee: str = "payee", payout_id: st
         user.id,
         AMOUNT,
         "USD",
-        status=status,
+        status="WITHDRAWAL_CREATED",
         destination_type="bank",
         destination="mine",
         memo=None,
@@ -84,7 +84,7 @@ async def withdrawal_in(tx: Tx, status: str, payee: str = "payee", payout_id: st
     )
     await store.set_payout(tx, made.id, payout_id)
     committed = status != "WITHDRAWAL_CREATED"
-    await tx.execute("UPDATE withdrawals SET committed = $2 WHERE id = $1", made.id, committed)
+    await tx.execute("UPDATE withdrawals SET status = $2, committed = $3 WHERE id = $1", made.id, status, committed)
     legs = [Leg(user.id, Kind.AVAILABLE, -AMOUNT), Leg(user.id, Kind.WITHDRAWING, AMOUNT)]
     await ledger.post(tx, ACTOR, Entry(f"withdrawal:{made.id}:create", "withdrawal", made.id, legs))
     return await store.lock(tx, made.id)

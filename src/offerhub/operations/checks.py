@@ -292,9 +292,11 @@ CHECKS: Final[Sequence[Check]] = (
         "Every settled step on the chain has one envelope that succeeded.",
         """
         SELECT s.saga_id, s.position, s.name, s.outcome ->> 'hash' AS hash FROM saga_steps s
-        WHERE s.status = 'SETTLED' AND s.outcome ? 'ledger' AND (
-            SELECT count(*) FROM envelopes e
-            WHERE e.saga_id = s.saga_id AND e.position = s.position AND e.status = 'SUCCEEDED') <> 1
+        LEFT JOIN (
+            SELECT saga_id, position, count(*) AS succeeded FROM envelopes WHERE status = 'SUCCEEDED'
+            GROUP BY saga_id, position
+        ) e ON e.saga_id = s.saga_id AND e.position = s.position
+        WHERE s.status = 'SETTLED' AND s.outcome ? 'ledger' AND coalesce(e.succeeded, 0) <> 1
         """,
     ),
     *ESCROW_CHECKS,

@@ -53,7 +53,7 @@ class Bundle(zipfile.ZipFile):
     def say(self, name: str, sentence: str, looked_at: str) -> None:
         """Print a sentence, and what was found against it under its name."""
         wrong = self.wrong.pop(name, [])
-        print(f"{'WRONG' if wrong else 'ok   '} {name.split()[0]:4} {sentence} ({looked_at})")
+        print(f"{'WRONG' if wrong else 'ok   '} {name.partition(' ')[0]:4} {sentence} ({looked_at})")
         for one in wrong[:SHOWN_MAX]:
             print(f"           {one}")
         if len(wrong) > SHOWN_MAX:

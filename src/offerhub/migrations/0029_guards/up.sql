@@ -88,7 +88,7 @@ ALTER TABLE outbox ADD CONSTRAINT comes_due CHECK (isfinite(due_at)) NOT VALID;
 ALTER TABLE sagas ADD CONSTRAINT comes_due
     CHECK (status <> 'RUNNING' OR (isfinite(next_attempt_at) AND lease_until < 'infinity')) NOT VALID;
 
--- I6: everything begins at its beginning.
+-- I6: everything begins at its beginning. A withdrawal to a Stellar address is on its way from the start.
 CREATE TRIGGER beginning BEFORE INSERT ON users FOR EACH ROW
     WHEN (NEW.status <> 'ACTIVE') EXECUTE FUNCTION refuse_birth();
 CREATE TRIGGER beginning BEFORE INSERT ON orders FOR EACH ROW
@@ -104,7 +104,8 @@ CREATE TRIGGER beginning BEFORE INSERT ON disputes FOR EACH ROW
 CREATE TRIGGER beginning BEFORE INSERT ON topups FOR EACH ROW
     WHEN (NEW.status <> 'TOPUP_CREATED') EXECUTE FUNCTION refuse_birth();
 CREATE TRIGGER beginning BEFORE INSERT ON withdrawals FOR EACH ROW
-    WHEN (NEW.status <> 'WITHDRAWAL_CREATED') EXECUTE FUNCTION refuse_birth();
+    WHEN (NEW.status <> CASE NEW.destination_type WHEN 'crypto' THEN 'WITHDRAWAL_PENDING' ELSE 'WITHDRAWAL_CREATED' END)
+    EXECUTE FUNCTION refuse_birth();
 CREATE TRIGGER beginning BEFORE INSERT ON airtm_refunds FOR EACH ROW
     WHEN (NEW.status <> 'OPEN') EXECUTE FUNCTION refuse_birth();
 CREATE TRIGGER beginning BEFORE INSERT ON sagas FOR EACH ROW
