@@ -1,4 +1,4 @@
-"""The bundle of a marketplace after its main job: a program of its own checks it offline, and finds what was changed."""
+"""The bundle of a marketplace after its main job: another program checks it offline, and finds what was changed."""
 
 import hashlib
 import json
