@@ -21,7 +21,7 @@ class Stand:
     database: Database
 
     async def refusal_of(self, sql: str) -> str:
-        """The guard that refuses this, by its name; fails when nothing does. With the rights of the product."""
+        """The guard that refuses this, by its name or code; fails when nothing does. With the product's rights."""
 
         async def attempt(tx: Tx) -> None:
             await tx.execute(sql)

@@ -10,11 +10,11 @@ from test_states import MACHINES
 REFUSED = {
     "a move that the table lacks": (
         "UPDATE orders SET status = 'RELEASED'",
-        "states",
+        "OH003",
     ),
     "an end that is left": (
         "UPDATE topups SET status = 'TOPUP_PROCESSING', net_amount = NULL, fee = NULL",
-        "states",
+        "OH003",
     ),
     "an order that begins in the middle": (
         """

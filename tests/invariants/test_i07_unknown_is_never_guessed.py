@@ -16,7 +16,7 @@ REFUSED = {
     ),
     "a step that was in doubt planned anew": (
         f"UPDATE saga_steps SET status = 'PLANNED' WHERE saga_id = '{WAITING}'",
-        "states",
+        "OH003",
     ),
     "a saga ended with a step in doubt": (
         f"UPDATE sagas SET status = 'REFUSED', refusal = '{{}}' WHERE id = '{WAITING}'",

@@ -10,19 +10,6 @@ BEGIN
     RAISE EXCEPTION '%: % refused by %', TG_TABLE_NAME, TG_OP, TG_NAME USING ERRCODE = 'OH004', CONSTRAINT = TG_NAME;
 END $$;
 
-CREATE OR REPLACE FUNCTION guard_state() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF NEW.status IS DISTINCT FROM OLD.status AND NOT EXISTS (
-        SELECT FROM state_moves
-        WHERE machine = TG_TABLE_NAME || '.status' AND source = OLD.status AND target = NEW.status
-    ) THEN
-        RAISE EXCEPTION '%: % may not become %', TG_TABLE_NAME, OLD.status, NEW.status
-            USING ERRCODE = 'OH003', CONSTRAINT = TG_NAME;
-    END IF;
-    NEW.updated_at := clock_timestamp();
-    RETURN NEW;
-END $$;
-
 CREATE FUNCTION refuse_orphan() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '%: %', TG_TABLE_NAME, TG_ARGV[0] USING ERRCODE = 'OH005', CONSTRAINT = TG_NAME;
