@@ -27,9 +27,9 @@ ALTER TABLE ledger.accounts
     ADD CONSTRAINT asset_is_known CHECK (asset = 'USD'),
     DROP CONSTRAINT accounts_kind_fkey,
     ADD CONSTRAINT floor_of_its_kind FOREIGN KEY (kind, floored) REFERENCES ledger.chart (kind, floored);
-ALTER TABLE orders ADD CONSTRAINT currency_is_known CHECK (currency = 'USD') NOT VALID;
-ALTER TABLE topups ADD CONSTRAINT currency_is_known CHECK (currency = 'USD') NOT VALID;
-ALTER TABLE withdrawals ADD CONSTRAINT currency_is_known CHECK (currency = 'USD') NOT VALID;
+ALTER TABLE orders ADD CONSTRAINT currency_is_known CHECK (currency IN ('USD', 'USDC')) NOT VALID;
+ALTER TABLE topups ADD CONSTRAINT currency_is_known CHECK (currency IN ('USD', 'USDC')) NOT VALID;
+ALTER TABLE withdrawals ADD CONSTRAINT currency_is_known CHECK (currency IN ('USD', 'USDC')) NOT VALID;
 
 -- Rows of a statement are looked at one by one, by scalar queries: a join is planned as a scan of the whole table.
 
