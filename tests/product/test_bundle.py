@@ -124,10 +124,12 @@ def doubled(data: bytes) -> bytes:
 
 
 def same_intent(data: bytes) -> bytes:
-    """The second transaction under the business key of the first."""
+    """The second transaction under the business key of the first, in its marketplace."""
     lines = data.decode().split("\n")
-    place = lines[0].split(",").index("business_key")
-    return column("business_key", lambda _: lines[1].split(",")[place], 2)(data)
+    first = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
+    for name in ("marketplace_id", "business_key"):
+        data = column(name, lambda _, name=name: first[name], 2)(data)  # type: ignore[misc]
+    return data
 
 
 def without_last(data: bytes) -> bytes:
@@ -141,7 +143,7 @@ VIOLATIONS: dict[str, tuple[str, Callable[[bytes], bytes], set[str]]] = {
     "a balance": ("accounts.csv", column("balance", lambda text: str(int(text) + 1)), {"I2"}),
     "a balance below zero": ("accounts.csv", column("balance", lambda _: "-1"), {"I2"}),
     "an intent twice": ("transactions.csv", same_intent, {"I4"}),
-    "a state": ("states.csv", column("status", lambda _: "CREATED"), {"I6"}),
+    "a state": ("states.csv", column("status", lambda _: "NOWHERE"), {"I6"}),
     "an event's number": ("events.csv", column("sequence", lambda text: str(int(text) + 5)), {"I8"}),
     "an event lost": ("events.csv", without_last, {"I8"}),
     "an audit entry": ("audit.txt", lambda data: data.replace(b"SUCCESS", b"FAILURE", 1), {"I10"}),

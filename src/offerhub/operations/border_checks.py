@@ -50,11 +50,11 @@ BORDER_CHECKS: Final[Sequence[Check]] = (
         """
         SELECT 'account' AS what, id::text, asset, balance AS amount FROM ledger.accounts WHERE asset <> 'USD'
         UNION ALL
-        SELECT 'order', id, currency, amount FROM orders WHERE currency NOT IN ('USD', 'USDC') OR amount % 100000 <> 0
-        UNION ALL
-        SELECT 'top-up', id, currency, amount FROM topups WHERE currency NOT IN ('USD', 'USDC') OR amount % 100000 <> 0
-        UNION ALL
-        SELECT 'withdrawal', id, currency, amount FROM withdrawals WHERE currency NOT IN ('USD', 'USDC') OR amount % 100000 <> 0
+        SELECT * FROM (
+            SELECT 'order', id, currency, amount FROM orders
+            UNION ALL SELECT 'top-up', id, currency, amount FROM topups
+            UNION ALL SELECT 'withdrawal', id, currency, amount FROM withdrawals
+        ) agreed WHERE currency NOT IN ('USD', 'USDC') OR amount % 100000 <> 0
         """,
     ),
     Check(
