@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from offerhub.runtime.http import NoAnswer, NotSent
 from simulation.chance import Chance
-from simulation.net import Call, Net, Server
+from simulation.net import PAGE, Call, Net, Server
 from simulation.trace import Trace
 
 TIMEOUT_SECONDS: Final = 15.0
@@ -133,6 +133,8 @@ class Client:
         try:
             answer = await self._net.exchange(self.name, server, call, TIMEOUT_SECONDS)
         except (NotSent, NoAnswer):
+            return None
+        if answer is PAGE:
             return None
         self._trace.count("answers")
         told = Told(answer.status, json.loads(answer.body))

@@ -22,6 +22,9 @@ from simulation.trace import Trace
 
 REPLAY_SECONDS_MAX: Final = 8.0
 Loss = Literal["", "refused", "before", "after"]
+Sign = Literal["break", "silence", "page"]
+"""How a loss shows: a connection that breaks, nothing at all, or a proxy's page in place of the answer."""
+PAGE: Final = Answer(502, {"content-type": "text/html"}, b"<html><body><h1>Bad gateway</h1></body></html>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,14 @@ class Fate:
     there: float = 0.0
     back: float = 0.0
     lost: Loss = ""
-    silent: bool = False
+    sign: Sign = "break"
     again_after: float | None = None
 
     @property
     def told(self) -> str:
         """For the trace."""
         again = "" if self.again_after is None else f" again {self.again_after:.3f}"
-        return f"{self.there:.3f}/{self.back:.3f} {self.lost}{' silent' if self.silent else ''}{again}"
+        return f"{self.there:.3f}/{self.back:.3f} {self.lost} {self.sign}{again}"
 
 
 class Net:
@@ -81,7 +84,7 @@ class Net:
         again = None
         if drawn.random() < rates.replayed and call.method != "GET" and lost not in ("refused", "before"):
             again = drawn.uniform(0, REPLAY_SECONDS_MAX)
-        return Fate(there, back, lost, drawn.random() < 0.5, again)
+        return Fate(there, back, lost, drawn.choice(("break", "silence", "silence", "page")), again)
 
     def _delay(self, drawn: random.Random) -> float:
         if drawn.random() < self._chance.rates.stalled:
@@ -104,7 +107,7 @@ class Net:
         self._loop.spawn(self._carry(server, call, fate, answer), None)
         if fate.again_after is not None:
             self._trace.count("calls replayed")
-            again = Fate(fate.again_after, 0.0, "after", silent=True)
+            again = Fate(fate.again_after, 0.0, "after", "silence")
             self._loop.spawn(self._carry(server, call, again, None), None)
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -142,7 +145,11 @@ class Net:
             answer.set_result(found)
 
     def _break(self, answer: "asyncio.Future[Answer] | None", fate: Fate, words: str) -> None:
-        if answer is not None and not answer.done() and not fate.silent:
+        if answer is None or answer.done() or fate.sign == "silence":
+            return
+        if fate.sign == "page":
+            answer.set_result(PAGE)
+        else:
             answer.set_exception(NoAnswer(words))
 
     def hang_up(self, server: Server) -> None:
