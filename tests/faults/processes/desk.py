@@ -26,7 +26,7 @@ DONE_SECONDS: Final = 30.0
 POOL_SIZE: Final = 4
 AGAIN_SECONDS: Final = 0.02
 
-CLEAR: Final = frozenset({"SERVICE_UNAVAILABLE", "IDEMPOTENCY_KEY_IN_PROGRESS", "PROVIDER_UNAVAILABLE"})
+CLEAR: Final = frozenset({"SERVICE_UNAVAILABLE", "IDEMPOTENCY_KEY_IN_PROGRESS"})
 """What a client may be told while the database is in trouble: that it shall ask again."""
 
 

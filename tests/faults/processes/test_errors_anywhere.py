@@ -56,5 +56,11 @@ async def test_f26_an_error_at_every_statement_changes_nothing_but_the_time_it_t
         tally("errors injected", await _disturb(theatre, flow, point[1], point[0], thing))
 
     await theatre.each(flow, list(itertools.product(range(1, total + 1), ERRORS)), work)
+    # Others have asked the network a time more: on to where the flow is over.
+    couple = theatre.stage.couples[0]
+    for statement, error in ((more, error) for more in itertools.count(total + 1) for error in ERRORS):
+        if not await _disturb(theatre, flow, error, statement, await theatre.stage.thing(flow, couple)):
+            break
+        tally("errors injected")
     await theatre.stage.assert_conserved()
     print(f"{name}: {total} statements")

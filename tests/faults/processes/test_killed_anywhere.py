@@ -5,6 +5,7 @@ process is killed (SIGKILL) before or after one statement or call, a fresh one d
 what they have left together is to the row what the undisturbed one left.
 """
 
+import itertools
 import signal
 
 import pytest
@@ -54,5 +55,11 @@ async def test_f26_killed_at_every_point_the_next_process_finishes_it_exactly_on
         tally("crash points", await _kill(theatre, flow, point, thing))
 
     await theatre.each(flow, range(1, total + 1), work)
+    # Others have asked the network a time more: on to where a process reaches its end.
+    couple = theatre.stage.couples[0]
+    for point in itertools.count(total + 1):
+        if not await _kill(theatre, flow, point, await theatre.stage.thing(flow, couple)):
+            break
+        tally("crash points")
     await theatre.stage.assert_conserved()
     print(f"{name}: {total} points")
