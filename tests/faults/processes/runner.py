@@ -20,8 +20,8 @@ from faults.processes.time_passes import MOMENT_SECONDS, Time, passing_time
 from offerhub.reconciliation import jobs
 from offerhub.runtime import database
 
-WALLETS: Final = 3
-"""How many wallets the search for missed deposits looks at."""
+BATCH: Final = 3
+"""How many wallets, top-ups or payouts a job looks at."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,15 @@ def run(task: Task) -> dict[str, Any]:
 async def _run(task: Task, report: Report) -> None:
     fuse = Fuse(task.kill_at, task.error, task.error_at)
     flow = FLOWS[task.flow]
-    # A job that looks at few wallets, one after the other at once, does with these what it does with many.
-    jobs.PAUSE_SECONDS, jobs.DEPOSITS_WALLETS = 0.0, WALLETS  # type: ignore[misc]
+    # A job that looks at few, without a pause between two, does with these what it does with many.
+    jobs.PAUSE_SECONDS, jobs.DEPOSITS_WALLETS, jobs.AIRTM_BATCH = 0.0, BATCH, BATCH  # type: ignore[misc]
     _make_faulty(task.environ["DATABASE_URL"], fuse)
     time: Time | None = None
     async with AsyncExitStack() as stack:
         if task.error or task.after:
             time = await stack.enter_async_context(passing_time(task.environ["DATABASE_URL"]))
             await time.end_leases(task.after)
-            await time.look_again()
+            await time.look_again(task.thing["mark"])
         at = await stack.enter_async_context(desk(task.environ, task.credential, fuse))
         report.told = at.told
         fuse.is_armed = True
@@ -108,4 +108,4 @@ async def _insist(at: Desk, flow: Flow, thing: Thing, time: Time | None) -> None
             except PASSING:
                 await asyncio.sleep(MOMENT_SECONDS)
                 if time is not None and flow.alone:
-                    await time.look_again()
+                    await time.look_again(thing["mark"])

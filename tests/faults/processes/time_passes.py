@@ -19,8 +19,8 @@ _LEASED_BY: Final = """
 """
 _RUNS: Final = "UPDATE reconciliation_runs SET lease_until = '-infinity' WHERE status = 'RUNNING'"
 _LOOKS: Final = """
-    WITH topup AS (UPDATE topups SET checked_at = '-infinity' WHERE checked_at > '-infinity')
-    UPDATE withdrawals SET checked_at = '-infinity' WHERE checked_at > '-infinity'
+    WITH topup AS (UPDATE topups SET checked_at = '-infinity' WHERE id = $1)
+    UPDATE withdrawals SET checked_at = '-infinity' WHERE id = $1
 """
 
 
@@ -37,10 +37,10 @@ class Time:
             await self._connection.execute(_LEASED_BY, f"{pid}:%")
             await self._connection.execute(_RUNS)
 
-    async def look_again(self) -> None:
-        """What Airtm was asked about a while ago is asked about again."""
+    async def look_again(self, subject: str) -> None:
+        """If Airtm was asked about it, it is the next that Airtm is asked about again."""
         async with self._turn:
-            await self._connection.execute(_LOOKS)
+            await self._connection.execute(_LOOKS, subject)
 
     async def pass_on(self) -> None:
         """What is to be tried again later is tried now; until cancelled."""
