@@ -157,7 +157,6 @@ async def _paid_in(on: "Stage", couple: "Couple") -> Thing:
     body = {"userId": couple.buyer.id, "amount": SMALL}
     made = await on.desks["airtm"].post("/topups", body, key=on.unique("topup"))
     await on.world.airtm_payin(made["airtmPayinId"], "confirm", "0.25")
-    await on.forget_looks("topups", made["id"])
     return {"mark": made["id"]}
 
 
@@ -174,7 +173,6 @@ async def _paid(on: "Stage", couple: "Couple") -> Thing:
     [made] = await on.ids(NEW_PAYOUT, mark)
     [payout] = await on.world.airtm_payouts(made)
     await on.world.airtm_payout(payout["id"], "complete")
-    await on.forget_looks("withdrawals", made)
     return {"mark": made, "payout": payout["id"]}
 
 
@@ -183,6 +181,13 @@ async def _given_back(on: "Stage", couple: "Couple") -> Thing:
     thing = await _paid(on, couple)
     await on.desks["airtm"].post(f"/withdrawals/{thing['mark']}/refresh")
     await on.world.airtm_payout(thing["payout"], "refund")
+    return thing
+
+
+async def _unseen(table: str, prepare: Prepare, on: "Stage", couple: "Couple") -> Thing:
+    """Something that the job about this table looks at next."""
+    thing = await prepare(on, couple)
+    await on.look_next(table, thing["mark"])
     return thing
 
 
@@ -328,8 +333,24 @@ FLOWS: Final = {
         Flow("payout completed", "airtm", _paid, partial(_refresh, "withdrawals"), PAYOUT, GONE),
         Flow("webhook", "airtm", _paid_in, _hear_of_payin, TOP_UP, ("topup",)),
         Flow("news of a contract", "crypto", _lost_release, _hear_of_contract, ORDER, (*FUNDED, "released")),
-        Flow("sync-topups", "airtm", _paid_in, partial(_job, "sync-topups"), TOP_UP, ("topup",), alone=True),
-        Flow("sync-withdrawals", "airtm", _paid, partial(_job, "sync-withdrawals"), PAYOUT, GONE, alone=True),
+        Flow(
+            "sync-topups",
+            "airtm",
+            partial(_unseen, "topups", _paid_in),
+            partial(_job, "sync-topups"),
+            TOP_UP,
+            ("topup",),
+            alone=True,
+        ),
+        Flow(
+            "sync-withdrawals",
+            "airtm",
+            partial(_unseen, "withdrawals", _paid),
+            partial(_job, "sync-withdrawals"),
+            PAYOUT,
+            GONE,
+            alone=True,
+        ),
         Flow(
             "sync-refunds",
             "airtm",

@@ -137,9 +137,9 @@ class Stage:
         await self.database.run(lambda tx: tx.execute(CHECKED))
         await self.database.run(lambda tx: tx.execute(UNCHECKED, couple.seller.id))
 
-    async def forget_looks(self, table: str, row_id: str) -> None:
-        """It was looked at long ago."""
-        sql = f"UPDATE {table} SET checked_at = '-infinity' WHERE id = $1"
+    async def look_next(self, table: str, row_id: str) -> None:
+        """It was looked at long ago, and everything else just now."""
+        sql = f"UPDATE {table} SET checked_at = CASE WHEN id = $1 THEN '-infinity' ELSE clock_timestamp() END"
         await self.database.run(lambda tx: tx.execute(sql, row_id))
 
     async def now(self, couple: Couple) -> str:
