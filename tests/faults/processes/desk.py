@@ -22,7 +22,7 @@ from offerhub.settings import load
 from offerhub.wallets.deposits import CursorMoved
 from offerhub.worker import handlers
 
-DONE_SECONDS: Final = 30.0
+DONE_SECONDS: Final = 120.0
 POOL_SIZE: Final = 4
 AGAIN_SECONDS: Final = 0.02
 

@@ -40,7 +40,8 @@ def main() -> None:
     """Serve tasks until there are no more."""
     import offerhub.providers.trustless_work.verify  # noqa: F401 - as the service does in the background
 
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    # What goes wrong here is asked for: its traces, with all their values, would take longer than what is tested.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     # What is printed goes where errors go: the answers have the line for themselves.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
