@@ -324,8 +324,8 @@ class SimulatedConnection:
         """As asyncpg's."""
         return await self._wire.run(self._one, self._host, "execute", sql, args)
 
-    async def fetch(self, sql: str, *args: Any) -> Any:
-        """As asyncpg's."""
+    async def fetch(self, sql: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        """As asyncpg's; the server's time is not the simulation's, so no statement takes too long."""
         return await self._wire.run(self._one, self._host, "fetch", sql, args)
 
     async def fetchrow(self, sql: str, *args: Any) -> Any:
