@@ -35,9 +35,13 @@ SECONDS_MAX: Final = 300
 BADLY_PLANTED: Final = ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "NameError")
 """How Python fails where nothing was tested."""
 _WHERE: Final = """
-import pathlib, subprocess, sys, offerhub
+import os, subprocess, sys, offerhub
+sys.path.insert(0, "tests")
+from support.command import INHERITED
+env = {name: text for name, text in os.environ.items() if name in INHERITED}
 ask = [sys.executable, "-c", "import offerhub; print(offerhub.__file__)"]
-print(offerhub.__file__, subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip(), sep="\\n")
+found = subprocess.run(ask, env=env, capture_output=True, text=True, check=True).stdout.strip()
+print(offerhub.__file__, found, sep="\\n")
 """
 
 

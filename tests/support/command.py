@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Final
 
 MASTER_KEY: Final = "a master key that must never be printed"
+INHERITED: Final = frozenset({"PATH", "HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"})
+"""What a process has from the tests' own: also which copy of the product it runs."""
 
 
 async def started(folder: Path, *words: str, **variables: str) -> asyncio.subprocess.Process:
     """Start a command in a folder, with these variables and no others that matter."""
-    inherited = {name: text for name, text in os.environ.items() if name in {"PATH", "HOME", "TMPDIR"}}
+    inherited = {name: text for name, text in os.environ.items() if name in INHERITED}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
