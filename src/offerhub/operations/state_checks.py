@@ -28,9 +28,9 @@ STATE_CHECKS: Final[Sequence[Check]] = (
             AND NOT EXISTS (SELECT FROM sagas g WHERE g.subject_id = w.id AND g.status = 'RUNNING')
         UNION ALL
         SELECT 'saga', g.id, g.kind FROM sagas g
-        WHERE g.status = 'RUNNING' AND NOT (isfinite(g.next_attempt_at) AND g.lease_until < 'infinity')
+        WHERE g.status = 'RUNNING' AND (g.next_attempt_at = 'infinity' OR g.lease_until = 'infinity')
         UNION ALL
-        SELECT 'job', o.id::text, o.queue FROM outbox o WHERE NOT isfinite(o.due_at)
+        SELECT 'job', o.id::text, o.queue FROM outbox o WHERE o.due_at = 'infinity'
         """,
     ),
     Check(

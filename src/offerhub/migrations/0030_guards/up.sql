@@ -71,9 +71,9 @@ CREATE CONSTRAINT TRIGGER each_change_is_posted AFTER UPDATE ON ledger.accounts 
     EXECUTE FUNCTION ledger.check_posted();
 
 -- I5: what is to be done has its time.
-ALTER TABLE outbox ADD CONSTRAINT comes_due CHECK (isfinite(due_at)) NOT VALID;
+ALTER TABLE outbox ADD CONSTRAINT comes_due CHECK (due_at < 'infinity') NOT VALID;
 ALTER TABLE sagas ADD CONSTRAINT comes_due
-    CHECK (status <> 'RUNNING' OR (isfinite(next_attempt_at) AND lease_until < 'infinity')) NOT VALID;
+    CHECK (status <> 'RUNNING' OR (next_attempt_at < 'infinity' AND lease_until < 'infinity')) NOT VALID;
 
 -- I6: everything begins at its beginning. A withdrawal to a Stellar address is on its way from the start.
 CREATE TRIGGER beginning BEFORE INSERT ON users FOR EACH ROW
