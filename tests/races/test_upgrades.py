@@ -121,13 +121,14 @@ class Load:
         return heard
 
     async def goes_on(self, more: int) -> None:
-        """Wait until so many more requests have been answered."""
+        """Wait until so many more requests have been answered; it may take long, but never stands still."""
         until = len(self.heard) + more
 
         async def answered() -> int:
             return len(self.heard)
 
-        await eventually(answered, lambda count: count >= until)
+        while (so_far := len(self.heard)) < until:
+            await eventually(answered, lambda count, so_far=so_far: count > so_far)
 
     @property
     def credited(self) -> int:
