@@ -108,6 +108,8 @@ async def write(
                 files[table.file]["rows"] = rows
             head = None
             if with_audit:
+                # Read batch by batch, each of which is a few rows of a long chain.
+                await tx.execute("SET LOCAL enable_nestloop = on")
                 with member(AUDIT) as file:
                     head = await chain.write(tx, _Text(file), 0, lambda _: None)
                 files[AUDIT]["rows"] = head.sequence
