@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.conservation import assert_conserved, compare
+from support.conservation import asking, assert_conserved, compare
 from support.outside import World
 from support.payers import top_up
 from support.product import Marketplace, Person, fill_treasury
@@ -52,7 +52,7 @@ async def test_a_single_unit_is_found(shop: Marketplace, pair: tuple[Person, Per
     contract = (await shop.done("GET", f"/orders/{order_id}"))["escrow"]["contractId"]
     database, url = shop.live.product.database, world.url
     await assert_conserved(database, url)
-    found = (await compare(database, world.http, url, {contract: 1})).differences
+    found = (await compare(database, asking(world.http, url), {contract: 1})).differences
     assert len(found) == 2, found
     assert contract in found[0]
     assert "books 10.0000001, there 10.0000000, difference -0.0000001" in found[0]

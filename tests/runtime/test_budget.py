@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from structlog.testing import capture_logs
 
 from offerhub.kernel.clock import ManualClock, SystemClock
+from offerhub.runtime import redis_script
 from offerhub.runtime.budget import BudgetSpent, RequestBudget
 from offerhub.runtime.urgency import Urgency
 
@@ -22,6 +23,12 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 def client_of(url: str) -> "redis.asyncio.Redis":
     return redis.asyncio.Redis.from_url(url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is waited for: what happens without it is shown with a client that has none."""
+    monkeypatch.setattr(redis_script, "ANSWER_SECONDS_MAX", 5.0)
 
 
 @pytest.fixture

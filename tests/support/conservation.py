@@ -77,7 +77,7 @@ async def assert_conserved(
     deadline = asyncio.get_running_loop().time() + patience
     async with aiohttp.ClientSession() as http:
         while True:
-            compared = await compare(database, _asking(http, sandbox_url), unbooked)
+            compared = await compare(database, asking(http, sandbox_url), unbooked)
             if not compared.differences:
                 break
             assert asyncio.get_running_loop().time() < deadline, "\n".join(
@@ -93,7 +93,7 @@ Ask = Callable[[str], Awaitable[Any]]
 """Reads a path of the sandbox's control face, such as `state`."""
 
 
-def _asking(http: aiohttp.ClientSession, sandbox_url: str) -> Ask:
+def asking(http: aiohttp.ClientSession, sandbox_url: str) -> Ask:
     async def ask(path: str) -> Any:
         async with http.get(f"{sandbox_url}/_sim/{path}") as answer:
             assert answer.status == 200, await answer.text()

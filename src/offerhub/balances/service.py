@@ -168,7 +168,8 @@ class _Plan:
             auditLogId=entry.id,
             balance=BalanceAnswer(**told.fields()),
         )
-        return Statement("balance_operation", told.user_id, request, answer, _refusal)
+        turn = told.user_id if len(self.sides) == 1 else None
+        return Statement("balance_operation", turn, request, answer, _refusal)
 
 
 def _refusal(raised: Raised) -> Refusal | None:

@@ -26,6 +26,7 @@ FAULTS_MAX: Final = 50
 PLACE_CHARACTERS_MAX: Final = 100
 
 _PLACE = re.compile(r"(?P<message>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
+_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 
@@ -107,13 +108,17 @@ def to_query(query_string: bytes, wanted: type[B]) -> B:
         raise refuse([("", "The query string is not valid.")]) from None
     if any("\0" in text for pair in pairs for text in pair):
         raise refuse([("", "The query string holds a NUL character.")])
-    lists = _list_names(wanted)
+    lists, moments = _names(wanted, msgspec.inspect.ListType), _names(wanted, msgspec.inspect.DateTimeType)
     values: dict[str, Any] = {}
     for name, text in pairs:
         if name in lists:
             values.setdefault(name, []).append(text)
         else:
             values[name] = text
+    # msgspec would take a number for seconds since 1970.
+    numbers = [name for name in values if name in moments and _NUMBER.fullmatch(values[name])]
+    if numbers:
+        raise refuse([(name, "must be a moment such as 2026-11-22T10:15:30Z") for name in numbers])
     found = _convert(values, wanted, strict=False)
     # msgspec takes the text `null` for null, where a filter would be dropped in silence.
     sent = [field for field in msgspec.structs.fields(wanted) if field.encode_name in values]
@@ -124,20 +129,18 @@ def to_query(query_string: bytes, wanted: type[B]) -> B:
 
 
 @functools.cache
-def _list_names(wanted: type[Body]) -> frozenset[str]:
-    return frozenset(field.encode_name for field in msgspec.structs.fields(wanted) if _is_list(field.type))
+def _names(wanted: type[Body], kind: type[msgspec.inspect.Type]) -> frozenset[str]:
+    """The fields that may be of this kind."""
+    fields = msgspec.structs.fields(wanted)
+    return frozenset(field.encode_name for field in fields if _may_be(msgspec.inspect.type_info(field.type), kind))
 
 
-def _is_list(annotation: Any) -> bool:
-    return _describes_list(msgspec.inspect.type_info(annotation))
-
-
-def _describes_list(described: msgspec.inspect.Type) -> bool:
+def _may_be(described: msgspec.inspect.Type, kind: type[msgspec.inspect.Type]) -> bool:
     if isinstance(described, msgspec.inspect.Metadata):
-        return _describes_list(described.type)
+        return _may_be(described.type, kind)
     if isinstance(described, msgspec.inspect.UnionType):
-        return any(_describes_list(member) for member in described.types)
-    return isinstance(described, msgspec.inspect.ListType)
+        return any(_may_be(member, kind) for member in described.types)
+    return isinstance(described, kind)
 
 
 def _convert(value: Any, wanted: type[B], *, strict: bool) -> B:

@@ -52,12 +52,13 @@ class Statement:
     """What a handler returns for the database to perform.
 
     `use_case` is the SQL function, `request` its argument without the answer, `answer` what the handler would return,
-    with places. Requests of a batch are performed in the order of `turn`, so that two batches never wait for each
-    other. `refusal` says what an error of the function means; None when it means nothing to the caller.
+    with places. Requests of a batch are performed in the order of `turn`, the user whose money they move, so that two
+    batches never wait for each other; None is for one that moves money of several, and goes alone. `refusal` says
+    what an error of the function means; None when it means nothing to the caller.
     """
 
     use_case: str
-    turn: str
+    turn: str | None
     request: Mapping[str, Any]
     answer: Any
     refusal: Callable[[Raised], Refusal | None]
@@ -103,6 +104,9 @@ class Batches:
         }
         if claim is not None:
             request["claim"] = claim
+        if statement.turn is None:
+            [performed] = await self._perform([("", request)])
+            return performed
         return await self._together.ask((statement.turn, request))
 
     async def _perform(self, asked: list[tuple[str, dict[str, Any]]]) -> list[bytes | None]:

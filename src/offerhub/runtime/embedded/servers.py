@@ -69,7 +69,7 @@ class Postgres:
             "listen_addresses=127.0.0.1",
             f"port={port}",
             "unix_socket_directories=",  # a socket's path is limited to 107 bytes; a project's path is not
-            "max_connections=200",
+            "max_connections=500",
             "shared_buffers=256MB",
             "jit=off",
             "timezone=UTC",
