@@ -5,6 +5,7 @@ What is certain is booked, to the unit. What is not stays where it is held, and 
 
 import json
 import time
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
@@ -107,7 +108,7 @@ async def test_f09_a_paid_payout_comes_back(airtm_shop: Marketplace, world: Worl
     }
     assert "WITHDRAWAL_REVERSED" in await airtm_shop.audit(made["id"])
     after = (await airtm_shop.using(MASTER_KEY).done("GET", "/admin/treasury"))["airtm"]["inBooks"]
-    assert float(after) - float(position) == 40
+    assert Decimal(after) - Decimal(position) == 40
     listed = (await airtm_shop.get(f"/withdrawals?userId={user_id}")).json["data"]
     assert [one["reversal"] for one in listed] == [reversal]
     # It can be withdrawn again.

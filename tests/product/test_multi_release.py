@@ -200,7 +200,7 @@ async def test_a_dispute_is_about_what_remains(
     resolved = await shop.done("POST", f"/disputes/{dispute}/resolve", {"decision": decision, **parts})
     order = resolved["order"]
     assert (resolved["status"], resolved["resolutionDecision"]) == ("RESOLVED", decision)
-    assert float(resolved["releaseAmount"]) + float(resolved["refundAmount"]) == 70.0
+    assert Decimal(resolved["releaseAmount"]) + Decimal(resolved["refundAmount"]) == 70
     assert (order["status"], order["finalStatus"]) == ("CLOSED", "RELEASED")
     assert payouts(order) == {"m1": "RELEASED", **ended}
     assert (await available(shop, seller) - before[0], await available(shop, buyer) - before[1]) == gains

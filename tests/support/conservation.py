@@ -179,10 +179,13 @@ _USERS: Final = """
         SELECT user_id, array_agg(public_key) AS addresses FROM wallets WHERE type = 'INVISIBLE' GROUP BY user_id
     ) w ON w.user_id = u.id
     LEFT JOIN (
-        -- What came from or went to Airtm, the treasury or nowhere is not in the user's wallet.
+        -- What came from or went to Airtm, the treasury or nowhere is not in the user's wallet; what is handed from
+        -- user to user by hand moves nothing on the chain.
         SELECT a.owner, sum(p.amount) AS units FROM ledger.postings p
         JOIN ledger.accounts a ON a.id = p.account_id AND a.kind IN ('available', 'reserved', 'withdrawing')
         WHERE NOT EXISTS (
+            SELECT FROM ledger.transactions t WHERE t.id = p.transaction_id AND t.kind = 'manual_release'
+        ) AND NOT EXISTS (
             SELECT FROM ledger.postings o JOIN ledger.accounts oa ON oa.id = o.account_id
             WHERE o.transaction_id = p.transaction_id
                 AND oa.kind IN ('world:airtm', 'world:treasury', 'world:manual', 'capital:treasury'))

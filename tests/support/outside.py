@@ -10,7 +10,7 @@ import aiohttp
 T = TypeVar("T")
 
 LEDGER_SECONDS: Final = 0.1
-PATIENCE_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 45.0
 """When something that must happen soon has not happened by now, it never will."""
 
 
