@@ -129,5 +129,5 @@ async def test_a_worker_tells_its_metrics_on_a_port_of_its_own(
                 assert 'offerhub_metrics_source_up{source="queues"} 1.0' in await heard.text()
     finally:
         worker.terminate()
-        await worker.communicate()
-    assert worker.returncode == 0
+        printed, _ = await worker.communicate()
+    assert worker.returncode == 0, printed.decode()[-3000:]

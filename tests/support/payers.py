@@ -2,13 +2,20 @@
 
 from typing import Any
 
+from support.outside import eventually
 from support.product import Marketplace, Person, unique
 
 
 async def link(shop: Marketplace, user_id: str) -> str:
     """Link a user to an Airtm account of its own; returns the account's address."""
-    email = f"{unique('payer')}@example.com"
-    await shop.done("POST", f"/users/{user_id}/airtm/link", {"email": email})
+    email, key = f"{unique('payer')}@example.com", unique("link")
+
+    async def asked() -> int:
+        heard = await shop.post(f"/users/{user_id}/airtm/link", {"email": email}, key=key)
+        assert heard.status in {200, 504}, heard.body
+        return heard.status
+
+    await eventually(asked, lambda status: status == 200)
     return email
 
 
