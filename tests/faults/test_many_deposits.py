@@ -22,6 +22,7 @@ from offerhub.cli.development import sandbox_process
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import format_chain_amount
 from offerhub.runtime.database import Database, Tx
+from support.command import INHERITED
 from support.conservation import assert_conserved
 from support.long_runs import Tally, long_runs
 from support.outside import PATIENCE_SECONDS, World, eventually
@@ -57,7 +58,7 @@ class Service:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        inherited = {name: text for name, text in os.environ.items() if name in {"PATH", "HOME", "TMPDIR"}}
+        inherited = {name: text for name, text in os.environ.items() if name in INHERITED}
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
+from offerhub.cli.development import pointing_at
 from offerhub.providers.stellar.network import TESTNET_PASSPHRASE
 from offerhub.sandbox.options import SandboxOptions
 from offerhub.sandbox.server import World as Sandbox
@@ -65,25 +66,7 @@ class Outside:
 
     async def variables(self) -> dict[str, str]:
         """What points a product at it."""
-        info = await self.control("info")
-        return {
-            "STELLAR_NETWORK": "testnet",
-            "STELLAR_NETWORK_PASSPHRASE": info["network_passphrase"],
-            "STELLAR_HORIZON_URL": info["horizon_url"],
-            "STELLAR_RPC_URL": info["rpc_url"],
-            "STELLAR_FRIENDBOT_URL": f"{info['horizon_url']}/friendbot",
-            "STELLAR_USDC_ASSET_CODE": info["usdc"]["code"],
-            "STELLAR_USDC_ISSUER": info["usdc"]["issuer"],
-            "TRUSTLESS_API_URL": info["trustless_work_url"],
-            "TRUSTLESS_API_KEY": info["trustless_api_key"],
-            "TRUSTLESS_REQUESTS_PER_MINUTE": "0",
-            "AIRTM_API_URL": info["airtm_url"],
-            "AIRTM_CHECKOUT_URL": info["airtm_checkout_url"],
-            "AIRTM_API_KEY": info["airtm_api_key"],
-            "AIRTM_API_SECRET": info["airtm_api_secret"],
-            "AIRTM_WEBHOOK_SECRET": info["airtm_webhook_secret"],
-            "AIRTM_REQUESTS_PER_SECOND": "0",
-        }
+        return pointing_at(await self.control("info"))
 
 
 class Shop:

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,9 +73,12 @@ def sandbox_info(base_url: str) -> dict[str, Any]:
 
 def sandbox_environment(base_url: str) -> dict[str, str]:
     """The variables that point a service at a running sandbox."""
-    info = sandbox_info(base_url)
+    return {"OFFERHUB_SANDBOX_URL": base_url, **pointing_at(sandbox_info(base_url))}
+
+
+def pointing_at(info: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of a service that lives in the sandbox which tells this of itself."""
     return {
-        "OFFERHUB_SANDBOX_URL": base_url,
         "STELLAR_NETWORK": "testnet",
         "STELLAR_NETWORK_PASSPHRASE": info["network_passphrase"],
         "STELLAR_HORIZON_URL": info["horizon_url"],
