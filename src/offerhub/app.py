@@ -382,7 +382,7 @@ async def http_application(made: Product) -> AsyncIterator[ASGIApp]:
     }
     made.metrics.add(operations_metrics.queue_source(queues, NAMES))
     try:
-        served = edge(made, probes.probes(made, client), queues, limiter, user_limits)
+        served = edge(made, probes.probes(made, client, queues), queues, limiter, user_limits)
         async with made.feed.at_work(), made.streams.at_work():
             yield Cors(served, server.allowed_origins) if server.allowed_origins else served
     finally:

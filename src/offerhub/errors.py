@@ -291,6 +291,14 @@ class ServiceUnavailable(Refusal):
     retry_after_seconds = 1
 
 
+class NotReady(ServiceUnavailable):
+    """This process cannot take requests just now: its database, or the schema in it, is of no use."""
+
+    code = "NOT_READY"
+    remedy = "Send requests to another process; `details.dependencies` says what this one is short of."
+    facts = {"dependencies": "by name, as `GET /health/detailed` shows them"}
+
+
 # -- users, wallets, balances ---------------------------------------------------------------------------------
 
 

@@ -69,6 +69,7 @@ CONTRACT: Final[Mapping[str, int]] = {
 """The column OURS of contract 3."""
 ELSEWHERE: Final[Mapping[str, tuple[int, str]]] = {
     "WEBHOOK_SIGNATURE_INVALID": (401, "tests/product/test_webhooks.py"),
+    "NOT_READY": (503, "tests/operations/test_ready.py"),
     "TOO_MANY_STREAMS": (429, "tests/product/test_events.py"),
     "WEBHOOK_ENDPOINT_LIMIT": (409, "tests/product/test_webhook_endpoints.py"),
     "WEBHOOK_URL_FORBIDDEN": (400, "tests/product/test_webhook_endpoints.py"),

@@ -13,21 +13,25 @@ DEPENDENCY = {
     "error": Omittable(str),
     "breaker": Omittable(("closed", "open", "half_open")),
     "lag": Omittable(float),
+    "version": Omittable(int),
 }
 RANGE = {"min": re.compile(r"[0-9]+\.[0-9]{2}"), "max": re.compile(r"[0-9]+\.[0-9]{2}")}
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+.*")
 
 
-@pytest.mark.claims("GET /health", "GET /health/detailed", "GET /config")
+@pytest.mark.claims("GET /health", "GET /health/detailed", "GET /ready", "GET /config")
 async def test_health_and_configuration(shop: Marketplace) -> None:
     await shop.live.system_is_ready()
     nobody = shop.using("")
     health = {"status": ("healthy",), "version": VERSION, "timestamp": TIME}
     opened(await nobody.get("/health"), "DATA", health)
 
-    names = ("database", "redis", "airtm", "trustlessWork", "stellar", "stellarRpc", "deposits")
+    required = ("database", "schema", "redis")
+    names = (*required, "queue", "airtm", "trustlessWork", "stellar", "stellarRpc", "deposits")
     form = {**health, "dependencies": dict.fromkeys(names, DEPENDENCY)}
     found = opened(await nobody.get("/health/detailed"), "DATA", form)
+    ready = {**health, "status": ("ready",), "dependencies": dict.fromkeys(required, DEPENDENCY)}
+    opened(await nobody.get("/ready"), "DATA", ready)
     unused = found["dependencies"]["airtm"]
     assert (unused["status"], unused["error"]) == ("degraded", "Not configured"), "unused, and the whole is healthy"
 

@@ -28,7 +28,7 @@ OF_BALANCE: Final = "/users/{user_id}/balance"
 OF_ENDPOINT: Final = "/webhook-endpoints/{endpoint_id}"
 OF_WALLET: Final = "/users/{user_id}/wallet"
 GUARDS: Final[Mapping[str, Guard]] = {
-    **dict.fromkeys(("GET /health", "GET /health/detailed", "GET /config"), Guard("public")),
+    **dict.fromkeys(("GET /health", "GET /health/detailed", "GET /ready", "GET /config"), Guard("public")),
     **dict.fromkeys(("GET /docs", "GET /openapi.json", "GET /topups/{topup_id}/callback"), Guard("public")),
     **dict.fromkeys(("GET /auth/me", "GET /me", "GET /idempotency/{key}"), Guard("any")),
     "POST /auth/api-keys": Guard("support"),

@@ -1,20 +1,22 @@
 """Health and configuration: what the public is told."""
 
 import asyncio
-from typing import Any
+import contextlib
+from typing import Any, Final
 
 import msgspec
 import pytest
 
-from offerhub.errors import Refusal
+from offerhub.errors import NotReady, Refusal
 from offerhub.kernel.clock import ManualClock
 from offerhub.operations import service
 from offerhub.operations.api import routes
-from offerhub.operations.model import Finding, Probe, PublicConfig
+from offerhub.operations.model import Facts, Finding, Probe, PublicConfig
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.routes import Call
 
 CALL = Call(Actor("mkt", "public", "public", "public"), {}, None, None, None)
+LET_GO: Final = asyncio.Event()
 CONFIG = PublicConfig(fiat="none", sse=True, airtm=False, trustless_work=True)
 
 
@@ -102,6 +104,83 @@ async def test_a_hanging_dependency_is_not_waited_for() -> None:
     assert (found["a"].error, found["b"].status) == ("No answer within 0.01 s", "degraded")
 
 
+async def deaf() -> None:
+    """Like a driver that asks a hanging server to end its statement, and waits for that."""
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        if LET_GO.is_set():
+            return
+
+
+async def test_a_dependency_that_heeds_no_cancellation_is_not_waited_for_either() -> None:
+    LET_GO.clear()
+    try:
+        _, found = await service.examine({"a": Probe(deaf, essential=True)}, ManualClock(), seconds_max=0.01)
+        assert (found["a"].status, found["a"].error) == ("unhealthy", "No answer within 0.01 s")
+    finally:
+        LET_GO.set()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+
+async def outdated() -> Facts:
+    raise Finding("2 migrations are not applied", Facts(version=34), unusable=True)
+
+
+async def current() -> Facts:
+    return Facts(version=36)
+
+
+@pytest.mark.parametrize(
+    ("probes", "short_of"),
+    [
+        ({"database": Probe(well, essential=True), "schema": Probe(current, essential=True)}, None),
+        ({"database": Probe(well, essential=True), "redis": Probe(broken, essential=True)}, None),
+        ({"database": Probe(well, essential=True), "stellar": Probe(broken)}, None),
+        ({"database": Probe(broken, essential=True), "redis": Probe(well, essential=True)}, "database"),
+        ({"database": Probe(well, essential=True), "schema": Probe(outdated, essential=True)}, "schema"),
+    ],
+)
+async def test_ready_is_who_has_a_database_with_the_schema(probes: dict[str, Probe], short_of: str | None) -> None:
+    """Not who has Redis, or providers: without them requests are still answered, and no other process has them."""
+    if short_of is None:
+        told = await answer("/ready", probes)
+        assert (told["status"], set(told["dependencies"])) == ("ready", set(probes) - {"stellar"})
+        return
+    with pytest.raises(NotReady) as raised:
+        await answer("/ready", probes)
+    assert raised.value.details["dependencies"][short_of]["status"] == "unhealthy"
+
+
+async def test_many_who_ask_whether_it_is_ready_are_one_question() -> None:
+    asked = 0
+
+    async def counted() -> None:
+        nonlocal asked
+        asked += 1
+
+    clock = ManualClock()
+    ready = service.Readiness({"database": Probe(counted, essential=True)}, frozenset({"database"}), clock)
+    await asyncio.gather(*(ready.require() for _ in range(50)))
+    assert asked == 1
+    clock.advance(service.READY_KEPT_SECONDS + 0.1)
+    await ready.require()
+    assert asked == 2
+
+
+async def test_a_schema_shows_its_version() -> None:
+    told = await answer("/health/detailed", {"schema": Probe(current, essential=True)})
+    assert told["dependencies"]["schema"] == {"status": "healthy", "latency": 0.0, "version": 36}
+    told = await answer("/health/detailed", {"schema": Probe(outdated, essential=True)})
+    assert told["dependencies"]["schema"] == {
+        "status": "unhealthy",
+        "error": "2 migrations are not applied",
+        "version": 34,
+    }
+    assert told["status"] == "unhealthy"
+
+
 async def test_config() -> None:
     config = await answer("/config", {})
     assert config["features"] == {
@@ -118,7 +197,7 @@ async def test_config() -> None:
 
 def test_everything_here_is_public_and_touches_no_transaction() -> None:
     declared = routes(version="1", probes={}, config=CONFIG)
-    assert {route.path for route in declared} == {"/health", "/health/detailed", "/config"}
+    assert {route.path for route in declared} == {"/health", "/health/detailed", "/ready", "/config"}
     assert {(route.scope, route.unit) for route in declared} == {("public", "none")}
 
 

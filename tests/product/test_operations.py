@@ -12,9 +12,11 @@ async def test_every_dependency_that_is_used_is_healthy(shop: Marketplace) -> No
     assert found["status"] == "healthy", found
     unused = found["dependencies"].pop("airtm")
     assert (unused["status"], unused["error"]) == ("degraded", "Not configured")
-    assert set(found["dependencies"]) == {"database", "redis", "trustlessWork", "stellar", "stellarRpc", "deposits"}
+    used = {"database", "schema", "redis", "queue", "trustlessWork", "stellar", "stellarRpc", "deposits"}
+    assert set(found["dependencies"]) == used
     assert {one["status"] for one in found["dependencies"].values()} == {"healthy"}
     assert (await shop.using("").done("GET", "/health"))["status"] == "healthy"
+    assert (await shop.using("").done("GET", "/ready"))["status"] == "ready"
 
 
 @pytest.mark.usefixtures("mended")

@@ -30,6 +30,8 @@ reconcile = App(name="reconcile", help="Books beside the outside, at a running s
 app.command(reconcile)
 events = App(name="events", help="What happens at a running service: `tail` prints it.")
 app.command(events)
+secrets = App(name="secrets", help="The keys of an installation: `generate` makes new ones.")
+app.command(secrets)
 config = App(name="config", help="Which service the commands ask: `set` keeps it, `show` shows it.")
 app.command(config)
 
@@ -41,6 +43,7 @@ for _name, _where, _help in (
     ("dev", "development:dev", "Run the service together with a sandbox of its providers."),
     ("sandbox", "sandbox.app:sandbox", "Run the stand-ins for Stellar, Trustless Work and Airtm, or control them."),
     ("demo", "demo:demo", "Show a marketplace's money from deposit to withdrawal, with a crash in the middle."),
+    ("health", "health:health", "Ask every dependency of a running service; the exit status is the verdict."),
     ("queues", "queues:show_queues", "Show the queues of a running service: jobs, the oldest, workers."),
     ("stuck", "reconcile:stuck", "List what is stuck at a running service: past its time, and not at an end."),
     ("listen", "listen:listen", "Hand every event to a server on this machine, signed, with retries."),
@@ -72,6 +75,7 @@ reconcile.command("offerhub.cli.reconcile:show", name="show", help="Show a findi
 reconcile.command("offerhub.cli.reconcile:acknowledge", name="acknowledge", help="Say that you look at a finding.")
 reconcile.command("offerhub.cli.reconcile:resolve", name="resolve", help="Say that a finding is dealt with.")
 events.command("offerhub.cli.events:tail", name="tail", help="Print events as they happen, from any place on.")
+secrets.command("offerhub.cli.secrets:generate", name="generate", help="Make new keys, as lines of an env file.")
 config.command("offerhub.cli.config:set_config", name="set", help="Keep the URL and the key of a service.")
 config.command("offerhub.cli.config:show", name="show", help="Show which service the commands ask.")
 

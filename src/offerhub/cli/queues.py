@@ -14,12 +14,9 @@ from rich.table import Column, Table
 
 from offerhub.cli.environment import CommandError
 from offerhub.cli.remote import NOWHERE, Access, AsJson, Service
+from offerhub.operations.needs import needs
 
 LETTERS_MAX: Final = 1_000
-BACKLOG_MAX: Final = 1_000
-"""More waiting jobs than this ask for a worker more."""
-DEAD_LETTERS_MAX: Final = 100
-"""More dead letters than this ask for a person."""
 COUNTED: Final = ("waiting", "prioritized", "active", "delayed", "completed", "failed")
 
 
@@ -38,27 +35,25 @@ def show_queues(
         its jobs, or it is paused.
     """
     found: dict[str, dict[str, Any]] = access.service().ask("GET", "/admin/queues")["data"]["queues"]
-    needs = {name: list(_needs(queue)) for name, queue in found.items()}
+    needed = {name: list(_needs(queue)) for name, queue in found.items()}
     if as_json:
-        print(json.dumps({name: {**queue, "needs": needs[name]} for name, queue in found.items()}, indent=2))
+        print(json.dumps({name: {**queue, "needs": needed[name]} for name, queue in found.items()}, indent=2))
     else:
-        Console().print(_table(found, needs))
-    if check and any(needs.values()):
+        Console().print(_table(found, needed))
+    if check and any(needed.values()):
         sys.exit(1)
 
 
 def _needs(queue: Mapping[str, Any]) -> Iterator[str]:
-    if queue["waiting"] + queue["prioritized"] + queue["notHandedOver"] > BACKLOG_MAX:
-        yield "another worker"
-    if queue["deadLetters"] > DEAD_LETTERS_MAX:
-        yield "a look at its dead letters"
-    if queue["workers"] == 0:
-        yield "a worker"
-    if queue["paused"]:
-        yield "to be resumed"
+    return needs(
+        waiting=queue["waiting"] + queue["prioritized"] + queue["notHandedOver"],
+        dead_letters=queue["deadLetters"],
+        workers=queue["workers"],
+        paused=queue["paused"],
+    )
 
 
-def _table(found: Mapping[str, Mapping[str, Any]], needs: Mapping[str, list[str]]) -> Table:
+def _table(found: Mapping[str, Mapping[str, Any]], needed: Mapping[str, list[str]]) -> Table:
     numbers = ("not handed over", *COUNTED, "dead letters", "oldest", "workers")
     table = Table("queue", *(Column(name, justify="right") for name in numbers), "needs")
     for name, queue in found.items():
@@ -70,7 +65,7 @@ def _table(found: Mapping[str, Mapping[str, Any]], needs: Mapping[str, list[str]
             str(queue["deadLetters"]),
             "" if oldest is None else f"{oldest:.1f} s",
             "?" if queue["workers"] is None else str(queue["workers"]),
-            f"[yellow]{', '.join(needs[name])}[/yellow]",
+            f"[yellow]{', '.join(needed[name])}[/yellow]",
         )
     return table
 

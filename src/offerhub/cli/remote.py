@@ -31,7 +31,7 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service and the credential for it: an API key, a token, or the master key."""
+    """A running service and the credential for it: an API key, a token, the master key, or "" for what is public."""
 
     url: str
     key: str
@@ -70,7 +70,8 @@ class Service:
         told = urlencode({name: value for name, value in (query or {}).items() if value is not None}, doseq=True)
         parts = urlsplit(self.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        sent = {"authorization": f"Bearer {self.key}", "content-type": "application/json", **(headers or {})}
+        credential = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        sent = {**credential, "content-type": "application/json", **(headers or {})}
         content = None if body is None else json.dumps(body)
         target = f"{parts.path.rstrip('/')}{path}" + (f"?{told}" if told else "")
         with contextlib.closing(kind(parts.hostname or "", parts.port, timeout=silence_seconds_max)) as connection:
@@ -100,13 +101,13 @@ class Access:
     url: Annotated[str | None, Parameter(help=f"Where the service listens (or {URL_VARIABLE}).")] = None
     key: Annotated[str | None, Parameter(help=f"An API key, a token or the master key (or {KEY_VARIABLE}).")] = None
 
-    def service(self) -> Service:
-        """The service meant. Raises CommandError without a key, or when the URL is none."""
+    def service(self, *, key_needed: bool = True) -> Service:
+        """The service meant. Raises CommandError without a key that is needed, or when the URL is none."""
         told, kept = environment(), read_config()
         url = self.url or told.get(URL_VARIABLE) or kept.get("apiUrl")
         url = url or f"http://localhost:{told.get('PORT') or PORT_DEFAULT}"
         key = self.key or told.get(KEY_VARIABLE) or kept.get("apiKey")
-        if not key:
+        if not key and key_needed:
             raise CommandError(
                 f"a key is needed for {url}: give it with --key or {KEY_VARIABLE}, or keep it with "
                 "`offerhub config set --url … --key …`."
@@ -114,7 +115,7 @@ class Access:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise CommandError(f"{url!r} is not a URL such as https://payments.example.com")
-        return Service(url.rstrip("/"), key)
+        return Service(url.rstrip("/"), key or "")
 
 
 NOWHERE: Final = Access()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from offerhub.errors import NotFound, ServiceUnavailable
+from offerhub.errors import NotFound, NotReady, ServiceUnavailable
 from offerhub.kernel.clock import Clock, SystemClock, to_wire
 from offerhub.operations import maintenance, service
 from offerhub.operations.model import (
@@ -24,11 +24,13 @@ from offerhub.operations.model import (
     PublicConfig,
     QueuesAnswer,
     RangeAnswer,
+    ReadyAnswer,
     StuckAnswer,
     StuckQuery,
 )
 from offerhub.operations.queues import QueueOffice
 from offerhub.operations.radar import Radar
+from offerhub.operations.service import Readiness
 from offerhub.runtime.database import Database
 from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Call, Envelope, Route
@@ -58,6 +60,10 @@ def routes(
         Route("GET", "/health/detailed", "health.detailed", "Ask every dependency.",
               handlers.detailed, **public, answer=DetailedHealthAnswer,
               description="The status is 200 even when the service is not healthy: `data.status` tells."),
+        Route("GET", "/ready", "ready.get", "Say whether this process can take requests.",
+              handlers.ready, **public, answer=ReadyAnswer, errors=(NotReady,), rate_limited=False,
+              description="For load balancers and orchestrators: 503 while its database, or the schema in it, is of "
+              "no use. Answers within three seconds whatever hangs, and costs no allowance."),
         Route("GET", "/config", "config.get", "Say what this installation offers.",
               handlers.config, **public, answer=ConfigAnswer),
     )  # fmt: skip
@@ -150,6 +156,14 @@ class _Handlers:
         self._probes = probes
         self._config = config
         self._clock = clock
+        asked = {name: probe for name, probe in probes.items() if name in ("database", "schema", "redis")}
+        self._readiness = Readiness(asked, frozenset(asked) - {"redis"}, clock)
+
+    async def ready(self, _: Call) -> ReadyAnswer:
+        found = await self._readiness.require()
+        return ReadyAnswer(
+            status="ready", version=self._version, dependencies=found, timestamp=to_wire(self._clock.now())
+        )
 
     async def health(self, _: Call) -> HealthAnswer:
         return HealthAnswer(status="healthy", version=self._version, timestamp=to_wire(self._clock.now()))

@@ -17,15 +17,27 @@ QueueName = Literal["sagas", "webhooks", "webhook-deliveries", "reconciliation"]
 Version = Annotated[str, Meta(description="The version of the service.", examples=["0.1.0"])]
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a check tells beside whether a dependency answers.
+
+    `lag` is by how many seconds it is behind; `version` is the newest migration that the schema has.
+    """
+
+    lag: float | None = None
+    version: int | None = None
+
+
 class Finding(Exception):
     """A dependency answers, but somebody should look: the text is told to everybody who asks.
 
-    `lag` is by how many seconds it is behind, where that is known.
+    `unusable` says that it is of no use as it is, although it answers.
     """
 
-    def __init__(self, text: str, lag: float | None = None) -> None:
+    def __init__(self, text: str, facts: Facts | None = None, *, unusable: bool = False) -> None:
         super().__init__(text)
-        self.lag = lag
+        self.facts = facts or Facts()
+        self.unusable = unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +47,10 @@ class Probe:
     `check` returns when it does and raises when it does not, or Finding when it does but is short of something; None
     says that this installation does not use it. `essential` tells whether the service is unhealthy without it, or
     only degraded. `breaker` tells the state of the circuit breaker on the line to it, which the check itself neither
-    heeds nor moves. A check of what may be behind returns by how many seconds it is.
+    heeds nor moves. A check may return facts to be shown.
     """
 
-    check: Callable[[], Awaitable[float | None]] | None
+    check: Callable[[], Awaitable[Facts | None]] | None
     essential: bool = False
     breaker: Callable[[], BreakerState] | None = None
 
@@ -78,6 +90,9 @@ class DependencyAnswer(Shape):
         float | UnsetType,
         Meta(description="Of `deposits`: seconds since everything that the network showed was booked."),
     ] = UNSET
+    version: Annotated[
+        int | UnsetType, Meta(description="Of `schema`: the number of the newest migration that is applied.")
+    ] = UNSET
 
 
 class DetailedHealthAnswer(Shape):
@@ -88,8 +103,23 @@ class DetailedHealthAnswer(Shape):
     dependencies: Annotated[
         dict[str, DependencyAnswer],
         Meta(
-            description="By name: `database`, `redis`, `trustlessWork`, `airtm`, `stellar`, `stellarRpc`, "
-            "`deposits`. One that is not configured is `degraded` and does not count.",
+            description="By name: `database`, `schema`, `redis`, `queue`, `trustlessWork`, `airtm`, `stellar`, "
+            "`stellarRpc`, `deposits`, `treasury`. One that is not configured is `degraded` and does not count.",
+            examples=[{"database": {"status": "healthy", "latency": 0.41}}],
+        ),
+    ]
+    timestamp: Timestamp
+
+
+class ReadyAnswer(Shape):
+    """The process can take requests."""
+
+    status: Literal["ready"]
+    version: Version
+    dependencies: Annotated[
+        dict[str, DependencyAnswer],
+        Meta(
+            description="`database`, `schema` and `redis`, which does not count: requests are answered without it.",
             examples=[{"database": {"status": "healthy", "latency": 0.41}}],
         ),
     ]

@@ -47,17 +47,7 @@ class QueueOffice:
     async def counts(self, call: Call) -> QueuesAnswer:
         """How many jobs are where, by queue. Raises InsufficientScope, and ServiceUnavailable without Redis."""
         require_operator(call.actor)
-
-        async def read(tx: Tx) -> tuple[dict[str, Backlog], dict[str, int]]:
-            return await outbox.backlog(tx), await dead_letters.counts(tx)
-
-        found = {name: await _asking(self._queues.depth(name)) for name in self._names}
-        backlog, letters = await self._database.run(read, read_only=True)
-        queues = {
-            name: _queue(depth, backlog.get(name, Backlog(0, None)), letters.get(name, 0))
-            for name, depth in found.items()
-        }
-        return QueuesAnswer(queues=queues)
+        return QueuesAnswer(queues=await _asking(queue_counts(self._database, self._queues, self._names)))
 
     async def newest(self, call: Call) -> Page:
         """One page of dead letters. Raises InsufficientScope, and ValidationFailed for an unknown queue or cursor."""
@@ -114,6 +104,20 @@ class QueueOffice:
 
         letter = await self._database.run(decide)
         return MovedLetterAnswer(id=letter.id, queue=letter.queue, job=letter.name, status=status)
+
+
+async def queue_counts(database: Database, queues: Queues, names: Sequence[str]) -> dict[str, QueueAnswer]:
+    """How many jobs are where, by queue. Raises QueueUnavailable."""
+
+    async def read(tx: Tx) -> tuple[dict[str, Backlog], dict[str, int]]:
+        return await outbox.backlog(tx), await dead_letters.counts(tx)
+
+    found = {name: await queues.depth(name) for name in names}
+    backlog, letters = await database.run(read, read_only=True)
+    return {
+        name: _queue(depth, backlog.get(name, Backlog(0, None)), letters.get(name, 0))
+        for name, depth in found.items()
+    }
 
 
 async def _require(tx: Tx, actor: Actor, letter_id: str) -> DeadLetter:
