@@ -70,6 +70,7 @@ lock: install-dev ## Compile requirements/*.txt again, with hashes (ARGS="--upgr
 	@$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded -o requirements/embedded.txt
 	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
+	@$(COMPILE) $(ARGS) requirements/deploy.in -o requirements/deploy.txt
 
 clean: ## Remove .venv and caches; the data folder .offerhub stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
