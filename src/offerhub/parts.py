@@ -8,6 +8,7 @@ from redis.backoff import NoBackoff
 
 from offerhub.kernel.clock import Clock
 from offerhub.providers.airtm.client import Airtm
+from offerhub.runtime.counted_redis import CountedRedis
 from offerhub.runtime.database import Database
 from offerhub.runtime.line import Line
 from offerhub.settings import Airtm as AirtmSettings
@@ -48,7 +49,7 @@ def airtm(line: Line | None, settings: AirtmSettings | None) -> Airtm | None:
 
 def prompt_redis(settings: Settings) -> "redis.asyncio.Redis":
     """Redis for what is asked on the way of a request: it fails fast and never retries."""
-    return redis.asyncio.Redis.from_url(
+    return CountedRedis.from_url(
         settings.storage.redis_url.reveal(),
         socket_timeout=REDIS_SECONDS_MAX,
         socket_connect_timeout=REDIS_SECONDS_MAX,

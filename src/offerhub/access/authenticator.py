@@ -29,6 +29,7 @@ from offerhub.errors import InvalidApiKey, MarketplaceNotFound
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database
+from offerhub.runtime.round_trips import beside
 
 CACHE_SECONDS: Final = 1.0
 CACHE_KEYS_MAX: Final = 10_000
@@ -141,7 +142,7 @@ class Credentials:
         if len(self._touched) >= CACHE_KEYS_MAX:
             self._touched.clear()
         self._touched[key.id] = now + TOUCH_INTERVAL_SECONDS
-        task = asyncio.create_task(self._touch(key.id))
+        task = asyncio.create_task(self._touch(key.id), context=beside())
         self._touching.add(task)
         task.add_done_callback(self._touching.discard)
 

@@ -28,6 +28,7 @@ from offerhub.errors import InternalError, Refusal, ServiceUnavailable
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database
+from offerhub.runtime.round_trips import RoundTrips, counting
 from offerhub.runtime.routes import Route
 from offerhub.runtime.statements import Batches
 from offerhub.runtime.vault import Vault
@@ -37,8 +38,8 @@ BODY_SECONDS_MAX_DEFAULT: Final = 30.0
 MAINTENANCE_PATHS: Final = "/admin/maintenance/"
 """What ends maintenance must not be stopped by it."""
 
-Observer = Callable[[str, int, float], None]
-"""Told the route's name, the status and the seconds of each answer."""
+Observer = Callable[[str, int, float, RoundTrips], None]
+"""Told the route's name, the status, the seconds and the round trips of each answer."""
 
 _PUBLIC = Actor(DEFAULT_MARKETPLACE_ID, "public", "public", "public")
 
@@ -127,20 +128,22 @@ class Edge:
             return
         request = Request.read(scope, receive)
         started = self._endpoint.clock.monotonic()
-        with structlog.contextvars.bound_contextvars(request_id=request.correlation_id):
+        with structlog.contextvars.bound_contextvars(request_id=request.correlation_id), counting() as asked:
             reply = await self._reply(request)
             if self._observe is not None and isinstance(reply, StreamReply):
-                self._observe(request.route, reply.status, self._endpoint.clock.monotonic() - started)
+                self._observe(request.route, reply.status, self._endpoint.clock.monotonic() - started, asked)
             await reply.send(send, self._headers(request))
             seconds = self._endpoint.clock.monotonic() - started
             if self._observe is not None and isinstance(reply, Reply):
-                self._observe(request.route, reply.status, seconds)
+                self._observe(request.route, reply.status, seconds, asked)
             log.info(
                 "request",
                 method=scope["method"],
                 path=request.path,
                 status=reply.status,
                 milliseconds=round(seconds * 1000, 1),
+                sql=asked.sql,
+                redis=asked.redis,
             )
 
     def _headers(self, request: Request) -> Headers:

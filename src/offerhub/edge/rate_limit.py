@@ -16,7 +16,9 @@ from redis.backoff import NoBackoff
 
 from offerhub.errors import RateLimited
 from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.runtime.counted_redis import CountedRedis
 from offerhub.runtime.redis_script import ANSWER_SECONDS_MAX, PromptScript
+from offerhub.runtime.round_trips import note_redis
 from offerhub.runtime.together import Together
 
 _MICRO: Final = 1_000_000
@@ -108,7 +110,7 @@ class RateLimiter:
     @classmethod
     def connect(cls, redis_url: str, *, limit: int, window_seconds: int, clock: Clock | None = None) -> "RateLimiter":
         """A limiter on its own connections, which never retry and give up after a quarter of a second."""
-        client = redis.asyncio.Redis.from_url(
+        client = CountedRedis.from_url(
             redis_url,
             socket_timeout=ANSWER_SECONDS_MAX,
             socket_connect_timeout=ANSWER_SECONDS_MAX,
@@ -122,6 +124,7 @@ class RateLimiter:
 
     async def take(self, identity: str) -> Allowance:
         """Count one request; it passes when nothing was left to wait for, or when Redis does not answer."""
+        note_redis()
         found = await self._together.ask(f"rate_limit:{identity}")
         if found is None:
             return self.unlimited()

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import asyncpg
 
 from offerhub.kernel.chance import jitter
+from offerhub.runtime.round_trips import note_sql
 
 T = TypeVar("T")
 Row = asyncpg.Record
@@ -96,6 +97,7 @@ class Tx:
     def _before(self, sql: str) -> None:
         if self._only_reads and _changes_something(sql):
             raise ValueError(f"a reading use case may not change anything: {sql[:100]}")
+        note_sql()
         if self._hook is not None:
             self._hook.before(sql)
 

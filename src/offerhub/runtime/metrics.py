@@ -27,6 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from offerhub.kernel.clock import Clock
+from offerhub.runtime.round_trips import RoundTrips
 
 SOURCE_SECONDS_MAX: Final = 5.0
 REQUEST_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -109,6 +110,18 @@ class Metrics:
             buckets=REQUEST_BUCKETS,
             registry=registry,
         )
+        self._request_sql = Counter(
+            "offerhub_http_sql_statements",
+            "SQL statements that requests sent, by route.",
+            ("route",),
+            registry=registry,
+        )
+        self._request_redis = Counter(
+            "offerhub_http_redis_calls",
+            "Calls to Redis that requests waited for, by route.",
+            ("route",),
+            registry=registry,
+        )
         self._call_seconds = Histogram(
             "offerhub_provider_call_seconds",
             "How long attempted calls to a provider took, by outcome.",
@@ -126,10 +139,12 @@ class Metrics:
         """Ask these, too."""
         self._sources |= {source: _Kept() for source in sources}
 
-    def request(self, route: str, status: int, seconds: float) -> None:
+    def request(self, route: str, status: int, seconds: float, asked: RoundTrips) -> None:
         """A request was answered; `route` is its declared name, or `unmatched`."""
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
+        self._request_sql.labels(route).inc(asked.sql)
+        self._request_redis.labels(route).inc(asked.redis)
 
     def call(self, provider: str, outcome: str, seconds: float) -> None:
         """A call to a provider has ended."""

@@ -28,6 +28,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from offerhub.kernel.chance import jitter
+from offerhub.runtime.counted_redis import CountedRedis
 from offerhub.runtime.jobs import COUNTED, Depth, Fail, Failure, Finish, Handler, Limit, Priority, State
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,7 +67,7 @@ def redis_client(url: str, *, timeout_seconds: float | None, retry: Retry) -> "r
         "socket_connect_timeout": timeout_seconds or ADD_TIMEOUT_SECONDS,
         "retry": retry,
     }
-    return redis.Redis.from_pool(ConnectionPool(**settings))
+    return CountedRedis.from_pool(ConnectionPool(**settings))
 
 
 @contextlib.contextmanager

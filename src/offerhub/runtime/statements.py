@@ -15,6 +15,7 @@ import msgspec
 
 from offerhub.errors import Refusal
 from offerhub.runtime.database import Database, Raised, Tx
+from offerhub.runtime.round_trips import note_sql
 from offerhub.runtime.together import Together
 
 LANES: Final = 2
@@ -107,6 +108,7 @@ class Batches:
         if statement.turn is None:
             [performed] = await self._perform([("", request)])
             return performed
+        note_sql()
         return await self._together.ask((statement.turn, request))
 
     async def _perform(self, asked: list[tuple[str, dict[str, Any]]]) -> list[bytes | None]:

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from offerhub.runtime.round_trips import beside
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -27,7 +29,7 @@ class Together(Generic[Q, A]):
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
         if len(self._working) < self._lanes:
-            task = asyncio.create_task(self._work())
+            task = asyncio.create_task(self._work(), context=beside())
             self._working.add(task)
             task.add_done_callback(self._working.discard)
         return await answer

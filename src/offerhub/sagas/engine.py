@@ -23,6 +23,7 @@ from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
 from offerhub.runtime.jobs import Priority
+from offerhub.runtime.round_trips import beside
 from offerhub.runtime.urgency import Urgency, working
 from offerhub.sagas import store
 from offerhub.sagas.model import (
@@ -185,7 +186,7 @@ class Engine:
     def _drive_task(self, saga_id: str) -> asyncio.Task[None]:
         task = self._driving.get(saga_id)
         if task is None:
-            task = asyncio.create_task(self._drive(saga_id), name=f"saga {saga_id}")
+            task = asyncio.create_task(self._drive(saga_id), name=f"saga {saga_id}", context=beside())
             self._driving[saga_id] = task
             task.add_done_callback(lambda _: self._driving.pop(saga_id, None))
         return task
