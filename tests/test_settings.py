@@ -30,7 +30,7 @@ GUIDE = {
     "PORT": "4000",
     "DATABASE_URL": "postgresql://user:dbpassword@db.example:5432/dbname?sslmode=require",
     "REDIS_URL": "redis://:redispassword@redis.example:6379",
-    "OFFERHUB_MASTER_KEY": "K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=",
+    "OFFERHUB_MASTER_KEY": "K7gNU3sdo2rXk0Jm3sYwq9cT5vB8nH1LzQe6uFpDaWs=",
     "AIRTM_ENV": "prod",
     "AIRTM_API_KEY": "airtm-key",
     "AIRTM_API_SECRET": "airtm-secret",
@@ -145,7 +145,10 @@ def test_every_variable_that_holds_a_secret_is_marked() -> None:
     assert marked == named
 
 
-PINNED = {"WALLET_ENCRYPTION_KEY": WALLET_VECTOR, "OFFERHUB_JWT_SECRET": "a token secret of 32 bytes or more"}
+PINNED = {
+    "WALLET_ENCRYPTION_KEY": derive_key(GUIDE["OFFERHUB_MASTER_KEY"], "wallet-encryption").hex(),
+    "OFFERHUB_JWT_SECRET": "a token secret of 32 bytes or more",
+}
 
 
 def test_a_master_key_is_replaced_without_losing_what_was_encrypted() -> None:
@@ -154,11 +157,11 @@ def test_a_master_key_is_replaced_without_losing_what_was_encrypted() -> None:
         GUIDE
         | {
             **PINNED,
-            "OFFERHUB_MASTER_KEY": "n" * 32,
+            "OFFERHUB_MASTER_KEY": GUIDE["OFFERHUB_MASTER_KEY"][::-1],
             "OFFERHUB_MASTER_KEY_PREVIOUS": GUIDE["OFFERHUB_MASTER_KEY"],
         }
     ).keys
-    assert during.master_key.reveal() == "n" * 32
+    assert during.master_key.reveal() == GUIDE["OFFERHUB_MASTER_KEY"][::-1]
     assert during.previous_master_key == before.master_key
     assert (during.wallet_key, during.wallet_key_version) == (before.wallet_key, before.wallet_key_version)
     assert not before.previous_master_key
@@ -186,7 +189,7 @@ def test_derived_keys_never_change() -> None:
     master = "K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="
     assert derive_key(master, "wallet-encryption").hex() == WALLET_VECTOR
     assert derive_key(master, "token-signing").hex() == TOKEN_VECTOR
-    settings = load(GUIDE)
+    settings = load({"OFFERHUB_MASTER_KEY": master})
     assert settings.keys.wallet_key == Secret(bytes.fromhex(WALLET_VECTOR))
     assert settings.keys.token_secret == Secret(bytes.fromhex(TOKEN_VECTOR))
 
@@ -370,6 +373,85 @@ def test_an_unreadable_line_of_an_env_file_is_named_without_its_text(tmp_path: P
 def test_the_reference_page_is_the_catalogue() -> None:
     page = Path(__file__).parents[1] / "docs/reference/configuration.md"
     assert page.read_text(encoding="utf-8") == render_reference(), "run `make docs`"
+
+
+def in_files(folder: Path, environ: dict[str, str]) -> dict[str, str]:
+    """The same configuration, with every secret in a file."""
+    secrets = {one.name for one in describe() if one.secret}
+    found = {}
+    for name, value in environ.items():
+        if name in secrets:
+            (folder / name).write_text(f"{value}\n")
+            found[f"{name}_FILE"] = str(folder / name)
+        else:
+            found[name] = value
+    return found
+
+
+def test_every_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    everything = GUIDE | {
+        "DIRECT_URL": GUIDE["DATABASE_URL"].replace("db.", "direct."),
+        "OFFERHUB_MASTER_KEY_PREVIOUS": "0123456789abcdef" * 3,
+        "OFFERHUB_JWT_SECRET": "0123456789abcdefghij" * 2,
+        "WALLET_ENCRYPTION_KEY": "0123456789abcdef" * 4,
+        "WALLET_ENCRYPTION_KEYS_PREVIOUS": f"7:{'0a' * 32}",
+        "AIRTM_WEBHOOK_SECRET_PREVIOUS": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oE",
+        "TRUSTLESS_WEBHOOK_SECRET_PREVIOUS": "tw_whsec_before",
+        "OFFERHUB_API_KEY": "ohk_live_something",
+    }
+    assert {one.name for one in describe() if one.secret} <= set(everything), "a secret more: add it here"
+    assert load(in_files(tmp_path, everything)) == load(everything)
+
+
+def test_an_alias_may_be_in_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "jwt").write_text("0123456789abcdefghij" * 2)
+    keys = load(DEVELOPMENT | {"JWT_SECRET_FILE": str(tmp_path / "jwt")}).keys
+    assert keys.token_secret.reveal() == b"0123456789abcdefghij" * 2
+
+
+def test_a_file_of_a_secret_must_hold_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "short").write_text("too short a secret")
+    for name, words in {
+        "nowhere": "must name a file that can be read",
+        "empty": "is empty",
+        "binary": "it is not a text",
+    }.items():
+        found = faults(
+            GUIDE | {"TRUSTLESS_WEBHOOK_SECRET": "", "TRUSTLESS_WEBHOOK_SECRET_FILE": str(tmp_path / name)}
+        )
+        assert words in found[0]
+        assert str(tmp_path / name) in found[0]
+    both = faults(GUIDE | {"TRUSTLESS_API_KEY_FILE": str(tmp_path / "short")})
+    assert both == ["TRUSTLESS_API_KEY and TRUSTLESS_API_KEY_FILE must not both be set."]
+    (fault,) = faults(DEVELOPMENT | {"OFFERHUB_JWT_SECRET_FILE": str(tmp_path / "short")})
+    assert fault == "OFFERHUB_JWT_SECRET_FILE must be at least 32 bytes long."
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OFFERHUB_MASTER_KEY", "short"),
+        ("OFFERHUB_MASTER_KEY", "abcd" * 10),
+        ("OFFERHUB_MASTER_KEY", "K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="),
+        ("OFFERHUB_MASTER_KEY", "your-secure-master-key-of-32-characters"),
+        ("WALLET_ENCRYPTION_KEY", "00" * 32),
+        ("TRUSTLESS_WEBHOOK_SECRET", ""),
+        ("TRUSTLESS_WEBHOOK_SECRET", "your-trustless-webhook-secret"),
+        ("TRUSTLESS_API_KEY", "your-trustless-api-key"),
+        ("AIRTM_WEBHOOK_SECRET", ""),
+        ("AIRTM_API_SECRET", "your-airtm-api-secret"),
+        ("DATABASE_URL", ""),
+        ("REDIS_URL", ""),
+        ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "https://shop.example, *"),
+    ],
+)
+def test_production_refuses(name: str, value: str) -> None:
+    """A key that is weak or known, a secret that is missing or a sample's, an embedded server, any origin."""
+    found = faults(GUIDE | {name: value})
+    assert [fault.split()[0] for fault in found] == [name]
 
 
 OLD_KEY, NEW_KEY = "aa" * 32, "bb" * 32

@@ -18,9 +18,12 @@ from urllib.parse import urlencode, urlsplit
 from cyclopts import Parameter
 
 from offerhub.cli.environment import CommandError, environment
+from offerhub.settings import SettingsError
+from offerhub.settings.catalogue import OFFERHUB_API_KEY, OFFERHUB_API_URL
+from offerhub.settings.variable import Reader
 
-URL_VARIABLE: Final = "OFFERHUB_API_URL"
-KEY_VARIABLE: Final = "OFFERHUB_API_KEY"
+URL_VARIABLE: Final = OFFERHUB_API_URL.name
+KEY_VARIABLE: Final = OFFERHUB_API_KEY.name
 ANSWER_SECONDS_MAX: Final = 60
 PAGE_MAX: Final = 100
 """The longest page of most lists."""
@@ -102,11 +105,17 @@ class Access:
     key: Annotated[str | None, Parameter(help=f"An API key, a token or the master key (or {KEY_VARIABLE}).")] = None
 
     def service(self, *, key_needed: bool = True) -> Service:
-        """The service meant. Raises CommandError without a key that is needed, or when the URL is none."""
+        """The service meant. Raises CommandError without a key that is needed, or when the URL is none.
+
+        Raises SettingsError when the key's file cannot be read.
+        """
         told, kept = environment(), read_config()
         url = self.url or told.get(URL_VARIABLE) or kept.get("apiUrl")
         url = url or f"http://localhost:{told.get('PORT') or PORT_DEFAULT}"
-        key = self.key or told.get(KEY_VARIABLE) or kept.get("apiKey")
+        reader = Reader(told)
+        key = self.key or reader.raw(OFFERHUB_API_KEY) or kept.get("apiKey")
+        if reader.faults:
+            raise SettingsError(reader.faults)
         if not key and key_needed:
             raise CommandError(
                 f"a key is needed for {url}: give it with --key or {KEY_VARIABLE}, or keep it with "

@@ -717,7 +717,8 @@ def render_reference() -> str:
         "",
         "Everything is set by environment variables. The commands also read a file `.env` in the working directory;",
         "a variable of the real environment wins. An empty value counts as unset. When something is wrong, the",
-        "program does not start and names every fault at once. Values marked *secret* are never printed.",
+        "program does not start and names every fault at once. Values marked *secret* are never printed, and may be",
+        "in files instead: `<NAME>_FILE` holds the path, such as `OFFERHUB_MASTER_KEY_FILE=/run/secrets/master_key`.",
     ]
     for group in dict.fromkeys(one.group for one in describe()):
         lines += ["", f"## {group}", "", "| Variable | Type | Default | Meaning |", "|---|---|---|---|"]

@@ -27,10 +27,10 @@ from offerhub.settings.model import (
     TrustlessWork,
     WebhooksOut,
 )
+from offerhub.settings.production import refused
 from offerhub.settings.variable import Reader, Secret, SettingsError, Variable
 
 DERIVED_KEY_BYTES: Final = 32
-MASTER_KEY_CHARACTERS_MIN: Final = 32
 
 USDC_ISSUER_TESTNET: Final = "GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5"
 USDC_ISSUER_MAINNET: Final = "GA5ZSEJYB37JRC5AVCIA5MOP4RHTM335X2KGX3IHOJAPP5RE34K4KZVN"
@@ -66,7 +66,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             streams_max=reader.get(the.EVENTS_STREAMS_MAX),
         ),
         storage=_storage(reader, production),
-        keys=_keys(reader, production),
+        keys=_keys(reader),
         payments=Payments(
             rail=rail,
             platform_user_id=reader.get(the.PLATFORM_USER_ID) or None,
@@ -90,6 +90,8 @@ def load(environ: Mapping[str, str]) -> Settings:
             reader.get(the.OFFERHUB_API_URL, f"http://localhost:{server.port}"), reader.get(the.OFFERHUB_API_KEY)
         ),
     )
+    if production:
+        reader.faults += refused(reader)
     if reader.faults:
         raise SettingsError(reader.faults)
     return settings
@@ -174,15 +176,9 @@ def _policy_clock(reader: Reader, production: bool) -> float:
     return ahead
 
 
-def _keys(reader: Reader, production: bool) -> Keys:
+def _keys(reader: Reader) -> Keys:
     master_key = reader.require(the.OFFERHUB_MASTER_KEY, "(openssl rand -base64 32)")
     previous = reader.get(the.OFFERHUB_MASTER_KEY_PREVIOUS)
-    for variable, key in ((the.OFFERHUB_MASTER_KEY, master_key), (the.OFFERHUB_MASTER_KEY_PREVIOUS, previous)):
-        if production and key and len(key.reveal()) < MASTER_KEY_CHARACTERS_MIN:
-            reader.faults.append(
-                f"{variable.name} must be at least {MASTER_KEY_CHARACTERS_MIN} characters long in production "
-                "(openssl rand -base64 32)."
-            )
     if previous:
         _check_overlap(reader, master_key, previous)
     text = master_key.reveal()

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 KEY_VERSION_MAX: Final = 32_767
+FILE_SUFFIX: Final = "_FILE"
 
 
 class SettingsError(Exception):
@@ -90,18 +91,45 @@ class Variable(Generic[T]):
 
 
 class Reader:
-    """Reads variables from an environment and keeps count of the faults. An empty value is an unset one."""
+    """Reads variables from an environment and keeps count of the faults. An empty value is an unset one.
+
+    A secret may also be in a file, whose path is in `<NAME>_FILE`: what container platforms mount.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._files: dict[str, str] = {}
         self.faults: list[str] = []
 
     def raw(self, variable: Variable[T]) -> str:
         """The text, or "" when unset. The variable's own name goes before its aliases."""
         for name in (variable.name, *variable.aliases):
-            if text := self._environ.get(name, "").strip():
+            text = self._environ.get(name, "").strip()
+            path = self._environ.get(f"{name}{FILE_SUFFIX}", "").strip() if variable.is_secret else ""
+            if path and text:
+                self._fault(f"{name} and {name}{FILE_SUFFIX} must not both be set.")
+            elif path:
+                text = self._contents(name, path)
+            if text:
                 return text
         return ""
+
+    def _contents(self, name: str, path: str) -> str:
+        if path not in self._files:
+            self._files[path] = ""
+            try:
+                self._files[path] = Path(path).expanduser().read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not a text"
+                self._fault(f"{name}{FILE_SUFFIX} must name a file that can be read ({path}: {reason}).")
+            else:
+                if not self._files[path]:
+                    self._fault(f"{name}{FILE_SUFFIX} must name a file that holds the secret ({path} is empty).")
+        return self._files[path]
+
+    def _fault(self, text: str) -> None:
+        if text not in self.faults:
+            self.faults.append(text)
 
     def get(self, variable: Variable[T], default: T | None = None) -> T:
         """The value; the given default, or else the variable's own, when it is unset or faulty."""
@@ -123,7 +151,8 @@ class Reader:
         return self.get(variable)
 
     def _used_name(self, variable: Variable[T]) -> str:
-        return next(name for name in (variable.name, *variable.aliases) if self._environ.get(name, "").strip())
+        names = [spelt for name in (variable.name, *variable.aliases) for spelt in (name, f"{name}{FILE_SUFFIX}")]
+        return next(name for name in names if self._environ.get(name, "").strip())
 
 
 # -- kinds ------------------------------------------------------------------------------------------------------
