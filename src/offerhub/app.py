@@ -39,7 +39,7 @@ from offerhub.findings import metrics as findings_metrics
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.lines import lines
 from offerhub.operations import api as operations_api
-from offerhub.operations import maintenance
+from offerhub.operations import maintenance, reserves
 from offerhub.operations import metrics as operations_metrics
 from offerhub.operations.maintenance import MaintenanceGate
 from offerhub.operations.model import Probe, PublicConfig
@@ -127,12 +127,6 @@ class Product:
         self.metrics = Metrics(self.clock, VERSION)
         self.radar = Radar(settings.payments.stuck_budget_percent)
         self.lines = lines(settings, http, self.clock, client, self.metrics.call)
-        self.metrics.add(
-            *operations_metrics.database_sources(database),
-            operations_metrics.line_source(self.lines.snapshots),
-            operations_metrics.stuck_source(database, self.radar),
-            findings_metrics.source(database),
-        )
         self.horizon = Horizon(
             self.lines.stellar,
             self.network,
@@ -173,6 +167,7 @@ class Product:
         self.webhooks_out = WebhooksOut(settings.webhooks_out, database, self.vault, self.clock)
         self.tokens = TokenSigner(keys.token_secret.reveal())
         self._open_streams()
+        self._tell_metrics()
         self.reconciliation = Reconciliation(database, self.clock, self._reconciliation_jobs())
         self._register_plans()
 
@@ -230,7 +225,17 @@ class Product:
             clock=self.clock,
         )
         self.streams = Streams(self.credentials, self.clock, events.streams_per_key, events.streams_max)
-        self.metrics.add(events_metrics.source(self.feed, lambda: self.streams.count))
+
+    def _tell_metrics(self) -> None:
+        database, public_url = self.database, self.settings.server.public_base_url
+        self.metrics.add(
+            *operations_metrics.database_sources(database),
+            operations_metrics.line_source(self.lines.snapshots),
+            operations_metrics.stuck_source(database, self.radar),
+            findings_metrics.source(database),
+            *reserves.sources(database, self.clock, self.platform, self.treasury, public_url),
+            events_metrics.source(self.feed, lambda: self.streams.count),
+        )
 
     def _register_plans(self) -> None:
         fees = Fees(self.horizon, self.clock, self.settings.stellar.fee_max_stroops)

@@ -110,23 +110,30 @@ async def test_help_says_what_each_command_does(tmp_path: Path) -> None:
         assert len(line.strip("│ ").split()) > 3
 
 
-async def test_a_worker_tells_its_metrics_on_a_port_of_its_own(
-    tmp_path: Path, fresh_database_url: str, own_redis: OwnRedis, sandbox_environ: dict[str, str]
+@pytest.mark.parametrize(("command", "ready"), [("worker", "offerhub worker ready"), ("serve", "offerhub ready")])
+async def test_a_process_tells_its_metrics_on_a_port_of_its_own(
+    command: str,
+    ready: str,
+    tmp_path: Path,
+    fresh_database_url: str,
+    own_redis: OwnRedis,
+    sandbox_environ: dict[str, str],
 ) -> None:
     await own_redis.start()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    variables = {"DATABASE_URL": fresh_database_url, "REDIS_URL": own_redis.url, "METRICS_PORT": str(port)}
-    worker = await started(tmp_path, "worker", **{**sandbox_environ, **variables})
+    with socket.create_server(("127.0.0.1", 0)) as probe, socket.create_server(("127.0.0.1", 0)) as other:
+        port, api_port = probe.getsockname()[1], other.getsockname()[1]
+    variables = {"DATABASE_URL": fresh_database_url, "REDIS_URL": own_redis.url}
+    variables |= {"METRICS_PORT": str(port), "PORT": str(api_port)}
+    worker = await started(tmp_path, command, **{**sandbox_environ, **variables})
     try:
         assert worker.stdout is not None
-        while "offerhub worker ready" not in (line := (await worker.stdout.readline()).decode()):
-            assert line, "the worker did not start"
+        while ready not in (line := (await worker.stdout.readline()).decode()):
+            assert line, "the process did not start"
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
             async with http.get("/health") as heard:
                 assert (await heard.json())["status"] == "healthy"
             async with http.get("/metrics") as heard:
-                assert 'offerhub_metrics_source_up{source="queues"} 1.0' in await heard.text()
+                assert (await heard.text()).count('offerhub_metrics_source_up{source="queues"} 1.0') == 1
     finally:
         worker.terminate()
         printed, _ = await worker.communicate()

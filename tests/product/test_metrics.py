@@ -68,6 +68,19 @@ async def test_requests_calls_and_books_are_told(
     assert any(name == "process_resident_memory_bytes" for name, _ in after)
 
 
+async def test_what_runs_low_or_grows_old_is_told(watcher: Marketplace, shop: Marketplace) -> None:
+    async def told() -> Samples:
+        return await read(watcher)
+
+    xlm = ("offerhub_platform_xlm_units", frozenset[tuple[str, str]]())
+    samples = await eventually(told, lambda found: found.get(xlm, 0) > 0)
+    assert at(samples, "offerhub_wallet_key_age_seconds") > 0
+    assert at(samples, "offerhub_api_key_oldest_seconds") > 0
+    names = {name for name, _ in samples}
+    assert "offerhub_treasury_units" not in names, "there is no treasury on this rail"
+    assert "offerhub_certificate_valid_seconds" not in names, "nobody reaches this one over TLS"
+
+
 async def test_only_operators_read_them(watcher: Marketplace, shop: Marketplace) -> None:
     least = await watcher.with_key("metrics.read")
     assert (await least.send("GET", "/metrics")).status == 200

@@ -294,3 +294,10 @@ async def test_milestones_of_a_multi_release_order_come_back_one_by_one(
     assert await office.held() == before - 2_400_000
     assert (await moved(airtm_shop, order_id))["world:treasury"] == 2_400_000
     assert await airtm_shop.on_chain(buyer.address) == await airtm_shop.on_chain(seller.address) == 0
+
+
+async def test_the_metrics_tell_what_it_holds_and_its_floor(office: Office) -> None:
+    heard = await office.send("GET", "/metrics")
+    told = dict(line.rsplit(" ", 1) for line in heard.body.decode().splitlines() if not line.startswith("#"))
+    assert float(told["offerhub_treasury_units"]) > 0
+    assert float(told["offerhub_treasury_floor_units"]) == office.live.product.treasury.floor

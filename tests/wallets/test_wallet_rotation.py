@@ -9,6 +9,7 @@ import pytest
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.kernel.clock import SystemClock
 from offerhub.kernel.ids import new_id
+from offerhub.operations.store import key_ages
 from offerhub.providers.stellar.keys import address_of
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database, Row, Tx
@@ -127,6 +128,20 @@ async def test_all_wallets_are_sealed_anew_and_the_old_key_can_go(safe: Safe) ->
     assert {entry["actor_id"] for entry in entries} == {"system:rotation"}
     assert (await safe.rotate()).wallets == 0, "a second run has nothing to do"
     assert len(await safe.audited()) == 3
+
+
+async def test_the_age_of_the_key_is_counted_from_its_last_replacement(safe: Safe) -> None:
+    async def age() -> float | None:
+        return (await safe.database.run(key_ages, read_only=True))[0]
+
+    oldest = "SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM wallets"
+    assert await age() is None, "there is no wallet yet"
+    await safe.fill(2)
+    assert await age() is not None
+    await safe.rotate()
+    replaced = await age()
+    assert replaced is not None
+    assert replaced < await safe.database.run(lambda tx: tx.value(oldest)), "the wallets are older than their key"
 
 
 async def test_a_dry_run_changes_nothing(safe: Safe) -> None:

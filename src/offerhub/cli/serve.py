@@ -98,6 +98,7 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
         made = await stack.enter_async_context(product(settings))
         await made.bootstrap()
         served = await stack.enter_async_context(http_application(made))
+        await stack.enter_async_context(metrics_port(made, queues_are_told=True))
         server = settings.server
         address = f"http://{server.host}:{server.port}"
         config = uvicorn.Config(
@@ -144,7 +145,7 @@ async def _worker(settings: Settings, taken: Collection[str]) -> None:
         loop.add_signal_handler(number, stop.set)
     async with product(settings) as made:
         await made.bootstrap()
-        async with metrics_port(made), background(made, taken=taken):
+        async with metrics_port(made, queues_are_told=False), background(made, taken=taken):
             print("offerhub worker ready", flush=True)
             await stop.wait()
             end_by_force(settings.jobs.shutdown_seconds + FORCED_AFTER_SECONDS)

@@ -85,6 +85,21 @@ async def waiting_work(tx: Tx) -> Row:
     )
 
 
+async def key_ages(tx: Tx) -> tuple[float | None, float | None]:
+    """Seconds since the wallets' key was replaced or first used, and the age of the oldest valid API key."""
+    row = await tx.one(
+        """
+        SELECT extract(epoch FROM clock_timestamp() - coalesce(
+                (SELECT max(occurred_at) FROM audit_entries WHERE action = 'WALLETS_ROTATED' AND resource_id IN (
+                    SELECT 'version-' || key_version FROM (SELECT DISTINCT key_version FROM wallets) used)),
+                (SELECT min(created_at) FROM wallets)))::float8 AS wallet_key,
+            extract(epoch FROM clock_timestamp() - (SELECT min(created_at) FROM api_keys
+                WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())))::float8 AS api_key
+        """
+    )
+    return row["wallet_key"], row["api_key"]
+
+
 async def ledger_totals(tx: Tx, seconds: float | None = None) -> list[Row]:
     """The sum of all postings (total, in units) by kind of account."""
     return await tx.rows(

@@ -65,7 +65,7 @@ METRICS_PORT: Final = Variable(
     "Service",
     integer(0, 65535),
     0,
-    "A worker's own port for `/metrics` and `/health`, which ask for no key: keep it inside. 0: none.",
+    "Another port for `/metrics` and `/health`, which ask for no key there: keep it inside. 0: none.",
 )
 PUBLIC_BASE_URL: Final = Variable(
     "PUBLIC_BASE_URL",

@@ -85,12 +85,15 @@ class Treasury:
     async def check_floor(self) -> None:
         """For the health check. Raises TreasuryLow, or StellarNetworkError when the chain cannot be read."""
         wallet = await self.database.run(self._wallet, read_only=True)
-        account = await self.horizon.account(wallet.public_key)
-        held = 0 if account is None or account.usdc is None else int(account.usdc)
+        held = await self._on_chain(wallet)
         if held < self.floor:
             facts = {"held": format_amount(held), "floor": format_amount(self.floor)}
             log.error("treasury_low", address=wallet.public_key, **facts)
             raise TreasuryLow(f"holds {facts['held']} USDC, less than its floor of {facts['floor']}")
+
+    async def holds(self) -> int:
+        """Units of USDC on its account. Raises StellarNetworkError when the chain cannot be read."""
+        return await self._on_chain(await self.database.run(self._wallet, read_only=True))
 
     async def transfer_capital(
         self, tx: Tx, actor: Actor, user_id: str, amount: int, reference: str
@@ -158,9 +161,12 @@ class Treasury:
     async def _held(self, wallet: Wallet) -> int | None:
         """Units of USDC on the treasury's account; None when the chain cannot be read."""
         try:
-            account = await self.horizon.account(wallet.public_key)
+            return await self._on_chain(wallet)
         except StellarNetworkError:
             return None
+
+    async def _on_chain(self, wallet: Wallet) -> int:
+        account = await self.horizon.account(wallet.public_key)
         return 0 if account is None or account.usdc is None else int(account.usdc)
 
     async def _at_airtm(self, books: Books) -> TreasuryAtAirtmAnswer:

@@ -46,7 +46,7 @@ class PlatformAccount:
 
     async def require_xlm(self, units: int) -> None:
         """See whether it can keep so much more in reserve. Raises StellarNetworkError, with an alarm if not."""
-        spendable = await self._spendable()
+        spendable = await self.spendable()
         if spendable is not None and spendable >= units:
             return
         log.error("platform_xlm_low", account=self._address, spendable=spendable, needed=units)
@@ -59,15 +59,15 @@ class PlatformAccount:
 
     async def shortage(self) -> str | None:
         """What whoever runs this should know about its XLM; None when there is enough. Raises StellarNetworkError."""
-        spendable = await self._spendable()
+        spendable = await self.spendable()
         if spendable is None:
             return "The platform's account is not set up yet"
         return (
             None if spendable >= XLM_MIN else f"The platform's account has {format_chain_amount(spendable)} XLM left"
         )
 
-    async def _spendable(self) -> int | None:
-        """Its XLM above the reserves, in units; None while there is no account."""
+    async def spendable(self) -> int | None:
+        """Its XLM above the reserves, in units; None while there is no account. Raises StellarNetworkError."""
         address = await self.fee_account()
         account = None if address is None else await self._horizon.account(address)
         return None if account is None else account.xlm_spendable
