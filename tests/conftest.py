@@ -19,7 +19,13 @@ import pytest
 from offerhub.runtime.embedded import embedded_services
 from offerhub.runtime.migrations import migrate
 
-pytest_plugins = ["support.product_fixtures", "support.own_redis", "support.queue_fixtures", "support.long_runs"]
+pytest_plugins = [
+    "support.product_fixtures",
+    "support.own_redis",
+    "support.queue_fixtures",
+    "support.long_runs",
+    "support.tls",
+]
 
 TEST_DATA_DIR = "OFFERHUB_TEST_DATA_DIR"
 

@@ -43,6 +43,7 @@ for _name, _where, _help in (
     ("dev", "development:dev", "Run the service together with a sandbox of its providers."),
     ("sandbox", "sandbox.app:sandbox", "Run the stand-ins for Stellar, Trustless Work and Airtm, or control them."),
     ("demo", "demo:demo", "Show a marketplace's money from deposit to withdrawal, with a crash in the middle."),
+    ("doctor", "doctor:doctor", "Check a whole set-up, and say of everything that is wrong what to do."),
     ("health", "health:health", "Ask every dependency of a running service; the exit status is the verdict."),
     ("queues", "queues:show_queues", "Show the queues of a running service: jobs, the oldest, workers."),
     ("stuck", "reconcile:stuck", "List what is stuck at a running service: past its time, and not at an end."),
