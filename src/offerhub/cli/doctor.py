@@ -51,7 +51,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(report.wire(), indent=2, ensure_ascii=False))
     else:
-        _show(report, Console())
+        show(report, Console())
     sys.exit(STATUSES[report.state])
 
 
@@ -74,7 +74,8 @@ async def examine_servers(report: Report, settings: Settings, clock: Clock) -> N
         report.skipped("keys, queue and providers", "the database and its schema first")
 
 
-def _show(report: Report, console: Console) -> None:
+def show(report: Report, console: Console) -> None:
+    """Print a report for people."""
     table = Table("check", "state", "found")
     for line in report.lines:
         remedy = f"\n[bold]→[/bold] {escape(line.remedy)}" if line.remedy else ""

@@ -37,6 +37,7 @@ app.command(config)
 
 # The modules are imported when they are called, so a listing has only these words to show.
 for _name, _where, _help in (
+    ("init", "init:init", "Set up an installation: keys, `.env`, database, and the first API key."),
     ("serve", "serve:serve", "Run the service: HTTP API and background jobs."),
     ("worker", "serve:worker", "Run background jobs without the HTTP API."),
     ("bootstrap", "serve:bootstrap", "Make the wallets that the service itself needs, and print them."),
