@@ -16,7 +16,8 @@ from offerhub.edge import idempotency
 from offerhub.events import store as events
 from offerhub.reconciliation import service as reconciliation
 from offerhub.runtime import dead_letters
-from offerhub.runtime.database import UNREACHABLE, Tx, heed_cancellation
+from offerhub.runtime.cancellation import end, heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Tx
 from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.jobs import Handler
 from offerhub.runtime.leases import Lease, LeaseToken
@@ -174,9 +175,7 @@ async def background(
     finally:
         deadline.begin()
         await workers.pause()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         await made.engine.stop()
         await workers.close(deadline.seconds_left)
         await queues.close()

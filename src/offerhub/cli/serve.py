@@ -30,6 +30,8 @@ KEEP_ALIVE_SECONDS: Final = 75
 FORCED_AFTER_SECONDS: Final = 10.0
 """A process that has not stopped so long after its deadline is ended."""
 FORCED_STATUS: Final = 1
+STACK_FRAMES: Final = 3
+"""So many frames of each task that did not end are shown."""
 
 log = structlog.get_logger("offerhub.serve")
 
@@ -66,10 +68,18 @@ async def prepare(settings: Settings) -> None:
 
 
 def end_by_force(seconds: float) -> None:
-    """End the process with status 1 should it still be there in so many seconds. What it leaves is taken up again."""
+    """End the process with status 1 should it still be there in so many seconds, and say what it was waiting for.
+
+    What it leaves is taken up again.
+    """
+
+    loop = asyncio.get_running_loop()
 
     def end() -> None:
-        print(f"offerhub: not stopped after {seconds:g} s, ended", file=sys.stderr, flush=True)
+        print(f"offerhub: not stopped after {seconds:g} s, ended", file=sys.stderr)
+        for task in asyncio.all_tasks(loop):
+            task.print_stack(limit=STACK_FRAMES, file=sys.stderr)
+        sys.stderr.flush()
         os._exit(FORCED_STATUS)
 
     timer = threading.Timer(seconds, end)

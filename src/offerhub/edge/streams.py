@@ -20,7 +20,8 @@ from offerhub.edge.request import Request
 from offerhub.errors import InvalidApiKey, MarketplaceNotFound, TooManyStreams, Unauthorized
 from offerhub.kernel.clock import Clock
 from offerhub.runtime.actor import Actor
-from offerhub.runtime.database import UNREACHABLE, heed_cancellation
+from offerhub.runtime.cancellation import end, heed_cancellation
+from offerhub.runtime.database import UNREACHABLE
 from offerhub.runtime.routes import Stream
 
 LOOK_SECONDS: Final = 1.0
@@ -142,8 +143,7 @@ class Streams:
             yield
         finally:
             self.close()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     def close(self) -> None:
         """The service stops: end every stream, and begin none."""

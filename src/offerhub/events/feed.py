@@ -17,7 +17,8 @@ from offerhub.events import store
 from offerhub.events.model import Logged
 from offerhub.events.subscription import Chunk, Form, Frames, Limits, Subscription, ping
 from offerhub.kernel.clock import Clock
-from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
+from offerhub.runtime.cancellation import end, heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Tx
 from offerhub.runtime.doorbell import Doorbell
 
 BATCH_EVENTS: Final = 250
@@ -67,9 +68,7 @@ class Feed:
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end(*tasks)
 
     async def head(self) -> int:
         """The place up to which the feed has handed events on, or from which it begins."""

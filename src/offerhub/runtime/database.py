@@ -171,17 +171,6 @@ async def _roll_back(connection: "asyncpg.pool.PoolConnectionProxy[Row]") -> Non
             connection.terminate()
 
 
-def heed_cancellation() -> None:
-    """Raise CancelledError when this task has been cancelled and a library has swallowed it.
-
-    A loop that runs until it is cancelled calls this once a turn: on Python 3.11 `asyncio.wait_for`, which drivers
-    use inside, may drop a cancellation that arrives together with its result.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 def _encode_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 

@@ -18,7 +18,8 @@ from typing import Any, Final
 import structlog
 from bullmq import Job  # type: ignore[import-untyped]
 
-from offerhub.runtime.database import UNREACHABLE, Database, Row, Tx, heed_cancellation
+from offerhub.runtime.cancellation import heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Row, Tx
 from offerhub.runtime.jobs import Failure
 from offerhub.runtime.outbox import hand_over_of, job_key
 from offerhub.runtime.queue import Queues, QueueUnavailable, reaching

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from offerhub.kernel.chance import jitter
 from offerhub.kernel.ids import new_id
-from offerhub.runtime.database import heed_cancellation
+from offerhub.runtime.cancellation import end, heed_cancellation
 
 Topic = Literal["events", "jobs"]
 
@@ -80,9 +80,7 @@ class Doorbell:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             await client.aclose()
 
     def _tell(self, topics: Collection[str]) -> None:

@@ -14,7 +14,8 @@ from typing import Final
 
 import structlog
 
-from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
+from offerhub.runtime.cancellation import end, heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Tx
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -110,9 +111,8 @@ class Lease:
             heed_cancellation()
             await self._renew_beside(task, token, asked_at)
         finally:
-            task.cancel()
             # Not before the work has stopped may another holder be let in.
-            await asyncio.wait({task})
+            await end(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 self._log.error("lease.work_failed", term=token.number, exc_info=error)
             await asyncio.shield(self._release(token))

@@ -26,7 +26,8 @@ from typing import Any, Final
 
 import structlog
 
-from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
+from offerhub.runtime.cancellation import heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Tx
 from offerhub.runtime.queue import Queues, QueueUnavailable
 
 log = structlog.stdlib.get_logger(__name__)

@@ -251,7 +251,7 @@ class Workers:
                 _, left = await asyncio.wait(left, timeout=FETCH_GRACE_SECONDS)
             if not left:
                 return
-            # A cancellation may have been swallowed by a driver (see `database.heed_cancellation`).
+            # A cancellation may have been swallowed by a driver (see `cancellation.py`).
             for worker in workers:
                 worker.cancelProcessing()
         log.error("queue.not_closed", tasks=len(left))

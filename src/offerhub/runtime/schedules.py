@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from offerhub.runtime.cancellation import heed_cancellation
 from offerhub.runtime.dead_letters import moment_of
 from offerhub.runtime.queue import Queues, QueueUnavailable, job_data, reaching
 
@@ -74,6 +75,7 @@ class Schedules:
             except QueueUnavailable as error:
                 log.warning("schedules.delayed", queue=self._queue, error=str(error))
                 delay = RETRY_SECONDS
+            heed_cancellation()
             await asyncio.sleep(delay)
 
     async def remove_stale(self) -> list[str]:

@@ -21,7 +21,8 @@ from offerhub.kernel.chance import jitter
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import Actor
-from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
+from offerhub.runtime.cancellation import end, heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Tx
 from offerhub.runtime.jobs import Priority
 from offerhub.runtime.round_trips import beside
 from offerhub.runtime.urgency import Urgency, working
@@ -178,10 +179,7 @@ class Engine:
     async def stop(self) -> None:
         """Stop driving; every lease is handed back, so that another process goes on at once."""
         self._stopping = True
-        tasks = list(self._driving.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._driving.values())
 
     def _drive_task(self, saga_id: str) -> asyncio.Task[None]:
         task = self._driving.get(saga_id)

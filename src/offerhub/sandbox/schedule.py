@@ -20,6 +20,7 @@ class Schedule:
         self._due: list[tuple[float, int, Action]] = []
         self._order = count()
         self._turn = asyncio.Lock()
+        self._underway: set[asyncio.Task[Any]] = set()
 
     def at(self, moment: float, action: Action) -> None:
         """Do something at a moment; what is due at the same one keeps the order in which it was asked for."""
@@ -41,11 +42,18 @@ class Schedule:
         while self._due and self._due[0][0] <= moment:
             actions.append(heapq.heappop(self._due)[2])
         for action in actions:
-            action()
+            task = action()
+            if task is not None:
+                self._underway.add(task)
+                task.add_done_callback(self._underway.discard)
 
     async def advance(self, seconds: float) -> int:
-        """Put the clock forward and do on the way everything that falls due, in order; how much that was."""
+        """Put the clock forward and do on the way everything that falls due, in order; how much that was.
+
+        What is underway ends before the clock moves: it may ask for more on the way.
+        """
         async with self._turn:
+            await asyncio.gather(*self._underway, return_exceptions=True)
             until, done = self.clock.now() + seconds, 0
             while self._due and self._due[0][0] <= until:
                 moment, _, action = heapq.heappop(self._due)

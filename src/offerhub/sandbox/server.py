@@ -46,6 +46,8 @@ from offerhub.sandbox.webhooks import Webhooks
 
 GRACE_SECONDS: Final = 1
 """Submissions that wait for a ledger at shutdown are cut off after this."""
+KEEP_ALIVE_SECONDS: Final = 75
+"""As the service: a client that was idle for a while does not meet a connection that is being closed."""
 
 
 class _Protocol(HttpToolsProtocol):
@@ -155,6 +157,7 @@ async def _serve_on(
         lifespan="off",
         access_log=False,
         log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config, lambda: started(base_url))

@@ -17,7 +17,8 @@ from offerhub.providers.stellar.credits import CreditStream
 from offerhub.providers.stellar.horizon import CursorTooOld, Horizon
 from offerhub.providers.stellar.records import TransferPage
 from offerhub.providers.stellar.rpc import ledger_of
-from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
+from offerhub.runtime.cancellation import heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Tx
 from offerhub.wallets import deposit_store as store
 from offerhub.wallets.booking import book_credits
 from offerhub.wallets.gaps import Gaps

@@ -18,7 +18,8 @@ from offerhub.events.journal import Job, record
 from offerhub.events.model import Logged, cut
 from offerhub.kernel.clock import Clock
 from offerhub.runtime.actor import system
-from offerhub.runtime.database import UNREACHABLE, Database, Tx, heed_cancellation
+from offerhub.runtime.cancellation import heed_cancellation
+from offerhub.runtime.database import UNREACHABLE, Database, Tx
 from offerhub.runtime.jobs import Priority
 from offerhub.runtime.leases import LeaseToken
 from offerhub.webhook_endpoints import lines, store

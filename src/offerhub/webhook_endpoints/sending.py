@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from offerhub.kernel.clock import Clock
+from offerhub.runtime.cancellation import end
 from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.http import HttpClient, NoAnswer, NotSent, Response
 from offerhub.runtime.targets import Targets
@@ -94,9 +95,7 @@ class Sender:
         try:
             await self._work(endpoint_id, term, underway)
         finally:
-            for task in underway:
-                task.cancel()
-            await asyncio.gather(*underway, return_exceptions=True)
+            await end(*underway)
             give_back = self._database.run(lambda tx: attempts.give_lease_back(tx, endpoint_id, term))
             await asyncio.shield(give_back)
 
