@@ -95,7 +95,7 @@ def test_production_migrates_first_and_has_all_its_parts() -> None:
 def test_production_names_no_secret_and_starts_without_none() -> None:
     values = assignments(DOCKER / "production.env.example")
     secrets = {name for name in values if name.endswith(("_KEY", "_SECRET", "_PASSWORD"))}
-    assert len(secrets) == 8
+    assert len(secrets) == 9
     assert {name: values[name] for name in secrets if values[name]} == {}
     text = PRODUCTION.read_text(encoding="utf-8")
     for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD"):
@@ -175,6 +175,8 @@ def test_linters_of_docker_find_nothing(tools: Path, tmp_path: Path) -> None:
     production = tmp_path / "docker-compose.prod.yml"
     production.write_text(PRODUCTION.read_text(encoding="utf-8").replace("../..", str(ROOT)), encoding="utf-8")
     run(tools / "docker-compose", "--env-file", filled, "-f", production, "config", "--quiet")
+    monitoring = DOCKER / "docker-compose.monitoring.yml"
+    run(tools / "docker-compose", "--env-file", filled, "-f", production, "-f", monitoring, "config", "--quiet")
     run(tools / "gixy", "nginx.conf")
 
 

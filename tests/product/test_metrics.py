@@ -137,3 +137,13 @@ async def test_the_page_names_every_metric_and_no_other(watcher: Marketplace, sh
         name.removesuffix("_total") for name in re.findall(r"^\| `(offerhub_\w+)`", PAGE.read_text(), re.MULTILINE)
     }
     await eventually(told, lambda names: names == explained)
+
+
+async def test_the_page_names_the_labels_of_each_metric(watcher: Marketplace, pair: tuple[Person, Person]) -> None:
+    """Alerts and dashboards are held to that page."""
+    page = dict(re.findall(r"^\| `(offerhub_\w+)` \| ([^|]*)\|", PAGE.read_text(), re.MULTILINE))
+    for name, labels in await read(watcher):
+        if name.startswith("offerhub_"):
+            told = {label for label, _ in labels} - {"le"}
+            stem = re.sub(r"_(bucket|sum|count)$", "", name) if name not in page else name
+            assert told == set(re.findall(r"`(\w+)`", page[stem])), name
