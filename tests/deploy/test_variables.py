@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deploy_files import DEPLOY, DOCKER, assignments, services
+from deploy_files import DEPLOY, DOCKER, assignments, read_yaml, services
 
 from offerhub.settings.catalogue import describe
 
@@ -22,7 +22,12 @@ def compose() -> Iterator[tuple[Path, set[str]]]:
     yield DOCKER / "production.env.example", set(assignments(DOCKER / "production.env.example")) - OF_COMPOSE
 
 
-@pytest.mark.parametrize(("file", "names"), [*compose()], ids=lambda value: getattr(value, "name", ""))
+def helm() -> Iterator[tuple[Path, set[str]]]:
+    values = DEPLOY / "helm" / "offerhub" / "values.yaml"
+    yield values, set(read_yaml(values)["config"])
+
+
+@pytest.mark.parametrize(("file", "names"), [*compose(), *helm()], ids=lambda value: getattr(value, "name", ""))
 def test_every_variable_is_one_that_the_product_reads(file: Path, names: set[str]) -> None:
     assert names, f"{file.relative_to(DEPLOY)} names none"
     assert names - KNOWN == set()
