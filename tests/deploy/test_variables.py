@@ -1,5 +1,7 @@
 """Every variable that a file under deploy/ sets is one that the product reads, and a value that it takes."""
 
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +29,23 @@ def helm() -> Iterator[tuple[Path, set[str]]]:
     yield values, set(read_yaml(values)["config"])
 
 
-@pytest.mark.parametrize(("file", "names"), [*compose(), *helm()], ids=lambda value: getattr(value, "name", ""))
+def platforms() -> Iterator[tuple[Path, set[str]]]:
+    fly = DEPLOY / "fly" / "fly.toml"
+    yield fly, set(tomllib.loads(fly.read_text(encoding="utf-8"))["env"])
+    render = DEPLOY / "render" / "render.yaml"
+    found = read_yaml(render)
+    lists = [one.get("envVars", ()) for one in (*found["services"], *found["envVarGroups"])]
+    yield render, {one["key"] for variables in lists for one in variables if "key" in one}
+    example = DEPLOY / "systemd" / "offerhub.env.example"
+    yield example, set(assignments(example))
+    for unit in sorted((DEPLOY / "systemd").glob("*@.service")):
+        lines = re.findall(r"^Environment=(.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
+        yield unit, {word.partition("=")[0] for line in lines for word in line.split()}
+
+
+@pytest.mark.parametrize(
+    ("file", "names"), [*compose(), *helm(), *platforms()], ids=lambda value: getattr(value, "name", "")
+)
 def test_every_variable_is_one_that_the_product_reads(file: Path, names: set[str]) -> None:
     assert names, f"{file.relative_to(DEPLOY)} names none"
     assert names - KNOWN == set()
