@@ -1,4 +1,4 @@
-"""Railway, Render, Fly and systemd: fields that the platforms document, commands and addresses that the product has."""
+"""Railway, Render, Fly and systemd: fields that they document, commands and addresses that the product has."""
 
 import re
 import subprocess
@@ -31,7 +31,8 @@ RAILWAY_FIELDS = {
 }  # fmt: skip
 RENDER_FIELDS = {
     "type", "name", "runtime", "plan", "region", "dockerfilePath", "dockerContext", "dockerCommand",
-    "preDeployCommand", "healthCheckPath", "maxShutdownDelaySeconds", "numInstances", "envVars", "maxmemoryPolicy", "ipAllowList",
+    "preDeployCommand", "healthCheckPath", "maxShutdownDelaySeconds", "numInstances", "envVars",
+    "maxmemoryPolicy", "ipAllowList",
 }  # fmt: skip
 PATHS = {f"/api/v1{route.path}" for route in declared_routes() if route.scope == "public"} | {"/health", "/metrics"}
 
