@@ -50,6 +50,8 @@ for _name, _where, _help in (
     ("stuck", "reconcile:stuck", "List what is stuck at a running service: past its time, and not at an end."),
     ("listen", "listen:listen", "Hand every event to a server on this machine, signed, with retries."),
     ("webhooks", "webhooks:webhooks", "Where events are sent, what was sent, and sending it again."),
+    ("backup", "backup:backup", "Write the whole database to a file, while the service runs."),
+    ("restore", "restore:restore", "Bring a backup into an empty database, and prove it (--verify)."),
     ("prove", "prove:prove_command", "Prove the books, or export them for others to check (--export)."),
 ):
     app.command(f"offerhub.cli.{_where}", name=_name, help=_help)

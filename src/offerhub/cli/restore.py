@@ -1,0 +1,229 @@
+"""`offerhub restore`: a backup into an empty database, proven, and held back from paying anything twice."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import asyncpg
+from cyclopts import Parameter
+from rich.console import Console
+
+from offerhub.access.model import DEFAULT_MARKETPLACE_ID
+from offerhub.audit import chain
+from offerhub.cli.backup import FORMAT, Bin, Manifest, describe, digest_of, manifest_of
+from offerhub.cli.environment import CommandError, environment, settings_of
+from offerhub.cli.prove import show_proof
+from offerhub.cli.remote import AsJson
+from offerhub.cli.serve import run
+from offerhub.operations import maintenance
+from offerhub.operations.proof import Proof, prove
+from offerhub.runtime.actor import system
+from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.postgres_tools import ToolError, find_tool
+from offerhub.runtime.vault import Vault
+from offerhub.settings import Keys
+from offerhub.wallets.keyring import Keyring, WrongWalletKey
+
+RESTORED: Final = "RESTORE_DATABASE_URL"
+HELD_DAYS: Final = 36_500
+"""How long a saga is held back unless somebody lets it go on. The books' proof wants a moment that comes."""
+
+
+def restore(
+    file: Path,
+    /,
+    *,
+    to: Annotated[str | None, Parameter(env_var=RESTORED, help="The URL of an empty database.")] = None,
+    verify: Annotated[bool, Parameter(negative="")] = False,
+    as_it_was: Annotated[bool, Parameter(negative="")] = False,
+    postgres_bin: Bin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a backup into an empty database, whole or not at all; never over one that has something in it.
+
+    With --verify it then holds what came back against the manifest, runs the proof of the books, walks the audit
+    trail, and opens a wallet of each key version with the keys that are set here. Exits with 1 when anything of that
+    does not hold.
+
+    Money has moved since the backup. What is restored is therefore under maintenance, and the sagas that were under
+    way then are held back: what they were about to pay, the service of that time has probably paid. Read
+    docs/operating/backup.md before you let them go on.
+
+    Parameters
+    ----------
+    file
+        What `offerhub backup` wrote, with its manifest beside it.
+    verify
+        Prove what was restored.
+    as_it_was
+        Do not switch maintenance on, and hold nothing back: for a drill, or when nothing has happened since.
+    """
+    manifest = read_manifest(file)
+    if to is None:
+        raise CommandError(f"say where to, with --to or {RESTORED}: the URL of an empty database.")
+    verified: list[Verified] = []
+    held: list[str] = []
+
+    async def work() -> None:
+        await load_backup(file, manifest, to, postgres_bin)
+        if verify:
+            verified.append(await verify_restored(manifest, to))
+        if not as_it_was:
+            held.extend(await hold(manifest, to))
+
+    run(work())
+    _tell(manifest, verified, held, as_json)
+    if not all(one.holds for one in verified):
+        sys.exit(1)
+
+
+def read_manifest(file: Path) -> Manifest:
+    """The manifest, once the file is what it says. Raises CommandError."""
+    try:
+        told = json.loads(manifest_of(file).read_text(encoding="utf-8"))
+        manifest = Manifest(**told)
+        digest, size = digest_of(file)
+    except OSError as error:
+        raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    except (ValueError, TypeError) as error:
+        raise CommandError(f"{manifest_of(file)} is no manifest of a backup.") from error
+    if manifest.format != FORMAT:
+        raise CommandError(f"{file} is of a newer program (format {manifest.format}): restore it with that one.")
+    if (digest, size) != (manifest.sha256, manifest.bytes):
+        raise CommandError(f"{file} is not what was written: its SHA-256 differs from its manifest's. Use another.")
+    return manifest
+
+
+async def load_backup(file: Path, manifest: Manifest, url: str, folder: Path | None = None) -> None:
+    """Bring it in. Raises CommandError when the database is not empty, or pg_restore is missing or fails."""
+    async with _connected(url) as connection:
+        if await connection.fetchval(_OCCUPIED):
+            raise CommandError("the database is not empty, and is left as it is: create another (CREATE DATABASE …).")
+        major = connection.get_server_version().major
+    try:
+        tool = await find_tool("pg_restore", max(major, int(manifest.server.split(".")[0])), folder)
+        await tool.run(url, "--exit-on-error", "--single-transaction", "--no-owner", str(file))
+    except ToolError as error:
+        raise CommandError(f"nothing was restored: {error}") from error
+
+
+_OCCUPIED: Final = """
+SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
+"""
+
+
+_HOLD: Final = """
+UPDATE sagas SET next_attempt_at = clock_timestamp() + make_interval(days => $1), lease_holder = NULL,
+    lease_until = '-infinity'
+WHERE status = 'RUNNING' RETURNING id, kind, subject_id
+"""
+
+
+@asynccontextmanager
+async def _connected(url: str) -> "AsyncIterator[asyncpg.Connection[Any]]":
+    connection = await asyncpg.connect(url, server_settings={"application_name": "offerhub restore"})
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a restored database was found to be; each fault is a sentence."""
+
+    faults: list[str]
+    proof: Proof
+
+    @property
+    def holds(self) -> bool:
+        """Is everything as it was?"""
+        return not self.faults
+
+
+async def verify_restored(manifest: Manifest, url: str, keys: Keys | None = None) -> Verified:
+    """Hold a restored database against its manifest and itself, with these keys, or those that are set here."""
+    faults: list[str] = []
+    async with _connected(url) as connection:
+        found = await describe(connection)
+    for table, count in manifest.rows.items():
+        if found["rows"].get(table) != count:
+            faults.append(f"{table} has {found['rows'].get(table)} rows, the backup had {count}")
+    if found["schemaVersion"] != manifest.schemaVersion:
+        faults.append(f"schema {found['schemaVersion']}, the backup had {manifest.schemaVersion}")
+    keys = keys or settings_of(environment()).keys
+    vault = Vault(keys.wallet_keys, keys.wallet_key_version)
+    database = await Database.connect(url, pool_size=2, name="offerhub restore")
+    try:
+        proof = await prove(database)
+        if not proof.holds:
+            faults += [f"{one.check.invariant}: {one.check.sentence}" for one in proof.findings]
+        head = chain.Head.parse(manifest.auditHead) if manifest.auditHead else None
+        verdict = await chain.verify(database, vault, head, lambda _: None)
+        if not verdict.holds:
+            faults.append("the audit trail is not intact: offerhub audit verify names the places")
+        faults += await _unopened(database, vault)
+    finally:
+        await database.close()
+    return Verified(faults, proof)
+
+
+async def _unopened(database: Database, vault: Vault) -> list[str]:
+    """Wallets, one of each version of the key, that do not open here."""
+    keyring = Keyring(database, vault, "")
+    sample = "SELECT DISTINCT ON (key_version) key_version, public_key FROM wallets"
+    faults = []
+    for row in await database.run(lambda tx: tx.rows(sample), read_only=True):
+        version = row["key_version"]
+        try:
+            opens = version in vault.keys
+            if opens:
+                await keyring.require_opens(row["public_key"])
+        except WrongWalletKey:
+            opens = False
+        if not opens:
+            faults.append(f"wallets under key version {version} do not open with the keys that are set here")
+    return faults
+
+
+async def hold(manifest: Manifest, url: str) -> list[str]:
+    """Switch maintenance on and hold back what was under way; returns those sagas, each with what it was about."""
+    actor = system(DEFAULT_MARKETPLACE_ID, "restore")
+    words = f"Restored from the backup of {manifest.createdAt}; what has happened since is being looked at."
+
+    async def use_case(tx: Tx) -> list[str]:
+        await maintenance.enable(tx, actor, words)
+        rows = await tx.rows(_HOLD, HELD_DAYS)
+        return [f"{row['id']} {row['kind']} {row['subject_id']}" for row in rows]
+
+    database = await Database.connect(url, pool_size=1, name="offerhub restore")
+    try:
+        return await database.run(use_case)
+    finally:
+        await database.close()
+
+
+def _tell(manifest: Manifest, verified: Sequence[Verified], held: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        told: Mapping[str, Any] = {
+            "manifest": asdict(manifest),
+            "verified": verified[0].holds if verified else None,
+            "faults": [fault for one in verified for fault in one.faults],
+            "held": list(held),
+        }
+        print(json.dumps(told, indent=2))
+        return
+    print(f"restored: schema {manifest.schemaVersion}, as of {manifest.createdAt}")
+    for one in verified:
+        show_proof(one.proof, Console())
+        for fault in one.faults:
+            print(f"does not hold: {fault}")
+        print("verified" if one.holds else "NOT verified")
+    for saga in held:
+        print(f"held back: {saga}")
+    print("Before a service starts on it: docs/operating/backup.md says what to do about what has happened since.")
