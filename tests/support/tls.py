@@ -10,6 +10,7 @@ import secrets
 import shutil
 import ssl
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,11 @@ def make_certificates(folder: Path) -> Certificates:
     def certificate(
         name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, *, is_ca: bool
     ) -> bytes:
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [
+            x509.DNSName("localhost"),
+            x509.DNSName("your-domain.com"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -94,11 +99,16 @@ class TlsFront:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._context)
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
     def url(self) -> str:
         """Its `rediss://` URL."""
-        assert self._server is not None
         credentials = self._parts.netloc.rpartition("@")[0]
-        netloc = f"{credentials}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        netloc = f"{credentials}@127.0.0.1:{self.port}"
         return urlunsplit(self._parts._replace(scheme="rediss", netloc=netloc.removeprefix("@")))
 
     async def stop(self) -> None:
@@ -211,22 +221,27 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+def tls_folder() -> Path:
+    """A folder that a server may enter which runs as somebody else, because we are root."""
+    folder = Path(tempfile.mkdtemp(prefix="offerhub-tls-"))
+    folder.chmod(0o711)
+    return folder
+
+
 @pytest.fixture(scope="session")
 async def tls_postgres(certificates: Certificates) -> AsyncIterator[TlsPostgres]:
     """An empty PostgreSQL that insists on TLS, for this run."""
-    from conftest import new_data_dir, remove_data_dir
-
     programs = system_postgres()
     if programs is None:
         pytest.skip("needs a PostgreSQL with TLS: apt-get install postgresql")
-    folder = new_data_dir()
+    folder = tls_folder()
     server = TlsPostgres(programs, folder, certificates)
     try:
         await server.start()
         yield server
     finally:
         await server.stop()
-        remove_data_dir(folder)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
