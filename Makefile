@@ -45,8 +45,8 @@ prove-harness: install-dev ## Plant known bugs in a copy, one at a time: a named
 test-fuzz: install-dev ## Hold the product against its own document (ARGS="--fuzz-examples 100 --fuzz-seed 7")
 	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest -n 0 tests/fuzz --fuzz-examples 30 $(ARGS)
 
-bench: install-dev ## Measure the product beside pgbench (ARGS="--flow credit_spread --seconds 5")
-	@$(BIN)/python bench/run.py $(ARGS)
+bench: install-dev ## Measure the product beside pgbench (FLOW=credit_spread, ARGS="--seconds 5", ARGS=--help)
+	@$(BIN)/python bench/run.py $(if $(FLOW),--flow $(FLOW)) $(ARGS)
 
 bench-streams: install-dev ## Let many subscribers follow the events (ARGS="--subscribers 500 --events 2000")
 	@$(BIN)/python bench/streams.py $(ARGS)

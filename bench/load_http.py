@@ -7,22 +7,29 @@ body are looked at. Task on standard input (see `Task`), measurement as JSON on 
 
 import asyncio
 import functools
+import hmac
 import itertools
 import json
 import random
 import secrets
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from pathlib import Path
+from typing import Any, Final, cast
 
 import uvloop
 
-from samples import Recorder, read_task
+from samples import Measured, Recorder, read_task
 
 Script = Generator[bytes, bytes | None, None]
 """Yields requests; is sent the body of each answer, or None for one that was not 2xx."""
 
+PATIENCE_SECONDS: Final = 30.0
+SKEW: Final = 0.7
+"""The share of the traffic that one account takes where it is skewed."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length: "
 
@@ -39,6 +46,12 @@ class Task:
     seconds: float
     credential: str
     users: Sequence[str]
+    secret: str = ""
+    """What signs webhooks."""
+    order: str = ""
+    """What they are about."""
+    per_second: float = 0.0
+    """How many calls to begin in a second, however long their answers take; 0 sends each after the answer before."""
 
 
 class Requests:
@@ -46,6 +59,9 @@ class Requests:
 
     def __init__(self, task: Task) -> None:
         self.users = task.users
+        self.order = task.order
+        self._secret = task.secret.encode()
+        self._host = task.host
         common = f"host: {task.host}\r\nauthorization: Bearer {task.credential}\r\n"
         self._get = f" HTTP/1.1\r\n{common}\r\n"
         self._post = f" HTTP/1.1\r\n{common}content-type: application/json\r\n"
@@ -66,6 +82,14 @@ class Requests:
             f"POST /api/v1{path}{self._post}idempotency-key: {self.unique()}\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         return (head + body).encode("ascii")
+
+    def webhook(self, body: str) -> bytes:
+        """A webhook of Trustless Work, signed."""
+        signature = hmac.digest(self._secret, body.encode("ascii"), "sha256").hex()
+        head = (
+            f"POST /api/v1/webhooks/trustless-work HTTP/1.1\r\nhost: {self._host}\r\nx-tw-signature: {signature}\r\n"
+        )
+        return f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode("ascii")
 
 
 def _health(requests: Requests) -> Script:
@@ -93,6 +117,23 @@ def _credit_hot(requests: Requests) -> Script:
         yield _credit(requests, requests.users[0])
 
 
+def _credit_skewed(requests: Requests) -> Script:
+    while True:
+        yield _credit(requests, requests.users[0] if random.random() < SKEW else random.choice(requests.users))
+
+
+def _orders_list(requests: Requests) -> Script:
+    request = requests.get("/orders?limit=20")
+    while True:
+        yield request
+
+
+def _webhook_intake(requests: Requests) -> Script:
+    while True:
+        news = {"type": "escrow.funded", "event_id": requests.unique(), "data": {"order_id": requests.order}}
+        yield requests.webhook(json.dumps(news))
+
+
 def _order_and_reserve(requests: Requests) -> Script:
     while True:
         buyer, seller = random.sample(requests.users, 2)
@@ -112,26 +153,48 @@ SCRIPTS: Final[dict[str, Callable[[Requests], Script]]] = {
     "balance_read": _balance_read,
     "credit_spread": _credit_spread,
     "credit_hot": _credit_hot,
+    "credit_skewed": _credit_skewed,
+    "orders_list": _orders_list,
+    "webhook_intake": _webhook_intake,
     "order_reserve": _order_and_reserve,
     "user_create": _user_create,
 }
 
 
+def generate(module: Path, task: Mapping[str, Any]) -> Measured:
+    """Run a load generator beside this process. Raises RuntimeError when it fails."""
+    done = subprocess.run(
+        [sys.executable, str(module)],
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=task["seconds"] + PATIENCE_SECONDS,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{module.name} failed:\n{done.stderr[-3000:]}")
+    return Measured.from_json(done.stdout)
+
+
 class Client(asyncio.Protocol):
     """One connection with one call open at a time."""
 
-    def __init__(self, script: Script, recorder: Recorder, done: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, script: Script, recorder: Recorder, done: "asyncio.Future[None]", due: float = 0.0, every: float = 0.0
+    ) -> None:
         self._script = script
         self._recorder = recorder
         self.done = done
         self._received = b""
         self._started = 0.0
+        self._due = due
+        self._every = every
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
         # uvloop's transports do not inherit from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        self._send(next(self._script))
+        self._next(next(self._script))
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of the answer; once it is whole, send the next request."""
@@ -150,7 +213,7 @@ class Client(asyncio.Protocol):
         status = received[9:12]
         good = status[:1] == b"2"
         if self._recorder.note(self._started, None if good else status.decode("ascii")):
-            self._send(self._script.send(received[begin:end] if good else None))
+            self._next(self._script.send(received[begin:end] if good else None))
         else:
             self.done.set_result(None)
             self._transport.close()
@@ -160,8 +223,20 @@ class Client(asyncio.Protocol):
         if not self.done.done():
             self.done.set_exception(exc or ConnectionError("the server closed a connection"))
 
-    def _send(self, request: bytes) -> None:
-        self._started = time.perf_counter()
+    def _next(self, request: bytes) -> None:
+        """Send at once, or when it is due. One that is late counts from when it was due."""
+        now = time.perf_counter()
+        if not self._every:
+            self._send(request, now)
+            return
+        due, self._due = self._due, self._due + self._every
+        if due > now:
+            asyncio.get_running_loop().call_later(due - now, self._send, request, due)
+        else:
+            self._send(request, due)
+
+    def _send(self, request: bytes, started: float) -> None:
+        self._started = started
         self._transport.write(request)
 
 
@@ -171,8 +246,10 @@ async def _main() -> None:
     requests = Requests(task)
     recorder = Recorder(task.warm_up_seconds, task.seconds)
     ends: list[asyncio.Future[None]] = []
-    for _ in range(task.connections):
-        client = Client(SCRIPTS[task.flow](requests), recorder, loop.create_future())
+    every = task.connections / task.per_second if task.per_second else 0.0
+    for number in range(task.connections):
+        due = time.perf_counter() + every * number / task.connections
+        client = Client(SCRIPTS[task.flow](requests), recorder, loop.create_future(), due, every)
         ends.append(client.done)
         await loop.create_connection(functools.partial(_same, client), task.host, task.port)
     await asyncio.gather(*ends)

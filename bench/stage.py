@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import asyncpg
 
+import books
 from cpu import Processes, parent_of
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.cli.demo.stage import data_dir_of, own_environment, remove_folder
@@ -27,6 +28,7 @@ from offerhub.runtime.embedded.supervisor import free_port
 USERS: Final = 1_000
 READY_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 30.0
+LOOK_SECONDS: Final = 0.005
 RATE_LIMIT_MAX: Final = 1_000_000
 FUNDS: Final = 10**15
 """Units that every user holds before it begins: 100 million, enough for every order of a run."""
@@ -53,6 +55,7 @@ class Stage:
     processes: Processes
     credential: str
     users: list[str]
+    webhook_secret: str
     marketplace: str = DEFAULT_MARKETPLACE_ID
 
 
@@ -87,8 +90,8 @@ def data_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _service(folder: Path, environ: Mapping[str, str], *, jobs: bool) -> Iterator[tuple[int, int]]:
-    """Run `offerhub serve`; yields its process id and port."""
+def service(folder: Path, environ: Mapping[str, str], *, jobs: bool) -> Iterator[tuple[int, int]]:
+    """Run `offerhub serve`; yields its process id and port once it is healthy."""
     port = free_port()
     command = [sys.executable, "-c", "from offerhub.cli.main import main; main()", "serve"]
     command += [] if jobs else ["--no-jobs"]
@@ -119,7 +122,7 @@ def _wait_until_healthy(child: "subprocess.Popen[bytes]", port: int, log: Path) 
             if call(port, "GET", "/health")[0] == 200:
                 return
         except OSError:
-            time.sleep(0.05)
+            time.sleep(LOOK_SECONDS)
     raise RuntimeError(f"the service did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
 
 
@@ -158,6 +161,14 @@ async def seed_users(database_url: str, count: int = USERS) -> list[str]:
     return ids
 
 
+async def some_users(database_url: str, count: int = USERS) -> list[str]:
+    """Some of the users that there are, from all over the table."""
+    connection = await asyncpg.connect(database_url)
+    rows = await connection.fetch("SELECT id FROM users ORDER BY md5(id) LIMIT $1", count)
+    await connection.close()
+    return [row["id"] for row in rows]
+
+
 async def _postmaster(database_url: str) -> int:
     connection = await asyncpg.connect(database_url)
     backend = connection.get_server_pid()
@@ -176,15 +187,20 @@ async def _valkey(redis_url: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def stage(*, jobs: bool, more: Mapping[str, str] | None = None) -> Any:
-    """Start everything, the service with these variables besides; stop everything in the end."""
+async def stage(*, jobs: bool, more: Mapping[str, str] | None = None, postings: int = 0) -> Any:
+    """Start everything, the service with these variables besides; stop everything in the end.
+
+    With `postings` the books hold so many before the service starts, and `users` are some of those they are of.
+    """
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(data_folder())
         urls = stack.enter_context(embedded_services(folder, durable=True))
         # Ledgers close on demand only, and nobody asks: the sandbox stays idle.
         sandbox = stack.enter_context(sandbox_process(ledger_seconds=0, log_file=folder / "sandbox.log"))
         environ = {**variables(urls.database_url, urls.redis_url, sandbox, folder), **(more or {})}
-        pid, port = stack.enter_context(_service(folder, environ, jobs=jobs))
+        if postings:
+            await books.fill(urls.database_url, postings)
+        pid, port = stack.enter_context(service(folder, environ, jobs=jobs))
         yield Stage(
             host="127.0.0.1",
             port=port,
@@ -192,5 +208,6 @@ async def stage(*, jobs: bool, more: Mapping[str, str] | None = None) -> Any:
             programs=urls.postgres_bin,
             processes=Processes(pid, await _postmaster(urls.database_url), await _valkey(urls.redis_url)),
             credential=new_key(port, environ["OFFERHUB_MASTER_KEY"]),
-            users=await seed_users(urls.database_url),
+            users=await (some_users if postings else seed_users)(urls.database_url),
+            webhook_secret=environ["TRUSTLESS_WEBHOOK_SECRET"],
         )

@@ -71,6 +71,7 @@ from offerhub.runtime.jobs import Priority
 from offerhub.runtime.metrics import Metrics
 from offerhub.runtime.queue import Queues
 from offerhub.runtime.routes import Route
+from offerhub.runtime.statements import Batches
 from offerhub.runtime.vault import Vault
 from offerhub.sagas.bumps import Bumps
 from offerhub.sagas.chain import Chain
@@ -116,6 +117,7 @@ class Product:
     ) -> None:
         self.settings = settings
         self.database = database
+        self.batches = Batches(database)
         self.clock: Clock = clock or SystemClock()
         self.network = Network(
             passphrase=settings.stellar.passphrase,
@@ -163,7 +165,7 @@ class Product:
         payments, on_airtm = settings.payments, self.airtm is not None
         terms = EscrowPolicy(payments.platform_fee_basis_points, self.network, treasury=on_airtm)
         self.policies = firing(self.engine, terms, self.clock, payments.policy_clock_ahead_seconds)
-        self.inbox = parts.inbox(settings, database, self.clock)
+        self.inbox = parts.inbox(settings, database, self.batches, self.clock)
         self.webhooks_out = WebhooksOut(settings.webhooks_out, database, self.vault, self.clock)
         self.tokens = TokenSigner(keys.token_secret.reveal())
         self._open_streams()
@@ -356,6 +358,7 @@ def edge(
     return application.build(
         made.routes(asked, queues),
         database=made.database,
+        batches=made.batches,
         authenticate=made.credentials,
         sagas=made.engine,
         limiter=limiter,

@@ -11,6 +11,7 @@ from offerhub.providers.airtm.client import Airtm
 from offerhub.runtime.counted_redis import CountedRedis
 from offerhub.runtime.database import Database
 from offerhub.runtime.line import Line
+from offerhub.runtime.statements import Batches
 from offerhub.settings import Airtm as AirtmSettings
 from offerhub.settings import Settings
 from offerhub.topups.service import ReturnAddresses
@@ -19,13 +20,14 @@ from offerhub.webhooks.service import Inbox
 REDIS_SECONDS_MAX: Final = 0.5
 
 
-def inbox(settings: Settings, database: Database, clock: Clock) -> Inbox:
+def inbox(settings: Settings, database: Database, batches: Batches, clock: Clock) -> Inbox:
     """What takes the providers' webhooks, with the secrets that are set."""
     trustless, airtm = settings.trustless_work, settings.airtm
     theirs = (trustless.webhook_secret, trustless.previous_webhook_secret)
     ours = () if airtm is None else (airtm.webhook_secret, airtm.previous_webhook_secret)
     return Inbox(
         database,
+        batches,
         clock,
         tuple(secret.reveal() for secret in ours if secret.reveal()),
         tuple(secret.reveal() for secret in theirs if secret.reveal()),

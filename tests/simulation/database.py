@@ -177,7 +177,7 @@ class Wire:
 
     async def run(self, one: _Open, host: Host | None, how: str, sql: str, args: tuple[Any, ...]) -> Any:
         """One statement, its locks waited for; the connection may be lost before it or after it, COMMIT included."""
-        verb = sql.split(None, 1)[0]
+        verb = sql.split(None, 1)[0].rstrip(";")
         loss = self._loss(host)
         if verb == "BEGIN":
             await self.travel()
@@ -231,7 +231,8 @@ class Wire:
         text = sql
         if verb == "BEGIN":
             moment = self._clock.now().isoformat()
-            text = f"{sql}; SET LOCAL sim.now = '{moment}'; SET LOCAL sim.clock = '{moment}'"
+            begin, _, more = sql.partition("; ")
+            text = f"{begin}; SET LOCAL sim.now = '{moment}'; SET LOCAL sim.clock = '{moment}'; {more}"
             one.is_open, one.writes, one.told = True, "READ ONLY" not in sql, now
         elif one.told != now and verb not in {"COMMIT", "ROLLBACK"}:
             moment = self._clock.now().isoformat()

@@ -20,7 +20,6 @@ from offerhub.errors import (
     InvalidRequest,
     Refusal,
     StellarNetworkError,
-    UserNotActive,
     UserNotFound,
 )
 from offerhub.events import catalogue
@@ -28,16 +27,15 @@ from offerhub.events.journal import AuditEntry, Event, record, rows
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import UNITS_PER_CENT, UNITS_PER_ONE, format_amount
 from offerhub.ledger.chart import Kind
-from offerhub.ledger.ledger import Hold, Leg, check, refusal_of
+from offerhub.ledger.ledger import Hold, Leg, check
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.actor import Actor
-from offerhub.runtime.database import Database, Raised, Tx
-from offerhub.runtime.statements import Statement, place, template
+from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.statements import Places, Statement, place, template
+from offerhub.users.service import refusal_of_user_or_books
 from offerhub.wallets.model import Wallet
 from offerhub.wallets.service import require as require_wallet
 
-UNKNOWN_USER: Final = "OH010"
-INACTIVE_USER: Final = "OH011"
 PLACES_EACH: Final = 8
 """How many places `balance_operation` fills for each user."""
 DISCREPANCY_TOLERATED_UNITS = UNITS_PER_ONE
@@ -81,18 +79,18 @@ class _Side:
         return place(PLACES_EACH * self.number + offset)
 
     @property
-    def available(self) -> "_Places":
-        return _Places(self._place(1), self._place(2))
+    def available(self) -> "Places":
+        return Places(self._place(1), self._place(2))
 
     @property
-    def held(self) -> "_Places":
+    def held(self) -> "Places":
         """What is set aside."""
-        return _Places(self._place(3), self._place(4))
+        return Places(self._place(3), self._place(4))
 
     @property
-    def reserved(self) -> "_Places":
+    def reserved(self) -> "Places":
         """What is set aside or on its way out."""
-        return _Places(self._place(5), self._place(6))
+        return Places(self._place(5), self._place(6))
 
     def fields(self) -> dict[str, Any]:
         """The balance object after the operation."""
@@ -103,12 +101,6 @@ class _Side:
         """As the database takes it."""
         moved = {"available": self.change.available, "held": self.change.held}
         return {"id": self.user_id, "active": self.must_be_active, **moved}
-
-
-@dataclass(frozen=True, slots=True)
-class _Places:
-    was: str
-    becomes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +161,7 @@ class _Plan:
             balance=BalanceAnswer(**told.fields()),
         )
         turn = told.user_id if len(self.sides) == 1 else None
-        return Statement("balance_operation", turn, request, answer, _refusal)
-
-
-def _refusal(raised: Raised) -> Refusal | None:
-    if raised.code == UNKNOWN_USER:
-        return UserNotFound(userId=raised.facts["user"][:64])
-    if raised.code == INACTIVE_USER:
-        return UserNotActive(userId=raised.facts["user"], status=raised.facts["status"])
-    return refusal_of(raised)
+        return Statement("balance_operation", turn, request, answer, refusal_of_user_or_books)
 
 
 def credit(actor: Actor, user_id: str, asked: Manual) -> Statement:

@@ -55,6 +55,7 @@ def build(
     routes: Sequence[Route],
     *,
     database: Database,
+    batches: Batches | None = None,
     authenticate: Authenticator,
     sagas: SagaWaiter,
     limiter: RateLimiter | None,
@@ -90,7 +91,7 @@ def build(
         body_seconds_max,
         vault,
         user_limits or {},
-        Batches(database),
+        batches or Batches(database),
         streams,
     )
     return Edge(

@@ -1,6 +1,6 @@
 """One declared route at work: body, idempotency, transaction, saga, envelope.
 
-A `write` route is one transaction: claim the key, run the use case, store the answer, commit. A refusal rolls the
+A `write` route is one transaction: take the key, run the use case, keep the answer, commit. A refusal rolls the
 use case back to its savepoint and is stored as the answer. A use case that started a saga commits without an
 answer; the saga is waited for outside any transaction, and a second one reads and stores what came of it.
 
@@ -17,7 +17,7 @@ import asyncpg
 
 from offerhub.edge import decoding
 from offerhub.edge.answers import Reply, document, failure, redirect, success
-from offerhub.edge.idempotency import Claim, Started, is_final
+from offerhub.edge.idempotency import TAKEN, Claim, Started, is_final
 from offerhub.edge.ports import SagaWaiter
 from offerhub.edge.rate_limit import RateLimiter
 from offerhub.edge.request import Request
@@ -146,21 +146,25 @@ class _Writing:
 
         None when that came to nothing, because the key is known or the effect is refused: `answer` finds out which.
         """
+        database = self.endpoint.database
+        handle = partial(_handle, self.route, self.call)
         try:
-            statement: Statement = await self.route.handler(self.call)
+            statement: Statement = await (
+                database.run(handle, read_only=True) if self.route.looks_first else self.route.handler(self.call)
+            )
         except Refusal:
             return None
         reply = self.endpoint.reply(self.route, statement.answer, self.request)
         claim = None
         if self.claim is not None:
             claim = self.claim.described(self.call.actor, self.route, self.request.path)
-        body = await self.endpoint.batches.perform(statement, claim, as_format(reply.body.decode()))
+        body = await self.endpoint.batches.perform(statement, as_format(reply.body.decode()), claim)
         return None if body is None else replace(reply, body=body)
 
     async def answer(self) -> Reply:
         """Run the use case, and wait for the saga that it or an earlier request with the same key started."""
         try:
-            outcome = await self.endpoint.database.run(self._effect)
+            outcome = await self._begun()
         except Refusal as refusal:
             if self.route.refused is not None and self.claim is None and is_final(refusal):
                 await self.endpoint.database.run(partial(self._refused, refusal=refusal))
@@ -174,15 +178,19 @@ class _Writing:
             return replace(reply, headers=[*reply.headers, *self.claim.replay_headers()])
         return reply
 
-    async def _effect(self, tx: Tx) -> Reply | _Pending:
+    async def _begun(self) -> Reply | _Pending:
         if self.claim is None:
-            return await self._use_case(tx)
-        earlier = await self.claim.take(tx, self.call.actor, self.route, self.request.path)
-        if isinstance(earlier, Started):
-            return self._resumed(earlier.saga_id)
-        if earlier is not None:
-            return earlier
-        await tx.execute("SAVEPOINT effect")
+            return await self.endpoint.database.run(self._use_case)
+        try:
+            return await self.endpoint.database.run(partial(self._effect, self.claim), begin=self.claim.begin())
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != TAKEN:
+                raise
+        earlier = await self.endpoint.database.run(self.claim.earlier, read_only=True)
+        return self._resumed(earlier.saga_id) if isinstance(earlier, Started) else earlier
+
+    async def _effect(self, claim: Claim, tx: Tx) -> Reply | _Pending:
+        outcome: Reply | _Pending
         try:
             outcome = await self._use_case(tx)
         except Refusal as refusal:
@@ -191,10 +199,8 @@ class _Writing:
             await tx.execute("ROLLBACK TO SAVEPOINT effect")
             await self._refused(tx, refusal)
             outcome = failure(refusal, self.request.correlation_id)
-        if isinstance(outcome, Reply):
-            await self.claim.store(tx, outcome)
-        else:
-            await self.claim.started(tx, outcome.saga_id)
+        kept = outcome if isinstance(outcome, Reply) else Started(outcome.saga_id)
+        await claim.keep(tx, self.call.actor, self.route, self.request.path, kept)
         return outcome
 
     async def _refused(self, tx: Tx, refusal: Refusal) -> None:
@@ -205,7 +211,12 @@ class _Writing:
         result = await _handle(self.route, self.call, tx)
         if isinstance(result, Statement):
             reply = self.endpoint.reply(self.route, result.answer, self.request)
-            return replace(reply, body=await result.within(tx, as_format(reply.body.decode())))
+            body = await result.within(tx, as_format(reply.body.decode()))
+            if body is not None:
+                return replace(reply, body=body)
+            if result.otherwise is None:
+                raise TypeError(f"route {self.route.name} did nothing and has no other answer")
+            result = await result.otherwise(tx)
         if not isinstance(result, Deferred):
             return self.endpoint.reply(self.route, result, self.request)
         if self.route.resume is None:

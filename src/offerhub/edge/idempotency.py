@@ -20,29 +20,29 @@ from offerhub.runtime.database import Tx
 from offerhub.runtime.routes import Route
 from offerhub.runtime.vault import Sealed, Vault, VaultError, wipe
 
-_CLAIM = """
-WITH gate AS MATERIALIZED (
-    SELECT pg_try_advisory_xact_lock(idempotency_lock($1, $2)) AS mine
-), claimed AS (
-    INSERT INTO idempotent_requests AS r (credential_id, key, marketplace_id, method, path, fingerprint, expires_at)
-    SELECT $1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7) FROM gate WHERE mine
-    ON CONFLICT (credential_id, key) DO UPDATE
-    SET marketplace_id = excluded.marketplace_id, method = excluded.method, path = excluded.path,
-        fingerprint = excluded.fingerprint, saga_id = NULL, status = NULL, body = NULL,
-        created_at = clock_timestamp(), completed_at = NULL, expires_at = excluded.expires_at
-    WHERE r.expires_at <= clock_timestamp()
-    RETURNING 1
-)
-SELECT mine, EXISTS (SELECT FROM claimed) AS fresh FROM gate
+# Sent as a script, which has no parameters: the texts are hexadecimal, so that nothing in them can end a literal.
+_TEXT = "convert_from(decode('{}', 'hex'), 'UTF8')"
+_BEGIN = f"BEGIN; SELECT idempotency_begin({_TEXT}, {_TEXT}); SAVEPOINT effect"
+TAKEN: Final = "OH013"
+"""What PostgreSQL says of a key that an earlier request has or has had."""
+_KEEP = """
+INSERT INTO idempotent_requests AS r (credential_id, key, marketplace_id, method, path, fingerprint, expires_at,
+    status, body, saga_id, completed_at)
+VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7), $8, $9, $10,
+    CASE WHEN $8::integer IS NOT NULL THEN clock_timestamp() END)
+ON CONFLICT (credential_id, key) DO UPDATE
+SET marketplace_id = excluded.marketplace_id, method = excluded.method, path = excluded.path,
+    fingerprint = excluded.fingerprint, saga_id = excluded.saga_id, status = excluded.status, body = excluded.body,
+    created_at = clock_timestamp(), completed_at = excluded.completed_at, expires_at = excluded.expires_at
+WHERE r.expires_at <= clock_timestamp()
 """
 _READ = "SELECT fingerprint, saga_id, status, body FROM idempotent_requests WHERE credential_id = $1 AND key = $2"
 _READ_LIVE = _READ + " AND expires_at > clock_timestamp()"
 # A key that was released and claimed anew belongs to another saga: a late answer must not touch it.
 _READ_LOCKED = _READ + " AND saga_id = $3 FOR UPDATE"
-_STARTED = "UPDATE idempotent_requests SET saga_id = $3 WHERE credential_id = $1 AND key = $2"
 _ANSWERED = """
 UPDATE idempotent_requests SET status = $3, body = $4, completed_at = clock_timestamp()
-WHERE credential_id = $1 AND key = $2 AND saga_id IS NOT DISTINCT FROM $5
+WHERE credential_id = $1 AND key = $2 AND saga_id = $5
 """
 _RELEASE = "DELETE FROM idempotent_requests WHERE credential_id = $1 AND key = $2 AND saga_id = $3"
 _KNOWN = """
@@ -199,13 +199,33 @@ class Claim:
             "seconds": route.idempotency_seconds,
         }
 
-    async def take(self, tx: Tx, actor: Actor, route: Route, path: str) -> Reply | Started | None:
-        """Claim the key: None when it is ours now, else what came of the earlier request.
+    def begin(self) -> str:
+        """What a transaction begins with that takes the key until its end, and has a savepoint `effect` behind it.
+
+        It fails with TAKEN when an earlier request has the key or has had it: then `earlier` tells what came of it.
+        """
+        return _BEGIN.format(self.credential_id.encode().hex(), self.key.encode().hex())
+
+    async def earlier(self, tx: Tx) -> Reply | Started:
+        """What came of the earlier request with the key.
 
         Raises IdempotencyKeyInProgress, IdempotencyKeyReused and AnswerUnreadable.
         """
-        claimed = await tx.one(
-            _CLAIM,
+        # Nothing is there while the earlier one is inside its transaction, or when the key has been released.
+        row = await tx.row(_READ_LIVE, self.credential_id, self.key)
+        if row is None:
+            raise IdempotencyKeyInProgress(idempotency_key=self.key)
+        if row["fingerprint"] != self.fingerprint:
+            raise IdempotencyKeyReused(idempotency_key=self.key)
+        if row["status"] is not None:
+            return self._replay(row["status"], row["body"])
+        assert row["saga_id"] is not None, "a key is kept with its answer or with its saga"
+        return Started(row["saga_id"])
+
+    async def keep(self, tx: Tx, actor: Actor, route: Route, path: str, outcome: Reply | Started) -> None:
+        """Keep the key with its answer, for replay, or with the saga that the answer depends on."""
+        kept = await tx.execute(
+            _KEEP,
             self.credential_id,
             self.key,
             actor.marketplace_id,
@@ -213,20 +233,12 @@ class Claim:
             path,
             self.fingerprint,
             float(route.idempotency_seconds),
+            outcome.status if isinstance(outcome, Reply) else None,
+            self._sealed(outcome.body) if isinstance(outcome, Reply) else None,
+            outcome.saga_id if isinstance(outcome, Started) else None,
         )
-        if claimed["fresh"]:
-            return None
-        # Repetitions may find the lock taken by one another: what is committed is answered all the same. Nothing is
-        # there while the first is inside its transaction, or when the key was released between the two statements.
-        row = await tx.row(_READ if claimed["mine"] else _READ_LIVE, self.credential_id, self.key)
-        if row is None:
+        if kept == 0:  # somebody else has had it meanwhile, who knows nothing of the lock
             raise IdempotencyKeyInProgress(idempotency_key=self.key)
-        if row["fingerprint"] != self.fingerprint:
-            raise IdempotencyKeyReused(idempotency_key=self.key)
-        if row["status"] is not None:
-            return self._replay(row["status"], row["body"])
-        assert row["saga_id"] is not None, "a claim commits with its answer or with its saga"
-        return Started(row["saga_id"])
 
     async def is_known(self, tx: Tx) -> bool:
         """True when an earlier request with the key has left its answer or its saga behind: nothing new begins."""
@@ -237,12 +249,8 @@ class Claim:
         row = await tx.row(_READ_LOCKED, self.credential_id, self.key, saga_id)
         return None if row is None or row["status"] is None else self._replay(row["status"], row["body"])
 
-    async def started(self, tx: Tx, saga_id: str) -> None:
-        """Leave the saga's id behind."""
-        await tx.execute(_STARTED, self.credential_id, self.key, saga_id)
-
-    async def store(self, tx: Tx, reply: Reply, saga_id: str | None = None) -> None:
-        """Keep the answer for replay."""
+    async def store(self, tx: Tx, reply: Reply, saga_id: str) -> None:
+        """Keep the answer of the key's saga for replay."""
         body = self._sealed(reply.body)
         await tx.execute(_ANSWERED, self.credential_id, self.key, reply.status, body, saga_id)
 

@@ -68,7 +68,20 @@ async def record(
     jobs: Sequence[Job] = (),
 ) -> None:
     """Write events, audit entries and jobs. Every event also leaves an audit entry named after its type."""
-    job_rows = [
+    if events:
+        tx.rings.add("events")
+    if any(job.delay_seconds == 0 for job in jobs):
+        tx.rings.add("jobs")
+    event_rows, audit_rows = rows(actor, events, audit)
+    await tx.execute(_RECORD, actor.marketplace_id, actor.for_audit(), event_rows, audit_rows, job_rows(jobs))
+
+
+Rows = list[dict[str, Any]]
+
+
+def job_rows(jobs: Sequence[Job]) -> Rows:
+    """Jobs as `journal` takes them."""
+    return [
         {
             "queue": job.queue,
             "name": job.name,
@@ -78,15 +91,6 @@ async def record(
         }
         for job in jobs
     ]
-    if events:
-        tx.rings.add("events")
-    if any(job.delay_seconds == 0 for job in jobs):
-        tx.rings.add("jobs")
-    event_rows, audit_rows = rows(actor, events, audit)
-    await tx.execute(_RECORD, actor.marketplace_id, actor.for_audit(), event_rows, audit_rows, job_rows)
-
-
-Rows = list[dict[str, Any]]
 
 
 def rows(actor: Actor, events: Sequence[Event], audit: Sequence[AuditEntry]) -> tuple[Rows, Rows]:

@@ -12,7 +12,7 @@ from msgspec import Meta
 from offerhub.errors import invalid_field
 from offerhub.events.journal import AggregateType
 from offerhub.events.names import matching
-from offerhub.kernel.clock import to_wire
+from offerhub.kernel.clock import EPOCH, to_wire
 from offerhub.kernel.ids import is_id
 from offerhub.runtime.routes import Body, Shape
 from offerhub.runtime.vocabulary import ALIAS, EventId, Timestamp
@@ -21,11 +21,10 @@ PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 500
 TEXT_CHARACTERS_MAX: Final = 200
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,15}")
 _AGGREGATES: Final[dict[str, str]] = {name.lower(): name for name in get_args(AggregateType)}
 
-BEGINNING: Final = _EPOCH
+BEGINNING: Final = EPOCH
 """The cursor before all events."""
 
 
@@ -216,7 +215,7 @@ def moment(text: str) -> datetime | None:
     """
     try:
         if _MILLISECONDS.fullmatch(text):
-            return _EPOCH + timedelta(milliseconds=int(text))
+            return EPOCH + timedelta(milliseconds=int(text))
         # A `+` that nobody escaped has become a space on its way.
         found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
         return cut((found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC))

@@ -5,13 +5,13 @@ goes first: should the decision not be written then, the letter still stands.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, TypeVar
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
 
 from offerhub.access.service import is_operator, require_operator
 from offerhub.errors import NotFound, ServiceUnavailable, invalid_field
 from offerhub.events.journal import AuditEntry, record
-from offerhub.kernel.clock import to_wire
+from offerhub.kernel.clock import EPOCH, to_wire
 from offerhub.kernel.pages import Page
 from offerhub.operations.model import (
     AttemptAnswer,
@@ -32,8 +32,6 @@ from offerhub.runtime.redaction import redact
 from offerhub.runtime.routes import Call
 
 T = TypeVar("T")
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class QueueOffice:
@@ -162,11 +160,11 @@ def _told(letter: DeadLetter) -> dict[str, Any]:
 
 def _cursor(place: Place) -> str:
     failed_at, letter_id = place
-    return f"{(failed_at - _EPOCH) // timedelta(microseconds=1)}.{letter_id}"
+    return f"{(failed_at - EPOCH) // timedelta(microseconds=1)}.{letter_id}"
 
 
 def _place(cursor: str) -> Place:
     failed_us, _, letter_id = cursor.partition(".")
     if not (failed_us.isascii() and failed_us.isdigit() and len(failed_us) < 17 and letter_id):
         raise invalid_field("cursor", "cursor must be the nextCursor of an earlier page")
-    return _EPOCH + timedelta(microseconds=int(failed_us)), letter_id
+    return EPOCH + timedelta(microseconds=int(failed_us)), letter_id

@@ -30,7 +30,7 @@ from offerhub.escrows.steps import REFUSALS
 from offerhub.kernel.money import format_amount
 from offerhub.kernel.pages import Page
 from offerhub.ledger.amounts import known_currency, positive_amount
-from offerhub.orders import service
+from offerhub.orders import opening, service
 from offerhub.orders.model import (
     SDK_ONLY_STATUSES,
     CancelBody,
@@ -49,7 +49,8 @@ from offerhub.orders.states import ORDER
 from offerhub.orders.store import NewMilestone, NewOrder
 from offerhub.providers.trustless_work.intents import EscrowType
 from offerhub.runtime.database import Tx
-from offerhub.runtime.routes import DAY_SECONDS, Answer, Body, Call, Deferred, Envelope, Handler, Route, Shape, first
+from offerhub.runtime.routes import DAY_SECONDS, Body, Call, Deferred, Envelope, Handler, Route, Shape, first
+from offerhub.runtime.statements import Statement
 
 ORDER_IDEMPOTENCY_SECONDS: Final = 7 * DAY_SECONDS
 
@@ -134,9 +135,8 @@ async def _resume(call: Call, saga_id: str) -> OrderAnswer:
 
 
 def _order_handlers(orders: Orders) -> dict[str, Handler]:
-    async def create(call: Call) -> Answer:
-        found, is_new = await orders.create(call.tx, call.actor, _new_order(call.body))
-        return Answer(found.wire(), 201 if is_new else 200)
+    async def create(call: Call) -> Statement:
+        return opening.create(call.actor, _new_order(call.body))
 
     async def list_orders(call: Call) -> Page:
         query: ListOrders = call.query
@@ -147,10 +147,10 @@ def _order_handlers(orders: Orders) -> dict[str, Handler]:
         after, before = _moment("created_after", query.created_after), _moment("created_before", query.created_before)
         return await orders.list(call.tx, call.actor.marketplace_id, query, after, before)
 
-    async def reserve(call: Call) -> OrderAnswer:
+    async def reserve(call: Call) -> Statement:
         body: ReserveBody = call.body
         amount = None if body.amount is None else _amount("amount", body.amount)
-        return (await orders.reserve(call.tx, call.actor, call.path["order_id"], amount)).wire()
+        return await opening.reserve(call.tx, call.actor, call.path["order_id"], amount)
 
     async def cancel(call: Call) -> OrderAnswer:
         return (await orders.cancel(call.tx, call.actor, call.path["order_id"], call.body.reason)).wire()
@@ -227,6 +227,8 @@ def _post(
     also: tuple[int, ...] = (),
     resume: Callable[[Call, str], Awaitable[Any]] | None = None,
     answer: type[Shape] = OrderAnswer,
+    at_once: bool = False,
+    looks_first: bool = False,
 ) -> Route:
     return Route(
         "POST",
@@ -245,6 +247,8 @@ def _post(
         errors=errors,
         resume=resume,
         answer=answer,
+        at_once=at_once,
+        looks_first=looks_first,
     )
 
 
@@ -269,6 +273,7 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             body_optional=False,
             status=201,
             also=(200,),
+            at_once=True,
         ),
         _get(
             "/orders",
@@ -291,6 +296,8 @@ def routes(orders: Orders, resolution: Resolution) -> tuple[Route, ...]:
             UserNotActive,
             ReserveMismatchAmount,
             body=ReserveBody,
+            at_once=True,
+            looks_first=True,
         ),
         _post(
             f"{one}/cancel",

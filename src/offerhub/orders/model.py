@@ -14,6 +14,7 @@ from offerhub.kernel.money import Units, format_amount
 from offerhub.providers.trustless_work.intents import MILESTONES_MAX, EscrowType
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
+from offerhub.runtime.statements import as_kept, place
 from offerhub.runtime.vocabulary import (
     ALIAS,
     SHOWN,
@@ -166,6 +167,16 @@ class Order:
     created_at: datetime
     updated_at: datetime
     escrow_type: EscrowType
+
+
+def not_stored_yet(order: Order, milestones: Sequence[Milestone]) -> OrderAnswer:
+    """The answer about a new order, with places for its times and then those of each milestone."""
+    answer = OrderView(order, milestones, None, None).wire()
+    answer.createdAt, answer.updatedAt = place(1), place(2)
+    answer.metadata = as_kept(answer.metadata)
+    for number, milestone in enumerate(answer.milestones, 1):
+        milestone.createdAt, milestone.updatedAt = place(2 * number + 1), place(2 * number + 2)
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,9 @@ from offerhub.disputes.reading import dispute_wire_of
 from offerhub.errors import (
     EscrowAlreadyExists,
     EscrowNotReady,
-    FundsAlreadyReserved,
-    InvalidRequest,
     InvalidState,
     MilestoneNotFound,
     OrderNotFound,
-    OrderRefReused,
-    ReserveMismatchAmount,
 )
 from offerhub.escrows import service as escrows
 from offerhub.escrows.model import Escrow, EscrowMilestone
@@ -30,13 +26,11 @@ from offerhub.ledger.ledger import Hold
 from offerhub.orders import store
 from offerhub.orders.model import ListOrders, Milestone, MilestoneAnswer, Order, OrderView
 from offerhub.orders.states import CANCELLABLE
-from offerhub.orders.store import NewOrder
 from offerhub.providers.stellar.network import Network
 from offerhub.providers.trustless_work.intents import DeployIntent, FundIntent
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.sagas.engine import Engine
-from offerhub.users.service import require_active
 from offerhub.wallets.service import require_ready, require_system
 
 DEPLOY: Final = "escrow.deploy"
@@ -139,50 +133,12 @@ class EscrowPolicy:
 
 
 class Orders:
-    """Creating, reading, reserving, cancelling; starting escrow deployment and funding."""
+    """Reading and cancelling; starting escrow deployment and funding."""
 
     def __init__(self, engine: Engine, policy: EscrowPolicy, clock: Clock) -> None:
         self._engine = engine
         self._policy = policy
         self._clock = clock
-
-    async def create(self, tx: Tx, actor: Actor, new: NewOrder) -> tuple[OrderView, bool]:
-        """A new order, or the same one again for a known client reference; and whether it is new.
-
-        Raises UserNotFound, UserNotActive, InvalidRequest (one user on both sides), OrderRefReused.
-        """
-        if new.buyer_id == new.seller_id:
-            raise InvalidRequest("buyer and seller must be two different users", userId=new.buyer_id[:64])
-        await require_active(tx, actor.marketplace_id, new.buyer_id, new.seller_id)
-        inserted = await store.insert(tx, actor.marketplace_id, new)
-        if inserted is None:
-            assert new.client_order_ref is not None
-            existing = await view(tx, await store.by_client_ref(tx, actor.marketplace_id, new.client_order_ref))
-            if not _same_terms(existing, new):
-                raise OrderRefReused(client_order_ref=new.client_order_ref, orderId=existing.order.id)
-            return existing, False
-        order, milestones = inserted
-        payload = {
-            "orderId": order.id,
-            "buyerId": order.buyer_id,
-            "sellerId": order.seller_id,
-            "amount": format_amount(order.amount),
-            "currency": order.currency,
-            "title": order.title,
-        }
-        optional = {
-            "description": order.description,
-            "clientOrderRef": order.client_order_ref,
-            "escrowType": None if order.escrow_type == "single-release" else order.escrow_type,
-        }
-        payload |= {name: value for name, value in optional.items() if value is not None}
-        await record(
-            tx,
-            actor,
-            events=[Event("order.created", "Order", order.id, payload, order.buyer_id)],
-            audit=[AuditEntry("ORDER_CREATED", "Order", order.id, after=payload, user_id=order.buyer_id)],
-        )
-        return OrderView(order, milestones, None, None), True
 
     async def list(
         self, tx: Tx, marketplace_id: str, query: ListOrders, after: datetime | None, before: datetime | None
@@ -190,35 +146,6 @@ class Orders:
         """One page of the orders that were created between two times, which are not included; newest first."""
         found = await store.page(tx, marketplace_id, query, after, before)
         return Page([one.wire() for one in await views(tx, found.items)], found.next_cursor)
-
-    async def reserve(self, tx: Tx, actor: Actor, order_id: str, amount: int | None) -> OrderView:
-        """Set the buyer's money aside. Raises InvalidState, InsufficientFunds, ReserveMismatchAmount."""
-        order = await require(tx, actor.marketplace_id, order_id, lock=True)
-        if amount is not None and amount != order.amount:
-            raise ReserveMismatchAmount(provided=format_amount(amount), expected=format_amount(order.amount))
-        if order.status == "FUNDS_RESERVED":
-            raise FundsAlreadyReserved(orderId=order.id, currentState=order.status, allowedStates=["ORDER_CREATED"])
-        moved = await move(tx, order, "FUNDS_RESERVED", ["ORDER_CREATED"])
-        await require_active(tx, actor.marketplace_id, order.buyer_id)
-        around = await ledger.hold(tx, actor, f"order:{order.id}:reserve", order_hold(order), order.amount)
-        available, reserved = around[order.buyer_id, Kind.AVAILABLE], around[order.buyer_id, Kind.RESERVED]
-        payload = {
-            "orderId": order.id,
-            "buyerId": order.buyer_id,
-            "amount": format_amount(order.amount),
-            "currency": order.currency,
-            "reservedBalance": format_amount(reserved.after),
-            "availableBalance": format_amount(available.after),
-        }
-        held = catalogue.balance_reserved(order.buyer_id, order.amount, order.id, available, reserved)
-        await record(
-            tx,
-            actor,
-            events=[held, Event("order.funds_reserved", "Order", order.id, payload, order.buyer_id)],
-            audit=[AuditEntry("FUNDS_RESERVED", "Order", order.id, {"status": order.status}, payload)],
-        )
-        # No escrow and no dispute yet: those begin from here.
-        return OrderView(moved, await store.milestones(tx, [order.id]), None, None)
 
     async def cancel(self, tx: Tx, actor: Actor, order_id: str, reason: str | None) -> OrderView:
         """Close an order before its escrow is funded, and give the reservation back.
@@ -375,17 +302,3 @@ class Orders:
 def _escrow_not_ready(order: Order, escrow: Escrow | None) -> EscrowNotReady:
     current = None if escrow is None else escrow.status
     return EscrowNotReady(orderId=order.id, currentState=current, allowedStates=["CREATED"])
-
-
-def _same_terms(existing: OrderView, new: NewOrder) -> bool:
-    order = existing.order
-    return (order.buyer_id, order.seller_id, order.amount, order.currency, order.title, order.escrow_type) == (
-        new.buyer_id,
-        new.seller_id,
-        new.amount,
-        new.currency,
-        new.title,
-        new.escrow_type,
-    ) and [(one.ref, one.title, int(one.amount)) for one in existing.milestones] == [
-        tuple(milestone) for milestone in new.milestones
-    ]

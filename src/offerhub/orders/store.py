@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from offerhub.kernel.clock import EPOCH
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import Units
 from offerhub.kernel.pages import Page
@@ -38,6 +39,32 @@ class NewOrder(NamedTuple):
     metadata: dict[str, Any] | None
     milestones: tuple[NewMilestone, ...]
     escrow_type: EscrowType = "single-release"
+
+    def made(self, marketplace_id: str) -> tuple[Order, list[Milestone]]:
+        """The order and its milestones as they will be; their times are the database's."""
+        order = Order(
+            new_id("ord"),
+            marketplace_id,
+            self.client_order_ref,
+            self.buyer_id,
+            self.seller_id,
+            Units(self.amount),
+            self.currency,
+            "ORDER_CREATED",
+            self.title,
+            self.description,
+            self.metadata,
+            None,
+            None,
+            EPOCH,
+            EPOCH,
+            self.escrow_type,
+        )
+        milestones = [
+            Milestone(new_id("mst"), order.id, one.ref, one.title, Units(one.amount), "OPEN", None, EPOCH, EPOCH)
+            for one in self.milestones
+        ]
+        return order, milestones
 
 
 def _order(row: Row) -> Order:
@@ -75,48 +102,17 @@ def _milestone(row: Row) -> Milestone:
     )
 
 
-async def insert(tx: Tx, marketplace_id: str, new: NewOrder) -> tuple[Order, list[Milestone]] | None:
-    """A new order with its milestones; None when the client's reference is taken."""
+async def before_reservation(tx: Tx, marketplace_id: str, order_id: str) -> tuple[Order, bool] | None:
+    """The order, within its marketplace, and whether it has milestones."""
     row = await tx.row(
         f"""
-        INSERT INTO orders (id, marketplace_id, client_order_ref, buyer_id, seller_id, amount, currency, title,
-            description, metadata, escrow_type)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-        ON CONFLICT (marketplace_id, client_order_ref) DO NOTHING RETURNING {_COLUMNS}
-        """,
-        new_id("ord"),
-        marketplace_id,
-        new.client_order_ref,
-        new.buyer_id,
-        new.seller_id,
-        new.amount,
-        new.currency,
-        new.title,
-        new.description,
-        new.metadata,
-        new.escrow_type,
-    )
-    if row is None:
-        return None
-    order = _order(row)
-    if not new.milestones:
-        return order, []
-    rows = await tx.rows(
-        f"""
-        INSERT INTO milestones (id, marketplace_id, order_id, position, milestone_ref, title, amount)
-        SELECT m.id, $1, $2, m.place - 1, m.ref, m.title, m.amount
-        FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[])
-            WITH ORDINALITY AS m (id, ref, title, amount, place)
-        ORDER BY m.place RETURNING {_MILESTONE}
+        SELECT {_COLUMNS}, EXISTS (SELECT FROM milestones m WHERE m.order_id = orders.id) AS in_parts
+        FROM orders WHERE marketplace_id = $1 AND id = $2
         """,
         marketplace_id,
-        order.id,
-        [new_id("mst") for _ in new.milestones],
-        [milestone.ref for milestone in new.milestones],
-        [milestone.title for milestone in new.milestones],
-        [milestone.amount for milestone in new.milestones],
+        order_id,
     )
-    return order, [_milestone(row) for row in rows]
+    return None if row is None else (_order(row), row["in_parts"])
 
 
 async def by_client_ref(tx: Tx, marketplace_id: str, client_order_ref: str) -> Order:

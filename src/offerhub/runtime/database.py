@@ -214,13 +214,17 @@ class Database:
         """Give back every connection."""
         await self._pool.close()
 
-    async def run(self, use_case: Callable[[Tx], Awaitable[T]], *, read_only: bool = False) -> T:
+    async def run(
+        self, use_case: Callable[[Tx], Awaitable[T]], *, read_only: bool = False, begin: str = "BEGIN"
+    ) -> T:
         """Run a use case in one transaction, again from the start after one of `AGAIN`.
+
+        `begin` may have statements behind BEGIN that go with it in one round trip; what they answer is not read.
 
         A reading one may change nothing, and needs no transaction around it: at READ COMMITTED each of its statements
         looks anew anyway. Where they must agree with each other, there is `snapshot`.
         """
-        return await self._retried(lambda: self._reading(use_case) if read_only else self._once("BEGIN", use_case))
+        return await self._retried(lambda: self._reading(use_case) if read_only else self._once(begin, use_case))
 
     async def snapshot(self, use_case: Callable[[Tx], Awaitable[T]], *, of: str | None = None) -> T:
         """Run a reading use case on one consistent snapshot of the whole database.
@@ -236,11 +240,11 @@ class Database:
 
         return await self._once(_SNAPSHOT, shared)
 
-    async def statement(self, sql: str, *args: Any, rings: str) -> list[Row]:
+    async def statement(self, sql: str, *args: Any, rings: set[str]) -> list[Row]:
         """Run one statement that is a transaction by itself; again after one of `AGAIN`. Then ring the doorbell."""
         rows = await self._retried(lambda: self._alone(sql, args))
         if self.committed is not None:
-            self.committed({rings})
+            self.committed(rings)
         return rows
 
     async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -268,6 +272,7 @@ class Database:
                 await tx.execute(begin)
                 result = await use_case(tx)
             except BaseException:
+                note_sql()
                 await asyncio.shield(_roll_back(connection))
                 raise
             await tx.execute("COMMIT")

@@ -41,10 +41,11 @@ def _is_sensitive(name: str) -> bool:
 
 def redact(value: Any, name: str = "") -> Any:
     """A copy with sensitive values masked by the name of their field, at any depth."""
-    if isinstance(value, Mapping):
+    # Texts first: most values are, and to ask whether one is a mapping costs more than all the rest.
+    if isinstance(value, str):
+        return _mask(value) if _is_sensitive(name) else scrub(value)
+    if isinstance(value, (dict, Mapping)):
         return {key: redact(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [redact(item, name) for item in value]
-    if isinstance(value, str):
-        return _mask(value) if _is_sensitive(name) else scrub(value)
     return value

@@ -190,8 +190,8 @@ class Route:
     without it that is SERVICE_UNAVAILABLE. `refused` writes down a final refusal of a `write` route, after the use
     case was rolled back; where there is a key, in the transaction that stores the answer, so that a replay writes
     nothing. A `raw` route gets the body as `Raw`, undecoded, because its signature is over the bytes. A route that is
-    not `rate_limited` costs no allowance. The handler of a `write` route that is done `at_once` asks nothing of the
-    database and returns a `Statement`.
+    not `rate_limited` costs no allowance. The handler of a `write` route that is done `at_once` returns a `Statement`
+    and asks nothing of the database, unless it `looks_first`: then it may read, outside of any transaction.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -221,6 +221,7 @@ class Route:
     raw: bool = False
     rate_limited: bool = True
     at_once: bool = False
+    looks_first: bool = False
 
     @property
     def takes_key(self) -> bool:

@@ -6,15 +6,15 @@ commits: one round trip for a request, or for as many as have come while the one
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import msgspec
 
 from offerhub.errors import Refusal
-from offerhub.runtime.database import Database, Raised, Tx
+from offerhub.runtime.database import AGAIN, Database, Raised, Tx
 from offerhub.runtime.round_trips import note_sql
 from offerhub.runtime.together import Together
 
@@ -33,9 +33,25 @@ def place(number: int) -> str:
     return f"{_PLACE}{number}x"
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a balance before a change and after it goes, as the wire shows it."""
+
+    was: str
+    becomes: str
+
+
 def template(value: Any) -> str:
     """Any value as JSON text for PostgreSQL's `format`, with its places."""
     return as_format(_encode(value).decode())
+
+
+def as_kept(value: Any) -> Any:
+    """JSON of a client's as PostgreSQL gives it back: the names of an object by their length, then by their bytes."""
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: (len(name.encode()), name.encode()))
+        return {name: as_kept(value[name]) for name in names}
+    return [as_kept(one) for one in value] if isinstance(value, list) else value
 
 
 def as_format(text: str) -> str:
@@ -52,10 +68,12 @@ def as_format(text: str) -> str:
 class Statement:
     """What a handler returns for the database to perform.
 
-    `use_case` is the SQL function, `request` its argument without the answer, `answer` what the handler would return,
-    with places. Requests of a batch are performed in the order of `turn`, the user whose money they move, so that two
-    batches never wait for each other; None is for one that moves money of several, and goes alone. `refusal` says
-    what an error of the function means; None when it means nothing to the caller.
+    `use_case` names the SQL function `effect_of_…`, `request` is its argument without the answer, `answer` what the
+    handler would return, with places. Requests of a batch are performed in the order of `turn`, the user whose money
+    they move, so that two batches never wait for each other; None is for one that moves money of several, and goes
+    alone. `refusal` says what an error of the function means; None when it means nothing to the caller. `otherwise`
+    is the answer when the function did nothing: what it was to make is there already. `rings` is what the doorbell is
+    rung for once it is committed.
     """
 
     use_case: str
@@ -63,25 +81,42 @@ class Statement:
     request: Mapping[str, Any]
     answer: Any
     refusal: Callable[[Raised], Refusal | None]
+    otherwise: Callable[[Tx], Awaitable[Any]] | None = None
+    rings: tuple[str, ...] = ("events",)
 
-    async def within(self, tx: Tx, answer: str) -> bytes:
-        """Perform it in a transaction of the caller's; returns the answer with its places filled.
+    async def within(self, tx: Tx, answer: str) -> bytes | None:
+        """Perform it in a transaction of the caller's; the answer with its places filled, None if it did nothing.
 
         Raises the Refusal that an error stands for, which leaves the transaction unusable.
         """
         try:
-            text = await tx.value(_WITHIN.format(self.use_case), _encode({**self.request, "answer": answer}).decode())
+            text = await tx.value(_WITHIN, self.use_case, _encode({**self.request, "answer": answer}).decode())
         except asyncpg.PostgresError as error:
             refusal = self.refusal(Raised.of(error))
             if refusal is None:
                 raise
             raise refusal from error
-        tx.rings.add("events")
+        if text is None:
+            return None
+        tx.rings.update(self.rings)
         return str(text).encode()
 
 
-_WITHIN: Final = "SELECT {}($1::text::jsonb)"
+UNUSABLE: Final = (
+    *AGAIN,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""After these nobody knows what became of a batch, or asking again for each of it would only make things worse."""
+_WITHIN: Final = "SELECT perform_within($1, $2::text::jsonb)"
 _PERFORM: Final = "SELECT answer FROM perform($1)"
+
+
+class _Asked(NamedTuple):
+    turn: str
+    request: dict[str, Any]
+    rings: tuple[str, ...]
 
 
 class Batches:
@@ -89,11 +124,11 @@ class Batches:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._together: Together[tuple[str, dict[str, Any]], bytes | None] = Together(
-            self._perform, lanes=LANES, most=BATCH_MAX
-        )
+        self._together: Together[_Asked, bytes | None] = Together(self._perform, lanes=LANES, most=BATCH_MAX)
 
-    async def perform(self, statement: Statement, claim: Mapping[str, Any] | None, answer: str) -> bytes | None:
+    async def perform(
+        self, statement: Statement, answer: str, claim: Mapping[str, Any] | None = None
+    ) -> bytes | None:
         """The answer, durable when this returns, or None when nothing was done and the request has to be asked alone.
 
         Raises what the database raises when it cannot be used; then nobody knows whether the effect is there, as
@@ -106,15 +141,22 @@ class Batches:
         if claim is not None:
             request["claim"] = claim
         if statement.turn is None:
-            [performed] = await self._perform([("", request)])
+            [performed] = await self._perform([_Asked("", request, statement.rings)])
             return performed
         note_sql()
-        return await self._together.ask((statement.turn, request))
+        return await self._together.ask(_Asked(statement.turn, request, statement.rings))
 
-    async def _perform(self, asked: list[tuple[str, dict[str, Any]]]) -> list[bytes | None]:
-        order = sorted(range(len(asked)), key=lambda number: asked[number][0])
-        requests = _encode([asked[number][1] for number in order]).decode()
-        rows = await self._database.statement(_PERFORM, requests, rings="events")
+    async def _perform(self, asked: list["_Asked"]) -> list[bytes | None]:
+        order = sorted(range(len(asked)), key=lambda number: asked[number].turn)
+        requests = _encode([asked[number].request for number in order]).decode()
+        rings = {ring for one in asked for ring in one.rings}
+        try:
+            rows = await self._database.statement(_PERFORM, requests, rings=rings)
+        except asyncpg.PostgresError as error:
+            if isinstance(error, UNUSABLE):
+                raise
+            # It has rolled all of them back, for what one of them tells, or for want of something.
+            return [None] * len(asked)
         answers: list[bytes | None] = [None] * len(asked)
         for number, row in zip(order, rows, strict=True):
             answers[number] = None if row["answer"] is None else row["answer"].encode()

@@ -67,6 +67,21 @@ class Running:
     resumed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A saga that begins: its row, the names of its steps, and the job that drives it."""
+
+    saga: Saga
+    steps: list[str]
+    job: journal.Job
+
+    def request(self) -> dict[str, Any]:
+        """As `begin_saga` takes it."""
+        saga = self.saga
+        named = {"id": saga.id, "kind": saga.kind, "subject": saga.subject_id, "correlation": saga.correlation_id}
+        return {**named, "input": dict(saga.input), "steps": self.steps}
+
+
 class Engine:
     """Starts and drives sagas. One per process."""
 
@@ -106,11 +121,16 @@ class Engine:
         `values` is the saga's input as JSON. `events` and `audit` are what the start itself leaves in the journal.
         The database refuses a second running saga of one kind and subject.
         """
+        began = self.beginning(actor, kind, subject_id, values)
+        await store.insert(tx, began.saga, began.steps)
+        await journal.record(tx, actor, events=events, audit=audit, jobs=[began.job])
+        return began.saga.id
+
+    def beginning(self, actor: Actor, kind: str, subject_id: str, values: dict[str, Any]) -> Beginning:
+        """A saga to be recorded with what starts it, and the job that drives it."""
         saga = Saga(new_id("sga"), actor.marketplace_id, kind, subject_id, "RUNNING", values, actor.correlation_id)
-        await store.insert(tx, saga, [step.name for step in self._plans[kind].steps(saga)])
         job = journal.Job(QUEUE, JOB, {"sagaId": saga.id}, priority=self._priorities[kind])
-        await journal.record(tx, actor, events=events, audit=audit, jobs=[job])
-        return saga.id
+        return Beginning(saga, [step.name for step in self._plans[kind].steps(saga)], job)
 
     async def running(self, tx: Tx, kind: str, subject_id: str) -> str | None:
         """The id of the saga of this kind that runs for the subject, or None."""

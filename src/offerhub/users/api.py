@@ -16,7 +16,8 @@ from offerhub.errors import (
 )
 from offerhub.kernel.pages import Page
 from offerhub.runtime.database import Tx
-from offerhub.runtime.routes import Answer, Call, Deferred, Envelope, Handler, Route, first
+from offerhub.runtime.routes import Call, Deferred, Envelope, Handler, Route, first
+from offerhub.runtime.statements import Statement
 from offerhub.users import service
 from offerhub.users.linking import Linking, link_of
 from offerhub.users.model import (
@@ -48,16 +49,13 @@ async def _link(tx: Tx, marketplace_id: str, user_id: str) -> AirtmLinkAnswer:
 def routes(users: Users, linking: Linking) -> tuple[Route, ...]:
     """Declare the endpoints."""
 
-    async def create(call: Call) -> Answer:
+    async def create(call: Call) -> Statement:
         body: CreateUser = call.body
         external_id = first(body.externalUserId, body.external_user_id, body.externalId)
         assert external_id is not None
         if body.email is not None and not _is_email(body.email):
             raise invalid_field("email", "email must be a valid e-mail address")
-        view, is_new = await users.create(
-            call.tx, call.actor, external_id, email=body.email, user_type=body.type, metadata=body.metadata
-        )
-        return Answer(view.wire(), 201 if is_new else 200)
+        return users.create(call.actor, external_id, email=body.email, user_type=body.type, metadata=body.metadata)
 
     async def read(call: Call) -> UserAnswer:
         return (await users.read(call.tx, call.actor.marketplace_id, call.path["user_id"])).wire()
@@ -129,6 +127,7 @@ def _managed(create: Handler, read: Handler, list_users: Handler) -> tuple[Route
             status=201,
             also=(200,),
             body=CreateUser,
+            at_once=True,
         ),
         Route(
             "GET",

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
-from offerhub.kernel.clock import to_wire
+from offerhub.kernel.clock import EPOCH, to_wire
+from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import format_amount
 from offerhub.runtime.paging import PageQuery
 from offerhub.runtime.routes import Body, Shape
@@ -66,6 +67,13 @@ class User:
     airtm_linked_at: datetime | None
     created_at: datetime
     updated_at: datetime
+
+
+def new_user(marketplace_id: str, external_user_id: str, email: str | None, user_type: UserType) -> User:
+    """A user that is not stored yet; its times are the database's."""
+    return User(
+        new_id("usr"), marketplace_id, external_user_id, email, user_type, "ACTIVE", None, None, None, EPOCH, EPOCH
+    )
 
 
 def shown_wallet(public_key: str, status: WalletStatus) -> UserWalletAnswer:

@@ -1,9 +1,8 @@
 """All SQL of users."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from offerhub.kernel.ids import new_id
 from offerhub.kernel.pages import Page
 from offerhub.runtime.database import Row, Tx
 from offerhub.runtime.paging import PageQuery, fetch
@@ -43,26 +42,6 @@ def _view(row: Row) -> UserView:
     if row["public_key"] is not None:
         wallet = shown_wallet(row["public_key"], row["wallet_status"])
     return UserView(_user(row), row["available"], row["reserved"], wallet)
-
-
-async def insert(
-    tx: Tx, marketplace_id: str, external_user_id: str, email: str | None, user_type: str, metadata: Any
-) -> User | None:
-    """A new user, or None when the marketplace has one with this external id."""
-    row = await tx.row(
-        f"""
-        INSERT INTO users (id, marketplace_id, external_user_id, email, type, metadata)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT (marketplace_id, external_user_id) DO NOTHING RETURNING {_COLUMNS}
-        """,
-        new_id("usr"),
-        marketplace_id,
-        external_user_id,
-        email,
-        user_type,
-        metadata,
-    )
-    return None if row is None else _user(row)
 
 
 async def id_of(tx: Tx, marketplace_id: str, external_user_id: str) -> str:

@@ -1,6 +1,6 @@
 """Use cases of wallets."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from msgspec import UNSET, UnsetType
@@ -8,12 +8,13 @@ from msgspec import UNSET, UnsetType
 from offerhub.errors import InternalError, StellarNetworkError, WalletNotFound, WalletNotReady
 from offerhub.events.journal import Event
 from offerhub.kernel.clock import to_wire
+from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import format_chain_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.providers.stellar.network import PUBLIC_PASSPHRASE, Network
 from offerhub.runtime.actor import Actor, system
 from offerhub.runtime.database import Tx
-from offerhub.sagas.engine import Engine
+from offerhub.sagas.engine import Beginning, Engine
 from offerhub.wallets import store
 from offerhub.wallets.keyring import Keyring
 from offerhub.wallets.model import (
@@ -62,6 +63,16 @@ async def require_system(tx: Tx, purpose: Purpose) -> Wallet:
     return wallet
 
 
+@dataclass(frozen=True, slots=True)
+class NewWallet:
+    """A wallet that is not stored yet: `request` is what `create_user` takes of it."""
+
+    address: str
+    request: dict[str, Any]
+    event: Event
+    saga: Beginning
+
+
 class Wallets:
     """Creating and reading wallets.
 
@@ -78,11 +89,10 @@ class Wallets:
         self._network = network
         self._system_purposes: tuple[Purpose, ...] = (*SYSTEM_PURPOSES, "treasury") if treasury else SYSTEM_PURPOSES
 
-    async def create_for_user(self, tx: Tx, actor: Actor, user_id: str, events: Sequence[Event] = ()) -> Wallet:
-        """Give a new user a wallet and begin to set it up on the chain; `events` are written before its own."""
+    def new_for_user(self, actor: Actor, user_id: str) -> NewWallet:
+        """The wallet of a new user, to be stored with it, and the saga that sets it up on the chain."""
         address, sealed = self._keyring.make()
-        wallet = await store.insert(tx, actor.marketplace_id, user_id, "user", address, sealed)
-        assert wallet is not None, "a new user has no wallet yet"
+        wallet_id = new_id("wal")
         payload = {
             "userId": user_id,
             "publicKey": address,
@@ -90,9 +100,10 @@ class Wallets:
             "funded": False,
             "trustlineReady": False,
         }
-        created = Event("wallet.created", "Wallet", wallet.id, payload, user_id)
-        await self._begin_provision(tx, actor, wallet, [*events, created])
-        return wallet
+        event = Event("wallet.created", "Wallet", wallet_id, payload, user_id)
+        request = {"id": wallet_id, "address": address, "sealed": sealed.blob.hex(), "key_version": sealed.version}
+        values = {"address": address, "userId": user_id, "funding": "platform"}
+        return NewWallet(address, request, event, self._engine.beginning(actor, PROVISION, wallet_id, values))
 
     async def create_system_wallets(self, tx: Tx, marketplace_id: str) -> list[Wallet]:
         """Make the wallets that the system itself needs, where they are missing; returns all of them."""
@@ -130,7 +141,7 @@ class Wallets:
             await self._begin_provision(tx, system(wallet.marketplace_id, "wallets"), wallet)
         return len(found)
 
-    async def _begin_provision(self, tx: Tx, actor: Actor, wallet: Wallet, events: Sequence[Event] = ()) -> None:
+    async def _begin_provision(self, tx: Tx, actor: Actor, wallet: Wallet) -> None:
         """Begin to set a wallet up on the chain.
 
         The platform's account sponsors every other one; its own XLM is from a friendbot, or from whoever runs this.
@@ -140,7 +151,7 @@ class Wallets:
             values["funding"] = "operator" if self._network.friendbot_url is None else "friendbot"
         if wallet.purpose == "channel":
             values["trustline"] = False
-        await self._engine.start(tx, actor, PROVISION, wallet.id, values, events=events)
+        await self._engine.start(tx, actor, PROVISION, wallet.id, values)
 
     def deposit_view(self, wallet: Wallet) -> DepositAddressAnswer:
         """Where to send a deposit (contract 2.5)."""

@@ -14,13 +14,13 @@ import msgspec
 import structlog
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
-from offerhub.events.journal import Job, record
+from offerhub.events.journal import Job, job_rows
 from offerhub.kernel.clock import Clock
 from offerhub.providers.airtm import signatures as airtm_signatures
 from offerhub.providers.trustless_work import signatures as trustless_work_signatures
 from offerhub.runtime.actor import system
-from offerhub.runtime.database import Database, Tx
-from offerhub.webhooks import store
+from offerhub.runtime.database import Database
+from offerhub.runtime.statements import Batches, Statement
 from offerhub.webhooks.model import TRUSTLESS_WORK_TYPES, News, WebhookAnswer
 
 QUEUE: Final = "webhooks"
@@ -39,6 +39,7 @@ class Inbox:
     """Takes webhooks in. Any of a provider's secrets may have signed; without one nothing of that provider counts."""
 
     database: Database
+    batches: Batches
     clock: Clock
     airtm_secrets: tuple[str, ...] = field(repr=False)
     trustless_work_secrets: tuple[str, ...] = field(repr=False)
@@ -73,22 +74,39 @@ class Inbox:
         return await self._keep(news, "no order of ours" if is_known else "unknown event type")
 
     async def _keep(self, news: News, ignored: str) -> WebhookAnswer:
-        async def keep(tx: Tx) -> bool:
-            if news.subject is None:
-                return await store.insert(tx, news, "IGNORED", ignored)
-            is_new = await store.insert(tx, news, "RECEIVED", None)
-            if is_new:
-                job = Job(QUEUE, JOB, {"provider": news.provider, "eventId": news.event_id})
-                await record(tx, system(DEFAULT_MARKETPLACE_ID, "webhooks"), jobs=[job])
-            return is_new
-
-        is_new = await self.database.run(keep)
+        statement = _kept(news, ignored)
+        told = await self.batches.perform(statement, "")
+        if told is None:
+            told = await self.database.run(lambda tx: statement.within(tx, ""))
+        is_new = told == b"true"
         log.info("webhook_received", provider=news.provider, kind=news.event_type, subject=news.subject, new=is_new)
         if not is_new:
             return WebhookAnswer(status="ok", processed=news.subject is not None, duplicate=True)
         if news.subject is None:
             return WebhookAnswer(status="ok", processed=False, reason=ignored)
         return WebhookAnswer(status="ok", processed=True)
+
+
+def _kept(news: News, ignored: str) -> Statement:
+    """Keep a delivery, and the job that looks into it when it names something of ours."""
+    actor = system(DEFAULT_MARKETPLACE_ID, "webhooks")
+    job = Job(QUEUE, JOB, {"provider": news.provider, "eventId": news.event_id})
+    request = {
+        "marketplace": actor.marketplace_id,
+        "actor": actor.for_audit(),
+        "news": {
+            "provider": news.provider,
+            "event_id": news.event_id,
+            "event_type": news.event_type,
+            "subject": news.subject,
+            "payload": news.payload,
+            "status": "IGNORED" if news.subject is None else "RECEIVED",
+            "outcome": ignored if news.subject is None else None,
+        },
+        "jobs": [] if news.subject is None else job_rows([job]),
+    }
+    turn = f"{news.provider} {news.event_id}"
+    return Statement("keep_webhook", turn, request, None, lambda _: None, rings=("jobs",))
 
 
 def _read(body: bytes) -> dict[str, Any] | None:

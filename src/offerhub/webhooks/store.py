@@ -1,33 +1,11 @@
 """All SQL of the inbox."""
 
 from offerhub.runtime.database import Row, Tx
-from offerhub.webhooks.model import News, Provider, WebhookEvent
+from offerhub.webhooks.model import Provider, WebhookEvent
 
 
 def _event(row: Row) -> WebhookEvent:
     return WebhookEvent(row["provider"], row["event_id"], row["event_type"], row["subject"], row["status"])
-
-
-async def insert(tx: Tx, news: News, status: str, outcome: str | None) -> bool:
-    """Keep a delivery; False when the inbox has it already, which then counts the delivery."""
-    return bool(
-        await tx.value(
-            """
-            INSERT INTO webhook_events AS e (provider, event_id, event_type, subject, payload, status, outcome,
-                processed_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $6 = 'IGNORED' THEN clock_timestamp() END)
-            ON CONFLICT (provider, event_id) DO UPDATE SET deliveries = e.deliveries + 1
-            RETURNING e.deliveries = 1
-            """,
-            news.provider,
-            news.event_id,
-            news.event_type,
-            news.subject,
-            news.payload,
-            status,
-            outcome,
-        )
-    )
 
 
 async def get(tx: Tx, provider: Provider, event_id: str) -> WebhookEvent | None:

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from stellar_sdk import Account, Asset, TransactionBuilder
 
-from faults.processes.world import Process, World, process
+from faults.processes.world import Process, World, perform, process
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import format_chain_amount
 from offerhub.providers.stellar import records
@@ -33,7 +33,7 @@ async def new_wallet(world: World, alive: Process) -> Wallet:
     """A new user's wallet, which nobody drives yet."""
     users = Users(alive.product.wallets)
     run = alive.product.database.run
-    user_id = (await run(lambda tx: users.create(tx, world.actor, new_id("req"))))[0].user.id
+    user_id = (await perform(world.database, users.create(world.actor, new_id("req"))))["id"]
     return await run(lambda tx: require(tx, world.actor.marketplace_id, user_id))
 
 

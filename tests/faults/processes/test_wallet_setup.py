@@ -1,6 +1,6 @@
 """A wallet whose set-up was refused is not lost: it is begun again until it is ready."""
 
-from faults.processes.world import World, process
+from faults.processes.world import World, perform, process
 from offerhub.kernel.ids import new_id
 from offerhub.users.service import Users
 from offerhub.wallets.service import require
@@ -10,7 +10,7 @@ async def test_a_refused_setup_is_begun_again(world: World) -> None:
     run = world.database.run
     async with process(world.settings) as alive:
         users = Users(alive.product.wallets)
-        user_id = (await run(lambda tx: users.create(tx, world.actor, new_id("req"))))[0].user.id
+        user_id = (await perform(world.database, users.create(world.actor, new_id("req"))))["id"]
         wallet = await run(lambda tx: require(tx, world.actor.marketplace_id, user_id))
         # As after a treasury that had too little XLM, a while ago.
         await world.database.script(

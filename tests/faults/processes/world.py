@@ -14,12 +14,14 @@ from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import parse_chain_amount
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
+from offerhub.orders import opening
 from offerhub.orders.resolution import Resolution
 from offerhub.orders.service import EscrowPolicy, Orders
 from offerhub.orders.store import NewOrder
 from offerhub.runtime.actor import Actor, system
 from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.http import HttpClient
+from offerhub.runtime.statements import Statement, template
 from offerhub.settings import Settings, load
 from offerhub.users.service import Users
 from offerhub.wallets.deposits import DepositWatcher
@@ -28,6 +30,14 @@ from offerhub.withdrawals.service import Asked, Withdrawals
 from support.conservation import assert_conserved
 
 DONE_SECONDS = 30.0
+
+
+async def perform(database: Database, statement: Statement) -> dict[str, Any]:
+    """Have a statement performed alone; its answer."""
+    answer = await database.run(lambda tx: statement.within(tx, template(statement.answer)))
+    assert answer is not None, "it did nothing"
+    found: dict[str, Any] = json.loads(answer)
+    return found
 
 
 @dataclass
@@ -98,8 +108,7 @@ class World:
             await alive.deposits.begin()
             users = Users(alive.product.wallets)
             made = [
-                (await database.run(lambda tx, name=name: users.create(tx, actor, name)))[0].user.id
-                for name in (new_id("req"), new_id("req"))
+                (await perform(database, users.create(actor, name)))["id"] for name in (new_id("req"), new_id("req"))
             ]
             world.buyer, world.seller = made
             await world.settle(alive)
@@ -149,9 +158,9 @@ class World:
         """An order in progress."""
         new = NewOrder(None, self.buyer, self.seller, units, "USD", "Logo", None, None, ())
         run = self.database.run
-        created, _ = await run(lambda tx: alive.orders.create(tx, self.actor, new))
-        order_id = created.order.id
-        await run(lambda tx: alive.orders.reserve(tx, self.actor, order_id, None))
+        order_id = (await perform(self.database, opening.create(self.actor, new)))["id"]
+        reserve = await run(lambda tx: opening.reserve(tx, self.actor, order_id, None), read_only=True)
+        await perform(self.database, reserve)
         for begin in (alive.orders.begin_escrow, alive.orders.begin_fund):
             saga = await run(lambda tx, begin=begin: begin(tx, self.actor, order_id))
             await alive.product.engine.wait(saga, DONE_SECONDS)
