@@ -13,7 +13,7 @@ TEST_PROCESSES ?= -n $(shell $(or $(PYTHON),python3) -c 'import os; print(min(6,
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11
 
-.PHONY: help demo dev test test-long simulate test-compat test-fuzz prove-harness bench bench-streams check format docs lock clean install-embedded install-dev
+.PHONY: help demo dev test test-long simulate test-compat test-fuzz prove-harness bench bench-streams check sbom audit format docs lock clean install-embedded install-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -58,6 +58,12 @@ check: install-dev ## Lint, formatting, types, import contracts, links in the do
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/check_links.py
 
+sbom: install-dev ## Write dist/sbom.cdx.json: every package that is shipped, with its hashes (CycloneDX)
+	@tools/supply-chain sbom
+
+audit: install-dev ## Hold every package that is shipped against the known vulnerabilities (needs the network)
+	@tools/supply-chain audit $(ARGS)
+
 format: install-dev ## Format the code and repair what lint can repair
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -71,9 +77,10 @@ lock: install-dev ## Compile requirements/*.txt again, with hashes (ARGS="--upgr
 	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded -o requirements/embedded.txt
 	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
 	@$(COMPILE) $(ARGS) requirements/deploy.in -o requirements/deploy.txt
+	@$(COMPILE) $(ARGS) requirements/audit.in -o requirements/audit.txt
 
 clean: ## Remove .venv and caches; the data folder .offerhub stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-audit .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find src tests tools bench -name __pycache__ -prune -exec rm -rf {} +
 
 install-embedded:
