@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +14,9 @@ DEPLOY: Final = ROOT / "deploy"
 DOCKER: Final = DEPLOY / "docker"
 
 
+@cache
 def read_yaml(file: Path) -> Any:
-    """The one document of a file of YAML."""
+    """The one document of a file of YAML, for reading only: the next who asks gets the same."""
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 

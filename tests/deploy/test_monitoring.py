@@ -107,30 +107,30 @@ def explained() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize(("where", "expression"), queries(), ids=lambda value: value[:50])
-def test_every_query_asks_for_what_the_service_tells(where: str, expression: str) -> None:
+def test_every_query_asks_for_what_the_service_tells() -> None:
     recorded = {rule["record"]: set[str]() for rule in rules() if "record" in rule}
     known = explained() | OF_OTHERS | recorded
-    of_all: set[str] = set(OF_SCRAPES)
-    for metric, asked in selectors(expression):
-        assert metric in known, f"{where} asks for {metric}"
-        of_all |= known[metric]
-        assert asked.keys() <= known[metric] | OF_SCRAPES, f"{where}: labels of {metric}"
-        assert set(asked.get("job", ())) <= JOBS
-        for label, values in asked.items():
-            allowed = VALUES.get((metric, label))
-            assert allowed is None or set(values) <= allowed, f"{where}: {metric}{{{label}}}"
-    assert grouped_by(expression) <= of_all, where
+    for where, expression in queries():
+        of_all: set[str] = set(OF_SCRAPES)
+        for metric, asked in selectors(expression):
+            assert metric in known, f"{where} asks for {metric}"
+            of_all |= known[metric]
+            assert asked.keys() <= known[metric] | OF_SCRAPES, f"{where}: labels of {metric}"
+            assert set(asked.get("job", ())) <= JOBS
+            for label, values in asked.items():
+                allowed = VALUES.get((metric, label))
+                assert allowed is None or set(values) <= allowed, f"{where}: {metric}{{{label}}}"
+        assert grouped_by(expression) <= of_all, where
 
 
-@pytest.mark.parametrize("name", alerts())
-def test_every_alert_is_tried_silent_and_firing(name: str) -> None:
-    (tried,) = [one for one in read_yaml(RULES_TESTS)["tests"] if one["name"] == name]
-    silent, firing = tried["promql_expr_test"]
-    assert f'alertname="{name}"' in silent["expr"]
-    assert silent["expr"] == firing["expr"]
-    assert silent["exp_samples"] == []
-    assert len(firing["exp_samples"]) == 1
+def test_every_alert_is_tried_silent_and_firing() -> None:
+    tried = {one["name"]: one["promql_expr_test"] for one in read_yaml(RULES_TESTS)["tests"]}
+    assert tried.keys() == alerts().keys()
+    for name, (silent, firing) in tried.items():
+        assert f'alertname="{name}"' in silent["expr"]
+        assert silent["expr"] == firing["expr"]
+        assert silent["exp_samples"] == []
+        assert len(firing["exp_samples"]) == 1
 
 
 def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
@@ -146,12 +146,11 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     assert dict(rows) == {name: rule["labels"]["priority"] for name, rule in found.items()}
 
 
-@pytest.mark.parametrize("name", GUIDE)
-def test_the_guides_alerts_and_thresholds_are_there(name: str) -> None:
-    priority, threshold = GUIDE[name]
-    rule = alerts()[name]
-    assert rule["labels"]["priority"] == priority
-    assert threshold in rule["expr"]
+def test_the_guides_alerts_and_thresholds_are_there() -> None:
+    found = alerts()
+    for name, (priority, threshold) in GUIDE.items():
+        assert found[name]["labels"]["priority"] == priority, name
+        assert threshold in found[name]["expr"], name
 
 
 def test_latency_leaves_out_what_waits_on_purpose_and_nothing_else() -> None:
@@ -163,22 +162,22 @@ def test_latency_leaves_out_what_waits_on_purpose_and_nothing_else() -> None:
     assert told == waits
 
 
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda file: file.stem)
-def test_a_dashboard_can_be_drawn(dashboard: Path) -> None:
-    found = panels(dashboard)
-    assert len({one["id"] for one in found}) == len(found)
-    taken: set[tuple[int, int]] = set()
-    for one in found:
-        place = one["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        cells = {
-            (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        }
-        assert not taken & cells, f"{one['title']} lies on another"
-        taken |= cells
-        assert all(two["datasource"]["uid"] == "${datasource}" for two in one["targets"])
+def test_dashboards_can_be_drawn() -> None:
+    for dashboard in DASHBOARDS:
+        found = panels(dashboard)
+        assert len({one["id"] for one in found}) == len(found)
+        taken: set[tuple[int, int]] = set()
+        for one in found:
+            place = one["gridPos"]
+            assert place["x"] + place["w"] <= 24
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            assert not taken & cells, f"{one['title']} lies on another"
+            taken |= cells
+            assert all(two["datasource"]["uid"] == "${datasource}" for two in one["targets"])
 
 
 @pytest.mark.long

@@ -5,11 +5,8 @@ A long test (`make test-long`): it installs packages from npm's registry. Their 
 """
 
 import asyncio
-import base64
-import hashlib
 import json
 import shutil
-import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from offerhub.runtime.jobs import Handler, Priority
 from offerhub.runtime.outbox import Relay
 from offerhub.runtime.queue import Queues, Workers
 from offerhub.runtime.schedules import Schedule, Schedules
+from support.npm import unpacked
 
 pytestmark = pytest.mark.long
 
@@ -37,31 +35,11 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @pytest.fixture(scope="module")
-async def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `peer.js` and what it needs, each archive as it is known to be."""
-    program, client = shutil.which("node"), shutil.which("npm")
-    assert program is not None, "this test needs Node.js"
-    assert client is not None, "this test needs npm"
+    assert shutil.which("node") is not None, "this test needs Node.js"
     folder = tmp_path_factory.mktemp("node")
-    lines = (HERE / "packages.txt").read_text(encoding="utf-8").splitlines()
-    wanted = dict(line.split() for line in lines if line and not line.startswith("#"))
-    process = await asyncio.create_subprocess_exec(
-        client, "pack", "--json", "--ignore-scripts", *wanted, cwd=folder, stdout=asyncio.subprocess.PIPE
-    )
-    told, _ = await process.communicate()
-    assert process.returncode == 0
-    for one in json.loads(told):
-        archive = folder / one["filename"].replace("@", "").replace("/", "-")
-        digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-        assert wanted.pop(f"{one['name']}@{one['version']}") == f"sha512-{digest}", one["name"]
-        place = folder / "node_modules" / one["name"]
-        with tarfile.open(archive) as packed:
-            for member in packed.getmembers():
-                # The archives' one folder is called `package`, mostly.
-                member.name = member.name.partition("/")[2]
-                if member.isfile() and member.name:
-                    packed.extract(member, place, filter="data")
-    assert not wanted, "packed, and not told of"
+    unpacked(HERE / "packages.txt", folder)
     shutil.copy(HERE / "peer.js", folder)
     return folder
 
