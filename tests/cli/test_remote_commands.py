@@ -102,6 +102,17 @@ async def test_the_configuration_is_kept_for_its_owner_alone(operator: Operator,
     assert (code, str(kept) in printed) == (2, True)
 
 
+async def test_users_are_listed_and_shown(operator: Operator, shop: Marketplace) -> None:
+    made = await shop.done("POST", "/users", {"externalUserId": unique("shown"), "type": "BUYER"}, status=201)
+    await shop.done("POST", f"/users/{made['id']}/balance/credit", {"amount": "12.50"})
+    listed = await operator.hears("users", "list", "--type", "BUYER", "--limit", "500")
+    assert [one["externalUserId"] for one in listed if one["id"] == made["id"]] == [made["externalUserId"]]
+    code, printed = await operator.types("users", "show", made["id"])
+    assert (code, made["externalUserId"] in printed, "12.50 USD" in printed) == (0, True, True), printed
+    code, printed = await operator.types("users", "show", "usr_" + "A" * 32)
+    assert (code, "(USER_NOT_FOUND)" in printed) == (1, True)
+
+
 async def test_maintenance_is_switched_and_shown(tmp_path: Path, shop: Marketplace) -> None:
     operator = Operator(tmp_path, shop.using(MASTER_KEY))
     try:

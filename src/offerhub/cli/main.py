@@ -14,8 +14,10 @@ from offerhub.settings import SettingsError
 from offerhub.wallets.keyring import WrongWalletKey
 
 app = App(name="offerhub", help="OFFER-HUB Orchestrator: balances, escrow and payouts for marketplaces.")
-migrate = App(name="migrate", help="The database schema: `up` applies what is pending, `status` shows it.")
+migrate = App(name="migrate", help="The database schema: `up` applies what is pending, `status`, `rehearse`.")
 app.command(migrate)
+users = App(name="users", help="The users of a running service: `list`, `show`.")
+app.command(users)
 wallets = App(name="wallets", help="The wallets' secrets: `status` shows their keys, `rotate` seals them anew.")
 app.command(wallets)
 keys = App(name="keys", help="The API keys of a running service: `create`, `list`, `revoke`, `token`.")
@@ -50,6 +52,7 @@ for _name, _where, _help in (
     ("stuck", "reconcile:stuck", "List what is stuck at a running service: past its time, and not at an end."),
     ("listen", "listen:listen", "Hand every event to a server on this machine, signed, with retries."),
     ("webhooks", "webhooks:webhooks", "Where events are sent, what was sent, and sending it again."),
+    ("completion", "completion:completion", "Print the completion script of a shell."),
     ("backup", "backup:backup", "Write the whole database to a file, while the service runs."),
     ("restore", "restore:restore", "Bring a backup into an empty database, and prove it (--verify)."),
     ("prove", "prove:prove_command", "Prove the books, or export them for others to check (--export)."),
@@ -57,6 +60,11 @@ for _name, _where, _help in (
     app.command(f"offerhub.cli.{_where}", name=_name, help=_help)
 migrate.command("offerhub.cli.database:migrate_up", name="up", help="Apply every pending migration.")
 migrate.command("offerhub.cli.database:migrate_status", name="status", help="Show the state of each migration.")
+migrate.command(
+    "offerhub.cli.rehearse:rehearse", name="rehearse", help="Apply what is pending to a clone: locks, times, proof."
+)
+users.command("offerhub.cli.users:list_users", name="list", help="List users, newest first.")
+users.command("offerhub.cli.users:show", name="show", help="Show a user, its balance and its wallet.")
 wallets.command("offerhub.cli.wallets:status", name="status", help="Show which versions of the key are in use.")
 wallets.command("offerhub.cli.wallets:rotate", name="rotate", help="Seal all wallets anew under the current key.")
 keys.command("offerhub.cli.keys:create", name="create", help="Create an API key; it is shown only once.")

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -118,6 +118,9 @@ class MigrationStatus:
     applied_at: datetime | None
 
 
+Observe = Callable[[Connection, Migration], Awaitable[None]]
+
+
 def read_migrations(folder: Path | None = None) -> list[Migration]:
     """The migrations of a folder, in order. Raises MigrationOrderError for a bad name or a number used twice."""
     root = folder or MIGRATIONS_FOLDER
@@ -135,9 +138,10 @@ def read_migrations(folder: Path | None = None) -> list[Migration]:
     return list(found.values())
 
 
-async def migrate(dsn: str, folder: Path | None = None) -> list[Applied]:
+async def migrate(dsn: str, folder: Path | None = None, observe: "Observe | None" = None) -> list[Applied]:
     """Apply what is pending and return it; waits while another process does the same.
 
+    `observe` is called inside the transaction of each migration, once its change is made and its checks have passed.
     Raises ChangedMigrationError, MigrationOrderError, DataCheckError or MigrationError, and whatever asyncpg
     raises when the database cannot be reached.
     """
@@ -149,7 +153,7 @@ async def migrate(dsn: str, folder: Path | None = None) -> list[Applied]:
         await connection.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)
         await connection.execute(_CREATE_TABLE)
         pending = _pending(migrations, await _applied(connection))
-        return [await _apply_when_free(connection, migration) for migration in pending]
+        return [await _apply_when_free(connection, migration, observe) for migration in pending]
     finally:
         await connection.close()  # which gives the lock back
 
@@ -205,11 +209,11 @@ def _pending(migrations: Sequence[Migration], applied: dict[int, asyncpg.Record]
     return pending
 
 
-async def _apply_when_free(connection: Connection, migration: Migration) -> Applied:
+async def _apply_when_free(connection: Connection, migration: Migration, observe: "Observe | None") -> Applied:
     """Apply it once nobody is in its way; the tables stay in use meanwhile."""
     for attempt in itertools.count(1):
         try:
-            return await _apply(connection, migration)
+            return await _apply(connection, migration, observe)
         except MigrationError as error:
             if attempt == LOCK_ATTEMPTS_MAX or not isinstance(error.__cause__, _IN_THE_WAY):
                 raise
@@ -218,7 +222,7 @@ async def _apply_when_free(connection: Connection, migration: Migration) -> Appl
     raise AssertionError("unreachable")
 
 
-async def _apply(connection: Connection, migration: Migration) -> Applied:
+async def _apply(connection: Connection, migration: Migration, observe: "Observe | None") -> Applied:
     started = time.perf_counter()
     try:
         async with connection.transaction():
@@ -229,6 +233,8 @@ async def _apply(connection: Connection, migration: Migration) -> Applied:
             if await connection.fetchval("SELECT pg_current_xact_id()::text") != transaction_id:
                 raise MigrationError(f"{migration.label}: up.sql must not end the transaction it runs in")
             await _check(connection, migration, "after.sql", migration.after)
+            if observe is not None:
+                await observe(connection, migration)
             seconds = time.perf_counter() - started
             await connection.execute(
                 "INSERT INTO schema_migrations (version, name, checksum, seconds) VALUES ($1, $2, $3, $4)",

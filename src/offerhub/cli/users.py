@@ -1,0 +1,69 @@
+"""`offerhub users`: the users of a running service."""
+
+import json
+from typing import Annotated, Any, Final, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from offerhub.cli.remote import NOWHERE, Access, AsJson
+
+LISTED_MAX: Final = 1_000
+
+
+def list_users(
+    *,
+    user_type: Annotated[Literal["BUYER", "SELLER", "BOTH"] | None, Parameter(name="--type")] = None,
+    status: str | None = None,
+    limit: Annotated[int, Parameter(validator=Number(gte=1, lte=LISTED_MAX))] = 100,
+    as_json: AsJson = False,
+    access: Access = NOWHERE,
+) -> None:
+    """List users, newest first.
+
+    Parameters
+    ----------
+    user_type
+        Only users of this type.
+    status
+        Only users in this state, such as `ACTIVE`.
+    limit
+        How many at most.
+    """
+    query = {"type": user_type, "status": status}
+    found: list[dict[str, Any]] = list(access.service().items("/users", query=query, limit=limit))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table("id", "external id", "type", "status", "mail", "created")
+    for one in found:
+        words = (one["id"], one["externalUserId"], one["type"], one["status"], one.get("email") or "")
+        table.add_row(*(escape(word) for word in words), one["createdAt"][:19])
+    Console().print(table)
+
+
+def show(user_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
+    """Show a user, its balance and its wallet.
+
+    Parameters
+    ----------
+    user_id
+        `usr_…`, as `offerhub users list` shows it.
+    """
+    service = access.service()
+    user = service.ask("GET", f"/users/{user_id}")["data"]
+    balance = service.ask("GET", f"/users/{user_id}/balance")["data"]
+    if as_json:
+        print(json.dumps({"user": user, "balance": balance}, indent=2))
+        return
+    table = Table("", "", show_header=False)
+    for name in ("id", "externalUserId", "type", "status", "email", "createdAt"):
+        table.add_row(name, escape(str(user.get(name) or "")))
+    for name in ("available", "reserved"):
+        table.add_row(name, f"{balance[name]} {balance['currency']}")
+    for name, text in (user.get("wallet") or {}).items():
+        table.add_row(f"wallet {name}", escape(str(text)))
+    Console().print(table)
