@@ -1,38 +1,26 @@
 #!/bin/sh
-# Dump the database every BACKUP_INTERVAL_SECONDS into BACKUP_FOLDER, and remove dumps older than BACKUP_KEEP_DAYS.
-# `backup.sh once` makes one dump and ends. The connection comes from PGHOST, PGUSER, PGPASSWORD and PGDATABASE.
-# A dump has its name only once it is whole and its list of contents could be read.
+# Back the database up with `offerhub backup` every BACKUP_INTERVAL_SECONDS into BACKUP_FOLDER, and remove what is older than
+# BACKUP_KEEP_DAYS. `backup.sh once` makes one and ends. What failed is tried again soon, and nothing is removed meanwhile.
+# docs/operating/backup.md says what such a file does not save, and how to come back from one.
 set -eu
 
 folder=${BACKUP_FOLDER:-/backups}
-interval=${BACKUP_INTERVAL_SECONDS:-86400}
-keep_days=${BACKUP_KEEP_DAYS:-14}
+interval=${BACKUP_INTERVAL_SECONDS:-3600}
+keep_days=${BACKUP_KEEP_DAYS:-7}
 
-dump() {
-    name=$folder/offerhub-$(date -u +%Y%m%dT%H%M%SZ).dump
-    rm -f "$folder"/.unfinished-*
-    part=$folder/.unfinished-$$
-    if pg_dump --format=custom --no-owner --file="$part" && pg_restore --list "$part" >/dev/null; then
-        mv "$part" "$name"
-        echo "backup made: $name ($(wc -c <"$name") bytes)"
-        find "$folder" -name 'offerhub-*.dump' -mtime +"$keep_days" -exec rm -f {} +
-    else
-        rm -f "$part"
-        echo "backup FAILED" >&2
-        return 1
-    fi
+back_up() {
+    offerhub backup "$folder/books-$(date -u +%Y-%m-%dT%H%M%SZ).dump" &&
+        find "$folder" -name 'books-*' -mtime +"$keep_days" -exec rm -f {} +
 }
 
-umask 077
 if [ "${1:-}" = once ]; then
-    dump
+    back_up
     exit
 fi
 # So that the container stops at once instead of after its grace period.
 trap 'exit 0' TERM INT
 while true; do
-    # What failed is tried again soon; nothing older is removed meanwhile.
-    if dump; then pause=$interval; else pause=60; fi
+    if back_up; then pause=$interval; else pause=60; fi
     sleep "$pause" &
     wait $!
 done

@@ -16,6 +16,10 @@ OF_COMPOSE = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "GRAFANA_PASSWORD"}
 """Of the servers that production.env is for as well."""
 
 
+OF_BACKUPS = {"BACKUP_FOLDER", "BACKUP_INTERVAL_SECONDS", "BACKUP_KEEP_DAYS", "PATH"}
+"""Of deploy/docker/backup.sh."""
+
+
 def compose() -> Iterator[tuple[Path, set[str]]]:
     for file in sorted(DOCKER.glob("docker-compose*.yml")):
         ours = [one for _, one in services(file) if "build" in one or "image" not in one]
@@ -37,9 +41,10 @@ def platforms() -> Iterator[tuple[Path, set[str]]]:
     yield render, {one["key"] for variables in lists for one in variables if "key" in one}
     example = DEPLOY / "systemd" / "offerhub.env.example"
     yield example, set(assignments(example))
-    for unit in sorted((DEPLOY / "systemd").glob("*@.service")):
+    for unit in sorted((DEPLOY / "systemd").glob("*.service")):
         lines = re.findall(r"^Environment=(.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
-        yield unit, {word.partition("=")[0] for line in lines for word in line.split()}
+        if lines:
+            yield unit, {word.partition("=")[0] for line in lines for word in line.split()}
 
 
 OF_CLOUDS = {
@@ -58,4 +63,4 @@ def terraform() -> Iterator[tuple[Path, set[str]]]:
 def test_every_variable_is_one_that_the_product_reads() -> None:
     for file, names in (*compose(), *helm(), *platforms(), *terraform()):
         assert names, f"{file.relative_to(DEPLOY)} names none"
-        assert names - KNOWN == set(), file.relative_to(DEPLOY)
+        assert names - KNOWN - OF_BACKUPS == set(), file.relative_to(DEPLOY)
