@@ -70,14 +70,26 @@ async def test_open_requests_are_answered_and_the_next_process_goes_on(
     await shop.live.assert_conserved(world)
 
 
+NEVER_ENDS = """
+import asyncio
+from offerhub.cli.serve import end_by_force
+
+async def hangs():
+    end_by_force(0.1)
+    await asyncio.sleep(600)
+
+asyncio.run(hangs())
+"""
+
+
 async def test_a_process_that_does_not_come_to_its_end_is_ended() -> None:
     """The last resort, ten seconds after the deadline: whatever hangs, the next process may start."""
-    program = "import time; from offerhub.cli.serve import end_by_force; end_by_force(0.1); time.sleep(600)"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-c", NEVER_ENDS, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     _, told = await process.communicate()
     assert (process.returncode, b"not stopped after 0.1 s" in told) == (1, True)
+    assert b"hangs" in told, "what it was waiting for is shown"
 
 
 async def ready(member: Member) -> Member:

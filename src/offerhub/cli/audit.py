@@ -14,8 +14,7 @@ from rich.progress import Progress, TextColumn
 
 from offerhub.audit import chain
 from offerhub.cli.database import require_schema
-from offerhub.cli.environment import CommandError, environment, services, settings_of
-from offerhub.cli.serve import run
+from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.runtime.database import Database
 from offerhub.runtime.vault import Vault
 from offerhub.settings import Settings

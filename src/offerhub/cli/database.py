@@ -3,8 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from offerhub.cli.environment import CommandError, environment, services, settings_of
-from offerhub.cli.serve import run
+from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.runtime import migrations
 from offerhub.settings import Settings
 

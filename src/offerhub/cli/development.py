@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from offerhub.cli.environment import environment, services, settings_of
-from offerhub.cli.serve import run, serve_with
+from offerhub.cli.environment import environment, run, services, settings_of
+from offerhub.cli.serve import serve_with
 from offerhub.providers.stellar.network import TESTNET_PASSPHRASE
 
 READY: Final = "sandbox ready "

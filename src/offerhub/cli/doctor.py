@@ -15,9 +15,8 @@ from offerhub.cli.checkup.configuration import examine_configuration
 from offerhub.cli.checkup.product import examine_product
 from offerhub.cli.checkup.report import Report, State
 from offerhub.cli.checkup.servers import examine_postgres, examine_redis
-from offerhub.cli.environment import ENV_FILE, CommandError, services
+from offerhub.cli.environment import ENV_FILE, CommandError, run, services
 from offerhub.cli.remote import AsJson
-from offerhub.cli.serve import run
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.runtime import telemetry
 from offerhub.runtime.embedded import EmbeddedServicesError

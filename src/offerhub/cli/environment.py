@@ -1,10 +1,12 @@
 """What every command starts from: the settings, and the servers they need."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from offerhub.kernel.failures import OperatorError
 from offerhub.runtime import telemetry
 from offerhub.runtime.embedded import embedded_services
 from offerhub.settings import Settings, load, read_env_file, with_development_key
@@ -12,7 +14,7 @@ from offerhub.settings import Settings, load, read_env_file, with_development_ke
 ENV_FILE = Path(".env")
 
 
-class CommandError(Exception):
+class CommandError(OperatorError):
     """A command cannot do what it was asked for; the text tells its user why."""
 
 
@@ -49,3 +51,10 @@ def services(settings: Settings, *, begin: bool = True) -> Iterator[Settings]:
         storage.data_dir, want_postgres=not storage.database_url, want_redis=not storage.redis_url
     ) as urls:
         yield settings.with_services(urls.database_url, urls.redis_url)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end on uvloop."""
+    import uvloop
+
+    uvloop.run(main)

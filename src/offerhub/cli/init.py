@@ -19,11 +19,10 @@ from offerhub.app import product
 from offerhub.cli.checkup.report import Report
 from offerhub.cli.checkup.servers import examine_postgres, examine_redis
 from offerhub.cli.doctor import show
-from offerhub.cli.environment import ENV_FILE, CommandError, services
+from offerhub.cli.environment import ENV_FILE, CommandError, run, services
 from offerhub.cli.installer import env_file
 from offerhub.cli.installer.questions import Answers, gather, is_interactive
 from offerhub.cli.remote import AsJson
-from offerhub.cli.serve import run
 from offerhub.kernel.clock import SystemClock
 from offerhub.runtime import migrations, telemetry
 from offerhub.runtime.actor import system

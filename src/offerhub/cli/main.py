@@ -4,14 +4,8 @@ import sys
 from typing import NoReturn
 
 from cyclopts import App
-from rich.console import Console
 
-from offerhub.cli.environment import CommandError
-from offerhub.runtime.database import UNREACHABLE
-from offerhub.runtime.embedded import EmbeddedServicesError
-from offerhub.runtime.migrations import MigrationError
-from offerhub.settings import SettingsError
-from offerhub.wallets.keyring import WrongWalletKey
+from offerhub.kernel.failures import OperatorError
 
 app = App(name="offerhub", help="OFFER-HUB Orchestrator: balances, escrow and payouts for marketplaces.")
 migrate = App(name="migrate", help="The database schema: `up` applies what is pending, `status`, `rehearse`.")
@@ -96,13 +90,20 @@ def main() -> None:
     """Run the command line; a fault of the configuration or of a server is told in its own words."""
     try:
         app(sys.argv[1:])
-    except (CommandError, SettingsError, EmbeddedServicesError, MigrationError, WrongWalletKey) as error:
+    except OperatorError as error:
         _fail(str(error))
-    except UNREACHABLE as error:
+    except Exception as error:
+        # What fails without a server is half the program, and most commands do without it.
+        from offerhub.runtime.database import UNREACHABLE
+
+        if not isinstance(error, UNREACHABLE):
+            raise
         _fail(f"a server cannot be used: {error or type(error).__name__}")
 
 
 def _fail(text: str) -> NoReturn:
+    from rich.console import Console
+
     console = Console(stderr=True)
     console.print("[red]offerhub:[/red] ", end="")
     console.print(text, markup=False, highlight=False)

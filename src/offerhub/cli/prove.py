@@ -16,8 +16,7 @@ from rich.table import Column, Table
 
 from offerhub.app import VERSION
 from offerhub.cli.database import require_schema
-from offerhub.cli.environment import CommandError, environment, services, settings_of
-from offerhub.cli.serve import run
+from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.kernel.money import format_chain_amount
 from offerhub.operations import bundle
 from offerhub.operations.checks import CHECKS

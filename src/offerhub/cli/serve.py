@@ -8,15 +8,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
 
 import structlog
 import uvicorn
-import uvloop
 
 from offerhub.app import http_application, product
-from offerhub.cli.environment import CommandError, environment, services, settings_of
+from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.metrics_port import metrics_port
 from offerhub.edge.protocol import protocol
 from offerhub.queues import NAMES
@@ -54,11 +53,6 @@ class _Server(uvicorn.Server):
         """Stop to listen, and let open requests end."""
         await self._stop()
         await super().shutdown(sockets)
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end on uvloop."""
-    uvloop.run(main)
 
 
 async def prepare(settings: Settings) -> None:

@@ -16,8 +16,7 @@ from rich.table import Column, Table
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.cli.database import require_schema
-from offerhub.cli.environment import environment, services, settings_of
-from offerhub.cli.serve import run
+from offerhub.cli.environment import environment, run, services, settings_of
 from offerhub.edge import idempotency
 from offerhub.kernel.clock import SystemClock
 from offerhub.runtime.actor import system

@@ -23,6 +23,7 @@ import asyncpg
 import structlog
 
 from offerhub.kernel.chance import jitter
+from offerhub.kernel.failures import OperatorError
 
 MIGRATIONS_FOLDER: Final = Path(__file__).resolve().parents[1] / "migrations"
 LOCK_TIMEOUT: Final = "1s"
@@ -54,7 +55,7 @@ _IN_THE_WAY: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedErr
 log = structlog.get_logger("offerhub.migrations")
 
 
-class MigrationError(Exception):
+class MigrationError(OperatorError):
     """The schema cannot be brought up to date; the message names the migration and the reason."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from offerhub.kernel.failures import OperatorError
 from offerhub.kernel.money import AmountError, parse_amount
 from offerhub.providers.airtm.signatures import key_of
 from offerhub.providers.stellar.keys import InvalidAddress, decode_key
@@ -24,7 +25,7 @@ KEY_VERSION_MAX: Final = 32_767
 FILE_SUFFIX: Final = "_FILE"
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """The configuration is not usable; `faults` has one sentence for each thing that is wrong."""
 
     def __init__(self, faults: list[str]) -> None:

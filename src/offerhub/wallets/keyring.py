@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from offerhub.errors import InternalError
+from offerhub.kernel.failures import OperatorError
 from offerhub.providers.stellar import keys
 from offerhub.runtime.database import Database
 from offerhub.runtime.vault import Sealed, Vault, VaultError, wipe
@@ -11,7 +12,7 @@ from offerhub.sagas.bumps import SignedEnvelope
 from offerhub.wallets import store
 
 
-class WrongWalletKey(Exception):
+class WrongWalletKey(OperatorError):
     """The wallets in this database are sealed with another key.
 
     Start with the WALLET_ENCRYPTION_KEY that sealed them, or, where none was set, with the OFFERHUB_MASTER_KEY of

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from offerhub.kernel.failures import OperatorError
+
 DATA_DIR_DEFAULT: Final = Path(".offerhub")
 """The data folder when OFFERHUB_DATA_DIR is unset, relative to the working directory."""
 
@@ -29,7 +31,7 @@ SERVER_ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"
 """All that a server inherits; the secrets in our own environment stay out of its process."""
 
 
-class EmbeddedServicesError(Exception):
+class EmbeddedServicesError(OperatorError):
     """The embedded servers cannot be used; the message says why and what to do."""
 
 
