@@ -6,8 +6,6 @@ has fewer of them.
 
 import asyncio
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,13 +20,14 @@ from offerhub.cli.development import sandbox_process
 from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import format_chain_amount
 from offerhub.runtime.database import Database, Tx
-from support.command import INHERITED
+from support.command import started
 from support.conservation import assert_conserved
+from support.fleet import Member
 from support.long_runs import Tally, long_runs
 from support.outside import PATIENCE_SECONDS, World, eventually
 from support.product import environment
 
-WALLETS = 1_000 if long_runs() else 200
+WALLETS = 1_000 if long_runs() else 100
 TARGETS = 50
 KILL_AT = (8, 34, 66)
 """So many deposits of a hundred are booked when the service dies; a page has up to 200."""
@@ -54,36 +53,28 @@ class Service:
     def __init__(self, variables: dict[str, str], database: Database, folder: Path) -> None:
         self._variables = variables
         self._database = database
-        self._log = folder / "worker.log"
-        self._process: asyncio.subprocess.Process | None = None
+        self._folder = folder
+        self._worker: Member | None = None
 
     async def start(self) -> None:
-        inherited = {name: text for name, text in os.environ.items() if name in INHERITED}
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                "from offerhub.cli.main import main; main()",
-                "worker",
-                cwd=self._log.parent,
-                env={**inherited, **self._variables},
-                stdout=log,
-                stderr=log,
-            )
+        self._worker = Member("worker", await started(self._folder, "worker", **self._variables))
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        if self._process is not None and self._process.returncode is None:
-            await self.kill()
+        if self._worker is not None:
+            await self._worker.kill()
+
+    def _printed(self) -> str:
+        assert self._worker is not None
+        return "".join(self._worker.printed)[-3000:]
 
     async def kill(self) -> None:
-        assert self._process is not None
-        assert self._process.returncode is None, self._log.read_text()[-2000:]
-        self._process.kill()
-        await self._process.wait()
+        assert self._worker is not None
+        assert self._worker.process.returncode is None, self._printed()
+        await self._worker.kill()
         # The dead do not renew their leases; time has passed.
         await self._database.run(lambda tx: tx.execute("UPDATE leases SET held_until = '-infinity'"))
 
@@ -94,7 +85,7 @@ class Service:
             found = await self._database.run(lambda tx: tx.value("SELECT count(*) FROM deposits"), read_only=True)
             if found > count:
                 count, since = found, asyncio.get_running_loop().time()
-            assert asyncio.get_running_loop().time() < since + 3 * PATIENCE_SECONDS, self._log.read_text()[-3000:]
+            assert asyncio.get_running_loop().time() < since + 3 * PATIENCE_SECONDS, self._printed()
             await asyncio.sleep(0.02)
 
 
@@ -157,7 +148,7 @@ async def test_every_deposit_is_credited_once_in_the_order_of_the_ledger(
     begun = "SELECT count(*) FROM cursors WHERE name = $1"
     paid: Counter[tuple[str, int]] = Counter()
 
-    batches = 100 if long_runs() else 12
+    batches = 100 if long_runs() else 6
 
     async def pay(lane: range) -> None:
         for batch in lane:

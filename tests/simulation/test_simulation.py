@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support.long_runs import Tally, long_runs
+from support.long_runs import Tally, drawn, long_runs
 
 FIXED = (6, 1)
 """One without Airtm and with timers, one with Airtm and without."""
@@ -51,15 +51,16 @@ def _held(verdicts: list[dict[str, Any]], tally: Tally) -> None:
 @pytest.mark.long_form
 async def test_a_seed_reproduces_and_everything_comes_to_rest(tally: Tally) -> None:
     """The same seed in two interpreters with different hash seeds is the same run, event by event."""
+    fixed = drawn(FIXED, 1)
     fresh = [random.SystemRandom().randrange(10**6) for _ in range(LONG_SEEDS if long_runs() else 1)]
     print("fresh seeds:", *fresh)
-    asked = [part for seed in (*FIXED, *fresh) for part in ("--seed", str(seed))]
+    asked = [part for seed in (*fixed, *fresh) for part in ("--seed", str(seed))]
     first, second = await asyncio.gather(
         _simulated(*asked, "--jobs", "2" if long_runs() else "1", hash_seed="1"),
-        _simulated("--seed", str(FIXED[0]), hash_seed="2"),
+        _simulated("--seed", str(fixed[0]), hash_seed="2"),
     )
-    assert len(first) == len(FIXED) + len(fresh)
+    assert len(first) == len(fixed) + len(fresh)
     _held(first, tally)
     _held(second, tally)
     traces = {verdict["seed"]: (verdict["trace"], verdict["events"]) for verdict in first}
-    assert (second[0]["trace"], second[0]["events"]) == traces[FIXED[0]]
+    assert (second[0]["trace"], second[0]["events"]) == traces[fixed[0]]

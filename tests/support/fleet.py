@@ -10,7 +10,7 @@ from typing import Final
 
 from offerhub.app import product
 from offerhub.settings import load
-from support.command import started
+from support.command import Command, started
 from support.product import Running
 
 START_SECONDS: Final = 90.0
@@ -26,7 +26,7 @@ def free_port() -> int:
 class Member:
     """One process, and what it has printed."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, url: str = "") -> None:
+    def __init__(self, name: str, process: Command, url: str = "") -> None:
         self.name = name
         self.url = url
         self.process = process
@@ -62,7 +62,6 @@ class Member:
         await self.ends()
 
     async def _read(self) -> None:
-        assert self.process.stdout is not None
         async for line in self.process.stdout:
             self.printed.append(line.decode())
             if "ready" in self.printed[-1] and self.printed[-1].startswith("offerhub "):
