@@ -11,10 +11,9 @@ import asyncpg
 from cyclopts import Parameter
 
 from offerhub.app import VERSION
-from offerhub.cli.environment import CommandError, environment, services, settings_of
+from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.remote import AsJson
 from offerhub.cli.secrets import write_private
-from offerhub.cli.serve import run
 from offerhub.kernel.clock import SystemClock, to_wire
 from offerhub.runtime.postgres_tools import ToolError, find_tool
 from offerhub.settings import Settings

@@ -18,11 +18,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from offerhub.cli.backup import Bin, write_backup
-from offerhub.cli.environment import CommandError, environment, services, settings_of
+from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.prove import show_proof
 from offerhub.cli.remote import AsJson
 from offerhub.cli.restore import load_backup
-from offerhub.cli.serve import run
 from offerhub.operations.proof import Proof, prove
 from offerhub.runtime import migrations
 from offerhub.runtime.database import Database

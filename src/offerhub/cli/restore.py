@@ -15,10 +15,9 @@ from rich.console import Console
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.audit import chain
 from offerhub.cli.backup import FORMAT, Bin, Manifest, describe, digest_of, manifest_of
-from offerhub.cli.environment import CommandError, environment, settings_of
+from offerhub.cli.environment import CommandError, environment, run, settings_of
 from offerhub.cli.prove import show_proof
 from offerhub.cli.remote import AsJson
-from offerhub.cli.serve import run
 from offerhub.operations import maintenance
 from offerhub.operations.proof import Proof, prove
 from offerhub.runtime.actor import system
