@@ -342,7 +342,8 @@ def test_the_development_key_is_made_once_and_private(tmp_path: Path) -> None:
 
 
 def test_no_key_is_made_in_production_or_beside_a_given_one(tmp_path: Path) -> None:
-    for environ in ({"NODE_ENV": "production"}, {"OFFERHUB_MASTER_KEY": "given"}):
+    lost = {"OFFERHUB_MASTER_KEY_FILE": str(tmp_path / "nowhere")}
+    for environ in ({"NODE_ENV": "production"}, {"OFFERHUB_MASTER_KEY": "given"}, lost):
         environ |= {"OFFERHUB_DATA_DIR": str(tmp_path / "data")}
         assert with_development_key(environ) == environ
     assert not (tmp_path / "data").exists()

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from conftest import with_database
 from offerhub.cli.checkup.configuration import examine_configuration
 from offerhub.cli.checkup.report import Line, Report
-from offerhub.cli.doctor import examine_servers
+from offerhub.cli.doctor import check_configuration, examine_servers
 from offerhub.kernel.clock import Clock, ManualClock, SystemClock
 from support.command import offerhub
 from support.outside import World
@@ -284,6 +284,25 @@ def test_files_that_others_can_read(tmp_path: Path) -> None:
     for path in (secret, tmp_path / ".env"):
         path.chmod(0o600)
     assert looked_at(environ, tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [({}, 0), ({"PUBLIC_BASE_URL": "http://x"}, 1), ({"REDIS_URL": "redis://h"}, 3)]
+)
+def test_config_check_asks_nobody_and_ends_with_the_verdict(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    code: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {**PRODUCTION, **change}.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit) as ended:
+        check_configuration(as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (ended.value.code, told["state"]) == (code, {0: "ok", 1: "failed", 3: "warning"}[code])
 
 
 # -- the command --------------------------------------------------------------------------------------------------

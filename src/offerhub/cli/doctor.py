@@ -47,6 +47,20 @@ def doctor(*, as_json: AsJson = False) -> None:
         report.skipped("servers", "the configuration first")
     else:
         _examine_servers(report, settings)
+    _end(report, as_json=as_json)
+
+
+def check_configuration(*, as_json: AsJson = False) -> None:
+    """Check the configuration of this set-up alone: variables, URLs, keys and files; no server is asked.
+
+    For a pipeline, before anything is started. Exits like `offerhub doctor`.
+    """
+    report = Report()
+    examine_configuration(report, os.environ, ENV_FILE)
+    _end(report, as_json=as_json)
+
+
+def _end(report: Report, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.wire(), indent=2, ensure_ascii=False))
     else:

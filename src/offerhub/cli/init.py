@@ -89,7 +89,7 @@ def init(
         Do not make the first API key.
     """
     telemetry.configure(level="error", production=False)
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     interactive = is_interactive(no_input=no_input)
     if output.exists() and not replace and not _may_replace(output, interactive=interactive, console=console):
         return
@@ -170,5 +170,7 @@ def _tell(done: Installed, settings: Settings, console: Console) -> None:
     if done.api_key is not None:
         console.print(f"The first API key, with {', '.join(KEY_SCOPES)}. It is not shown again:", highlight=False)
         print(done.api_key)
-    console.print(f"Keep a copy of {done.env_file} apart from the database's backups: without its keys the wallets")
-    console.print("are lost. Then: `offerhub serve`, and `offerhub doctor` beside it.")
+    console.print(
+        f"Keep a copy of {done.env_file} apart from the database's backups: without its keys wallets are lost."
+    )
+    console.print("Then: `offerhub serve`, and `offerhub doctor` beside it.")

@@ -28,7 +28,7 @@ events = App(name="events", help="What happens at a running service: `tail` prin
 app.command(events)
 secrets = App(name="secrets", help="The keys of an installation: `generate` makes new ones.")
 app.command(secrets)
-config = App(name="config", help="Which service the commands ask: `set` keeps it, `show` shows it.")
+config = App(name="config", help="`check` this set-up's configuration; `set` and `show` which service is asked.")
 app.command(config)
 
 # The modules are imported when they are called, so a listing has only these words to show.
@@ -83,6 +83,7 @@ reconcile.command("offerhub.cli.reconcile:resolve", name="resolve", help="Say th
 events.command("offerhub.cli.events:tail", name="tail", help="Print events as they happen, from any place on.")
 secrets.command("offerhub.cli.secrets:generate", name="generate", help="Make new keys, as lines of an env file.")
 config.command("offerhub.cli.config:set_config", name="set", help="Keep the URL and the key of a service.")
+config.command("offerhub.cli.doctor:check_configuration", name="check", help="Check variables, URLs, keys and files.")
 config.command("offerhub.cli.config:show", name="show", help="Show which service the commands ask.")
 
 

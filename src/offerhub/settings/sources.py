@@ -51,7 +51,9 @@ def with_development_key(environ: Mapping[str, str]) -> dict[str, str]:
     What the key encrypts lives in the same folder, so the two are kept and thrown away together.
     """
     reader = Reader(environ)
-    if reader.get(NODE_ENV) == "production" or reader.raw(OFFERHUB_MASTER_KEY):
+    given = reader.raw(OFFERHUB_MASTER_KEY)
+    # A key whose file cannot be read is a fault to be told, not one to be made.
+    if given or reader.faults or reader.get(NODE_ENV) == "production":
         return dict(environ)
     path = reader.get(OFFERHUB_DATA_DIR) / DEVELOPMENT_KEY_FILE
     if not path.exists():
