@@ -43,7 +43,8 @@ def answers(**given: str) -> Answers:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not where the tests run, and with no variables of theirs."""
     monkeypatch.chdir(tmp_path)
-    for name in ("OFFERHUB_MASTER_KEY", "WALLET_ENCRYPTION_KEY", "OFFERHUB_JWT_SECRET"):
+    keys = ("OFFERHUB_MASTER_KEY", "WALLET_ENCRYPTION_KEY", "OFFERHUB_JWT_SECRET")
+    for name in (*keys, "DATABASE_URL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
