@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from conftest import with_database
 from offerhub.cli.checkup.configuration import examine_configuration
 from offerhub.cli.checkup.report import Line, Report
 from offerhub.cli.doctor import check_configuration, examine_servers
@@ -75,6 +74,10 @@ def password(url: str, text: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}:{text}@{host}"))
 
 
+def database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
 def port(url: str, number: int) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition(":")[0] + f":{number}"))
@@ -87,7 +90,7 @@ def port(url: str, number: int) -> str:
                      "user and the password of DATABASE_URL", id="a wrong password of the database"),
         pytest.param("DATABASE_URL", lambda url: port(url, 9), "PostgreSQL", "", "PostgreSQL runs and listens there",
                      id="a database that is not there"),
-        pytest.param("DATABASE_URL", lambda url: with_database(url, "nowhere"), "PostgreSQL", "does not exist",
+        pytest.param("DATABASE_URL", lambda url: database(url, "nowhere"), "PostgreSQL", "does not exist",
                      "CREATE DATABASE", id="no such database"),
         pytest.param("DATABASE_URL", lambda url: url.replace("sslmode=disable", "sslmode=require"), "PostgreSQL",
                      "SSL upgrade", "offers no TLS", id="a database without TLS"),
