@@ -77,7 +77,8 @@ lock: install-dev ## Compile requirements/*.txt again, with hashes (ARGS="--upgr
 	@$(COMPILE) $(ARGS) requirements/build.in -o requirements/build.txt
 	@$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded -o requirements/embedded.txt
-	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
+	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --extra sentry --group dev -o requirements/dev.txt
+	@$(COMPILE) $(ARGS) pyproject.toml --extra sentry -o requirements/sentry.txt
 	@$(COMPILE) $(ARGS) requirements/deploy.in -o requirements/deploy.txt
 	@$(COMPILE) $(ARGS) requirements/audit.in -o requirements/audit.txt
 

@@ -140,7 +140,7 @@ def test_secrets_are_never_printed() -> None:
 
 def test_every_variable_that_holds_a_secret_is_marked() -> None:
     marked = {one.name for one in describe() if one.secret}
-    secret = r"SECRET|_KEYS?(_PREVIOUS)?$|DATABASE_URL|^DIRECT_URL|^REDIS_URL"
+    secret = r"SECRET|_KEYS?(_PREVIOUS)?$|DATABASE_URL|^DIRECT_URL|^REDIS_URL|_DSN$"
     named = {one.name for one in describe() if re.search(secret, one.name)}
     assert marked == named
 
@@ -399,6 +399,7 @@ def test_every_secret_may_be_in_a_file(tmp_path: Path) -> None:
         "AIRTM_WEBHOOK_SECRET_PREVIOUS": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oE",
         "TRUSTLESS_WEBHOOK_SECRET_PREVIOUS": "tw_whsec_before",
         "OFFERHUB_API_KEY": "ohk_live_something",
+        "SENTRY_DSN": "https://public@errors.example/7",
     }
     assert {one.name for one in describe() if one.secret} <= set(everything), "a secret more: add it here"
     assert load(in_files(tmp_path, everything)) == load(everything)

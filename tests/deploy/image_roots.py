@@ -76,7 +76,7 @@ def debian(folder: Path, release: str, mirror: str) -> Path:
 def build(dockerfile: Path, base: Path, folder: Path) -> dict[str, Stage]:
     """Execute every instruction; the stages by name, the last one as the empty name."""
     stages: dict[str, Stage] = {}
-    stage = Stage(base)
+    stage, arguments = Stage(base), dict[str, str]()
     network = {name: os.environ[name] for name in INHERITED if name in os.environ}
     for word, rest in instructions(dockerfile):
         match word:
@@ -96,11 +96,14 @@ def build(dockerfile: Path, base: Path, folder: Path) -> dict[str, Stage]:
                 stage.inside(".").mkdir(parents=True, exist_ok=True)
             case "USER":
                 stage.user = rest if ":" in rest else f"{rest}:{rest}"
+            case "ARG":
+                name, _, default = rest.partition("=")
+                arguments[name] = default
             case "RUN":
-                stage.run(["/bin/sh", "-c", rest], **network)
+                stage.run(["/bin/sh", "-c", rest], **network, **arguments)
             case "COPY":
                 _copy(stage, rest.split(), stages)
-            case "ARG" | "LABEL" | "EXPOSE" | "STOPSIGNAL" | "HEALTHCHECK" | "ENTRYPOINT" | "CMD":
+            case "LABEL" | "EXPOSE" | "STOPSIGNAL" | "HEALTHCHECK" | "ENTRYPOINT" | "CMD":
                 pass
             case _:
                 raise ValueError(f"this does not know {word}")

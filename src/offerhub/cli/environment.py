@@ -3,12 +3,14 @@
 import os
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from offerhub.kernel.failures import OperatorError
 from offerhub.runtime import telemetry
 from offerhub.runtime.embedded import embedded_services
+from offerhub.runtime.error_reports import reporter
 from offerhub.settings import Settings, load, read_env_file, with_development_key
 
 ENV_FILE = Path(".env")
@@ -24,10 +26,18 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def settings_of(environ: Mapping[str, str]) -> Settings:
-    """The settings, with logging set up to match. Raises SettingsError, naming every fault at once."""
+    """The settings, with logging set up to match.
+
+    Raises SettingsError, naming every fault at once, and NoErrorReports for SENTRY_DSN without what it needs.
+    """
     settings = load(with_development_key(environ))
     server = settings.server
-    telemetry.configure(level=server.log_level, production=settings.is_production, queues=server.log_queues)
+    report = None
+    if server.sentry_dsn:
+        report = reporter(server.sentry_dsn.reveal(), settings.environment, version("offerhub"))
+    telemetry.configure(
+        level=server.log_level, production=settings.is_production, queues=server.log_queues, report=report
+    )
     return settings
 
 

@@ -27,11 +27,16 @@ _QUIET: Final = ("uvicorn.access", "aiohttp.access", "asyncio")
 
 
 def configure(
-    *, level: str = "info", production: bool = True, queues: bool = False, stream: TextIO | None = None
+    *,
+    level: str = "info",
+    production: bool = True,
+    queues: bool = False,
+    stream: TextIO | None = None,
+    report: Processor | None = None,
 ) -> None:
     """Set up logging for this process; safe to call again. Raises ValueError for a level that is not in LEVELS.
 
-    With `queues` every step of a job is logged, whatever the level.
+    With `queues` every step of a job is logged, whatever the level. `report` sees each line after it was masked.
     """
     if level.lower() not in LEVELS:
         raise ValueError(f"the log level must be one of {', '.join(LEVELS)}")
@@ -43,6 +48,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _mask_fields,
+        *([] if report is None else [report]),
     ]
     finish: list[Processor] = [_renderer(production), _mask_line]
     chosen: list[Processor] = [structlog.stdlib.add_log_level, _above(threshold)] if queues else []

@@ -100,6 +100,14 @@ DEBUG: Final = Variable(
     "`bullmq:*` writes every step of a job to the log; anything else is debug logging while `LOG_LEVEL` is unset.",
     "none",
 )
+SENTRY_DSN: Final = Variable(
+    "SENTRY_DSN",
+    "Service",
+    secret(),
+    _UNSET,
+    "Sends what is logged as an error to this project at Sentry, masked as the log is. Needs the extra `sentry`.",
+    "none",
+)
 SHUTDOWN_SECONDS: Final = Variable(
     "SHUTDOWN_SECONDS",
     "Service",

@@ -122,6 +122,7 @@ def _server(reader: Reader, environment: Environment) -> Server:
         allowed_origins=reader.get(the.ALLOWED_ORIGINS),
         log_level=reader.get(the.LOG_LEVEL, "debug" if len(debugged) > len(queues) else "info"),
         log_queues=bool(queues) or "*" in debugged,
+        sentry_dsn=reader.get(the.SENTRY_DSN),
         head_seconds=reader.get(the.REQUEST_HEAD_SECONDS),
         body_seconds=reader.get(the.REQUEST_BODY_SECONDS),
         rate_limit_max=rate_limit_max,

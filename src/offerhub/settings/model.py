@@ -21,12 +21,14 @@ class Server:
     host: str
     port: int
     metrics_port: int
-    """A worker's; 0 for none."""
+    """Another port, for metrics and liveness; 0 for none."""
     public_base_url: str
     allowed_origins: tuple[str, ...]
     log_level: str
     log_queues: bool
     """Whether every step of a job is logged, whatever the level."""
+    sentry_dsn: Secret[str]
+    """Where errors are sent; empty for nowhere."""
     head_seconds: float
     """How long a client may take to send the head of a request, and its body."""
     body_seconds: float
