@@ -22,7 +22,7 @@ GROWTH_SECONDS: Final = 4
 GROWING: Final = {
     "growth_post": "credit_spread",
     "growth_balance": "balance_read",
-    "growth_list": "orders_list",
+    "growth_list": "users_list",
 }
 """By flow, what one client sends to small and to large books."""
 

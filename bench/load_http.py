@@ -122,8 +122,8 @@ def _credit_skewed(requests: Requests) -> Script:
         yield _credit(requests, requests.users[0] if random.random() < SKEW else random.choice(requests.users))
 
 
-def _orders_list(requests: Requests) -> Script:
-    request = requests.get("/orders?limit=20")
+def _users_list(requests: Requests) -> Script:
+    request = requests.get("/users?limit=20")
     while True:
         yield request
 
@@ -154,7 +154,7 @@ SCRIPTS: Final[dict[str, Callable[[Requests], Script]]] = {
     "credit_spread": _credit_spread,
     "credit_hot": _credit_hot,
     "credit_skewed": _credit_skewed,
-    "orders_list": _orders_list,
+    "users_list": _users_list,
     "webhook_intake": _webhook_intake,
     "order_reserve": _order_and_reserve,
     "user_create": _user_create,
@@ -162,7 +162,7 @@ SCRIPTS: Final[dict[str, Callable[[Requests], Script]]] = {
 
 
 def generate(module: Path, task: Mapping[str, Any]) -> Measured:
-    """Run a load generator beside this process. Raises RuntimeError when it fails."""
+    """Run a load generator beside this process. Raises RuntimeError when it fails, or no call succeeds."""
     done = subprocess.run(
         [sys.executable, str(module)],
         input=json.dumps(task),
@@ -173,7 +173,10 @@ def generate(module: Path, task: Mapping[str, Any]) -> Measured:
     )
     if done.returncode != 0:
         raise RuntimeError(f"{module.name} failed:\n{done.stderr[-3000:]}")
-    return Measured.from_json(done.stdout)
+    measured = Measured.from_json(done.stdout)
+    if not measured.calls:
+        raise RuntimeError(f"no call of {task['flow']} succeeded: {measured.faults}")
+    return measured
 
 
 class Client(asyncio.Protocol):

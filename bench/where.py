@@ -2,8 +2,8 @@
 
     bench/where.py [--flow credit_spread] [--seconds 8] [--py-spy PATH]
 
-The service runs in production mode and under load; py-spy (`pip install py-spy`) samples its stacks, and only those
-that use CPU. Each sample counts for the innermost part of the program that stands in its stack. A share times the CPU
+The service runs in production mode and under load; py-spy (`pip install py-spy`) samples the stack that holds the
+interpreter's lock. Each sample counts for the innermost part of the program that stands in it. A share times the CPU
 that the service used for a call is microseconds. PostgreSQL's and Valkey's CPU are told beside it.
 """
 
@@ -23,7 +23,7 @@ from stage import stage
 
 HERE: Final = Path(__file__).parent
 SAMPLES_PER_SECOND: Final = 500
-WARM_UP_SECONDS: Final = 1.0
+WARM_UP_SECONDS: Final = 3.0
 CONNECTIONS: Final = 32
 
 PARTS: Final = (
@@ -42,7 +42,16 @@ PARTS: Final = (
     ("HTTP server", ("uvicorn/", "asyncio/", "uvloop", "")),
 )
 """The first part that a frame belongs to is its; frames are looked at from the innermost."""
-_PLUMBING: Final = ("contextlib.py", "dataclasses.py", "<string>", "typing.py", "enum.py", "abc.py", "re/", "copy")
+_PLUMBING: Final = (
+    "contextlib.py",
+    "dataclasses.py",
+    "<string>",
+    "<frozen",
+    "hmac.py",
+    "json/",
+    "timeouts.py",
+    "enum.py",
+)
 """What belongs to whoever called it."""
 
 
@@ -75,7 +84,7 @@ async def _main(flow: str, seconds: int, py_spy: str) -> None:
             await asyncio.sleep(WARM_UP_SECONDS)
             before = on.processes.used()
             command = [py_spy, "record", "--pid", str(on.processes.service), "--format", "raw", "--output", str(raw)]
-            command += ["--duration", str(seconds), "--rate", str(SAMPLES_PER_SECOND), "--full-filenames"]
+            command += ["--duration", str(seconds), "--rate", str(SAMPLES_PER_SECOND), "--full-filenames", "--gil"]
             await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
             used = {name: value - before[name] for name, value in on.processes.used().items()}
             measured = await load

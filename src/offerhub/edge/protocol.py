@@ -10,7 +10,7 @@ import resource
 import uuid
 from asyncio.events import TimerHandle
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, cast
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -43,6 +43,45 @@ class Limits:
 
 class _RefusedError(Exception):
     """Raised inside the parser, which then refuses the request."""
+
+
+class _Whole:
+    """A connection as one answer writes to it: the head is kept until the body comes, for the price of one write.
+
+    When nothing comes with it, as with a stream of events, the head goes by itself in the loop's next turn.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport", "_waited")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._waited = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, or keep the first piece for the second one."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif not self._waited:
+            self._head, self._waited = data, True
+            self._loop.call_soon(self.flush)
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self.flush()
+        self._transport.close()
 
 
 class Protocol(HttpToolsProtocol):
@@ -124,6 +163,7 @@ class Protocol(HttpToolsProtocol):
             raise _RefusedError
         self._in_head, self._in_body = False, True
         super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", _Whole(self.transport, self.loop))
         if self.parser.should_upgrade():
             # We speak nothing else. The parser reads no further request of this connection.
             self.cycle.keep_alive = False

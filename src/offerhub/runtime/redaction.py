@@ -41,9 +41,11 @@ def _is_sensitive(name: str) -> bool:
 
 def redact(value: Any, name: str = "") -> Any:
     """A copy with sensitive values masked by the name of their field, at any depth."""
-    # Texts first: most values are, and to ask whether one is a mapping costs more than all the rest.
+    # Plain values first: to ask whether one of them is a mapping costs more than all the rest.
     if isinstance(value, str):
         return _mask(value) if _is_sensitive(name) else scrub(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
     if isinstance(value, (dict, Mapping)):
         return {key: redact(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
