@@ -16,6 +16,7 @@ import pytest
 from offerhub.cli.environment import CommandError
 from offerhub.cli.init import KEY_SCOPES, init
 from offerhub.cli.installer.questions import Answers
+from offerhub.runtime import telemetry
 from offerhub.runtime.migrations import read_migrations
 from offerhub.settings import load, read_env_file
 from support.command import INHERITED, offerhub
@@ -41,8 +42,9 @@ def answers(**given: str) -> Answers:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not where the tests run, and with no variables of theirs."""
+    """Not where the tests run, with no variables of theirs, and leaving their log as it is."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(telemetry, "configure", lambda **_: None)
     keys = ("OFFERHUB_MASTER_KEY", "WALLET_ENCRYPTION_KEY", "OFFERHUB_JWT_SECRET")
     for name in (*keys, "DATABASE_URL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -102,7 +102,9 @@ async def test_the_configuration_is_kept_for_its_owner_alone(operator: Operator,
     assert (code, str(kept) in printed) == (2, True)
 
 
-async def test_users_are_listed_and_shown(operator: Operator, shop: Marketplace) -> None:
+async def test_users_are_listed_and_shown(tmp_path: Path, shop: Marketplace) -> None:
+    shop = await Marketplace.found(shop.live, shop.world, shop.http)  # others count the users of theirs
+    operator = Operator(tmp_path, shop)
     made = await shop.done("POST", "/users", {"externalUserId": unique("shown"), "type": "BUYER"}, status=201)
     await shop.done("POST", f"/users/{made['id']}/balance/credit", {"amount": "12.50"})
     listed = await operator.hears("users", "list", "--type", "BUYER", "--limit", "500")
