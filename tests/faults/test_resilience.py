@@ -44,7 +44,9 @@ async def test_health_tells_each_breaker(shop: Marketplace) -> None:
     told = {name: one.get("breaker") for name, one in found.items()}
     assert told == {
         "database": None,
+        "schema": None,
         "redis": None,
+        "queue": None,
         "trustlessWork": "closed",
         "airtm": "closed",
         "stellar": "closed",
