@@ -84,9 +84,11 @@ def production(fresh_database_url: str, redis_url: str, sandbox_environ: dict[st
 
 
 @contextlib.asynccontextmanager
-async def at_work(stage: Stage, words: list[str], ready: str, variables: dict[str, str]) -> AsyncIterator[None]:
-    """A process of the image on a file system that cannot be written; it has to stop well when it is told to."""
-    command = stage.command(["offerhub", *words], read_only=True, **variables)
+async def at_work(
+    stage: Stage, words: list[str], ready: str, variables: dict[str, str], *, read_only: bool = True
+) -> AsyncIterator[None]:
+    """A process of the image, by itself on a file system that cannot be written; it has to stop well when told to."""
+    command = stage.command(["offerhub", *words], read_only=read_only, **variables)
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -118,3 +120,19 @@ async def test_the_service_and_a_worker_run_in_it_without_writing(
         async with at_work(service, ["worker"], "offerhub worker ready", production):
             health = f"http://127.0.0.1:{production['METRICS_PORT']}/health"
             await asyncio.to_thread(service.run, [*HEALTHCHECK, health], **production)
+
+
+async def test_development_runs_in_it_with_its_sandbox(
+    stages: dict[str, Stage], fresh_database_url: str, redis_url: str
+) -> None:
+    """As docker-compose.yml has it: data goes to /var/lib/offerhub, which is the user's."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        port, sandbox_port = str(one.getsockname()[1]), str(other.getsockname()[1])
+    variables = {"NODE_ENV": "development", "DATABASE_URL": fresh_database_url, "REDIS_URL": redis_url}
+    words = ["dev", "--port", port, "--sandbox-port", sandbox_port]
+    service = stages[""]
+    async with at_work(service, words, "offerhub ready", variables, read_only=False):
+        await asyncio.to_thread(service.run, [*HEALTHCHECK, f"http://127.0.0.1:{port}/api/v1/health"])
+        url = f"http://127.0.0.1:{sandbox_port}"
+        assert "ledger" in await asyncio.to_thread(service.run, ["offerhub", "sandbox", "state", "--url", url])
+        assert (await asyncio.to_thread(service.run, ["cat", "master.key"])).strip()
