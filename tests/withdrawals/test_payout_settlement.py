@@ -6,6 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
+from offerhub.kernel.ids import new_id
 from offerhub.kernel.money import Units
 from offerhub.ledger import ledger
 from offerhub.ledger.chart import Kind
@@ -13,7 +14,6 @@ from offerhub.ledger.ledger import Entry, Leg
 from offerhub.providers.airtm.model import Payout, PayoutStatus
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import Database, Tx
-from offerhub.users import store as users
 from offerhub.withdrawals import settlement, store
 from offerhub.withdrawals.model import Withdrawal
 
@@ -66,14 +66,17 @@ def payout(status: PayoutStatus, **changes: Any) -> Payout:
 
 async def withdrawal_in(tx: Tx, status: str, payee: str = "payee", payout_id: str = PAYOUT_ID) -> Withdrawal:
     """A withdrawal of 40.00 of the 100.00 that its user had."""
-    user = await users.insert(tx, DEFAULT_MARKETPLACE_ID, payee, None, "BOTH", None)
-    assert user is not None
-    legs = [Leg(user.id, Kind.AVAILABLE, 100_0000000), Leg(DEFAULT_MARKETPLACE_ID, Kind.WORLD_MANUAL, -100_0000000)]
+    user_id = new_id("usr")
+    await tx.execute(
+        "INSERT INTO users (id, marketplace_id, external_user_id, type) VALUES ($1, $2, $3, 'BOTH')",
+        *(user_id, DEFAULT_MARKETPLACE_ID, payee),
+    )
+    legs = [Leg(user_id, Kind.AVAILABLE, 100_0000000), Leg(DEFAULT_MARKETPLACE_ID, Kind.WORLD_MANUAL, -100_0000000)]
     await ledger.post(tx, ACTOR, Entry(f"credit:{payee}", "credit", "credit", legs))
     made = await store.insert(
         tx,
         DEFAULT_MARKETPLACE_ID,
-        user.id,
+        user_id,
         AMOUNT,
         "USD",
         status="WITHDRAWAL_CREATED",
@@ -85,7 +88,7 @@ async def withdrawal_in(tx: Tx, status: str, payee: str = "payee", payout_id: st
     await store.set_payout(tx, made.id, payout_id)
     committed = status != "WITHDRAWAL_CREATED"
     await tx.execute("UPDATE withdrawals SET status = $2, committed = $3 WHERE id = $1", made.id, status, committed)
-    legs = [Leg(user.id, Kind.AVAILABLE, -AMOUNT), Leg(user.id, Kind.WITHDRAWING, AMOUNT)]
+    legs = [Leg(user_id, Kind.AVAILABLE, -AMOUNT), Leg(user_id, Kind.WITHDRAWING, AMOUNT)]
     await ledger.post(tx, ACTOR, Entry(f"withdrawal:{made.id}:create", "withdrawal", made.id, legs))
     return await store.lock(tx, made.id)
 
