@@ -15,7 +15,7 @@ TEST_PROCESSES ?= -n $(shell $(or $(PYTHON),python3) -c 'import os; print(min(6,
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11
 
-.PHONY: help demo dev test test-long simulate test-compat test-fuzz prove-harness bench bench-streams check sbom audit format docs lock clean install-embedded install-dev
+.PHONY: help demo dev test test-long simulate test-compat test-fuzz prove-harness bench bench-streams check sbom audit format docs site site-serve lock clean install-embedded install-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -73,6 +73,13 @@ format: install-dev ## Format the code and repair what lint can repair
 docs: install-dev ## Write the generated pages of docs/reference/ again
 	@$(BIN)/python tools/write_reference.py
 
+site: install-dev ## Build the documentation as a site, strictly, into dist/site/ (open dist/site/index.html)
+	@tools/site/build
+
+# Loopback only; PORT=8080 chooses another port.
+site-serve: site ## Build the site and show it at http://localhost:8000
+	@$(BIN)/python -m http.server $(or $(PORT),8000) --bind 127.0.0.1 --directory dist/site
+
 lock: install-dev ## Compile requirements/*.txt again, with hashes (ARGS="--upgrade")
 	@$(COMPILE) $(ARGS) requirements/build.in -o requirements/build.txt
 	@$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
@@ -81,9 +88,10 @@ lock: install-dev ## Compile requirements/*.txt again, with hashes (ARGS="--upgr
 	@$(COMPILE) $(ARGS) pyproject.toml --extra sentry -o requirements/sentry.txt
 	@$(COMPILE) $(ARGS) requirements/deploy.in -o requirements/deploy.txt
 	@$(COMPILE) $(ARGS) requirements/audit.in -o requirements/audit.txt
+	@$(COMPILE) $(ARGS) requirements/docs.in -o requirements/docs.txt
 
 clean: ## Remove .venv and caches; the data folder .offerhub stays
-	@rm -rf .venv .venv-audit .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-audit .venv-docs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find src tests tools bench -name __pycache__ -prune -exec rm -rf {} +
 
 install-embedded:

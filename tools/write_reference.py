@@ -10,7 +10,7 @@ from offerhub.app import VERSION, Product
 from offerhub.edge import openapi
 from offerhub.runtime.routes import Route
 from offerhub.settings import render_reference
-from reference_pages import errors, events, jobs, states
+from reference_pages import commands, errors, events, jobs, states
 from reference_pages.markdown import filled
 from reference_pages.operations import BLOCK, Reference
 
@@ -40,6 +40,7 @@ def files() -> dict[Path, str]:
     blocks = {
         REFERENCE / "states.md": (states.BLOCK, states.render(), ""),
         REFERENCE / "jobs.md": (jobs.BLOCK, jobs.render(), ""),
+        REFERENCE / "cli.md": (commands.BLOCK, commands.render(), ""),
         REFERENCE / "events.md": (events.BLOCK, events.render(), ""),
         REFERENCE / "errors.md": (errors.BLOCK, errors.render(), ""),
         REFERENCE / "api" / "README.md": (BLOCK, reference.index(), ""),

@@ -14,10 +14,14 @@ from offerhub.edge.openapi_states import MACHINES
 from support.documented import ROOT, Lines, differences, examples, faults_of, run, variables
 from support.product import MASTER_KEY, Marketplace, Running, running
 
+GUIDES: Final = ("deposits", "disputes", "escrow", "events", "withdrawals")
+"""Those whose examples are complete; the others go on from the session of the README."""
+PAGES: Final = (
+    *sorted((ROOT / "docs" / "reference").rglob("*.md")),
+    *(ROOT / "docs" / "guides" / f"{name}.md" for name in GUIDES),
+)
 CASES: Final = [
-    (page, language)
-    for page in (*sorted((ROOT / "docs" / "reference").rglob("*.md")), ROOT / "docs" / "guides" / "events.md")
-    for language in sorted({example.language for example in examples(page)})
+    (page, language) for page in PAGES for language in sorted({example.language for example in examples(page)})
 ]
 
 
