@@ -15,6 +15,7 @@ from offerhub.operations.proof import prove
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.vault import Vault
+from support.outside import PATIENCE_SECONDS
 
 VAULT = Vault({1: b"k" * 32}, 1)
 ACTOR = Actor(
@@ -70,7 +71,7 @@ async def seal(database: Database, vault: Vault = VAULT, batch: int = chain.BATC
 async def settle(database: Database) -> None:
     """Turns until everything that was written is known to be sealed, which other databases' transactions delay."""
     known = "SELECT settled = (SELECT max(position) FROM audit_entries) FROM audit_sealing"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(2 * PATIENCE_SECONDS):
         while not await database.run(lambda tx: tx.value(known)):
             await seal(database)
             await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.command import offerhub, started
-from support.outside import eventually
+from support.outside import PATIENCE_SECONDS, eventually
 from support.product import Marketplace, unique
 from support.receiver import Receiver, Say, receiving
 
@@ -91,7 +91,7 @@ async def test_listening_hands_on_events_and_re_deliveries(
         )
     finally:
         process.send_signal(signal.SIGINT)
-        printed = (await asyncio.wait_for(process.communicate(), 30))[0].decode()
+        printed = (await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS))[0].decode()
     assert process.returncode == 0, printed
     assert re.search(r"user\.created evt_\w+ -> 500", printed)
     assert "Traceback" not in printed

@@ -23,6 +23,7 @@ from offerhub.errors import (
 )
 from offerhub.runtime.database import Row, Tx
 from offerhub.runtime.vault import Vault
+from support.outside import PATIENCE_SECONDS
 
 THING = {"name": "x", "count": 2}
 
@@ -35,7 +36,7 @@ async def stored(stage: Stage, key: str) -> Row | None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
 

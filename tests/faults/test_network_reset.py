@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 
 from offerhub.operations.proof import prove
-from support.outside import World
+from support.outside import PATIENCE_SECONDS, World
 from support.product import Marketplace, Running
 
 UNIT = 10_000_000
@@ -30,7 +30,7 @@ async def test_f23_the_network_begins_anew_and_everything_stops(
 
     # The new network comes to the ledgers that were seen before, and they are others. That is looked at every 10 s.
     await own_world.control("POST", "advance", seconds=60)
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await stopped():
             await asyncio.sleep(0.2)
     heard = await shop.post(f"/orders/{order_id}/resolution/release")

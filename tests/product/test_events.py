@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from offerhub.events.journal import Event, record
 from offerhub.kernel.ids import new_id
 from offerhub.runtime.actor import system
-from support.outside import World
+from support.outside import PATIENCE_SECONDS, World
 from support.own_redis import OwnRedis
 from support.product import Marketplace, Running, running
 from support.sse import follow
@@ -116,7 +116,7 @@ async def test_a_stream_ends_when_its_key_is_revoked(shop: Marketplace, http: ai
         await write(shop, 1)
         await stream.take(1)
         assert (await shop.send("DELETE", f"/auth/api-keys/{key_id}")).status == 200
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             end = await stream.next()
             assert end is not None
             assert (end.event, end.data) == ("end", {"reason": "revoked", "cursor": stream.last_id})

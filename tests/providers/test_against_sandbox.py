@@ -40,6 +40,7 @@ from offerhub.providers.trustless_work.intents import (
 from offerhub.providers.trustless_work.verify import verify
 from offerhub.providers.trustless_work.wire import MilestoneView
 from offerhub.runtime.http import HttpClient
+from support.outside import PATIENCE_SECONDS
 
 FEE_CAP = 1_000_000
 PRICE = Units(800_000_000)
@@ -129,7 +130,7 @@ async def world() -> AsyncIterator[World]:
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    ready = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+    ready = (await asyncio.wait_for(process.stdout.readline(), PATIENCE_SECONDS)).decode()
     url = ready.removeprefix("sandbox ready ").strip()
     try:
         async with HttpClient() as http:

@@ -14,6 +14,7 @@ from offerhub.reconciliation.model import Outcome, ReconciliationJob, RunsQuery
 from offerhub.reconciliation.service import Reconciliation
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Row
+from support.outside import PATIENCE_SECONDS
 
 OPERATOR = Actor(DEFAULT_MARKETPLACE_ID, "api_key", "key_1", "ops", frozenset({"support"}))
 STRANGER = Actor("mkt_other", "api_key", "key_2", "ops", frozenset({"*"}))
@@ -160,7 +161,7 @@ async def test_a_living_run_keeps_its_lease(bench: Bench, monkeypatch: pytest.Mo
     running = asyncio.create_task(bench.reconciliation.run(bench.job))
     await bench.begun.wait()
     before = (await bench.rows())[0]["lease_until"]
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await bench.rows())[0]["lease_until"] <= before:
             await asyncio.sleep(0.02)
     bench.go_on.set()

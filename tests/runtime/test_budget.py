@@ -15,6 +15,7 @@ from offerhub.kernel.clock import ManualClock, SystemClock
 from offerhub.runtime import redis_script
 from offerhub.runtime.budget import BudgetSpent, RequestBudget
 from offerhub.runtime.urgency import Urgency
+from support.outside import PATIENCE_SECONDS
 
 CRITICAL, ORDINARY = Urgency.CRITICAL, Urgency.ORDINARY
 LONG = 1000.0
@@ -111,7 +112,7 @@ async def test_two_processes_share_one_budget(redis_url: str, client: "redis.asy
         watching = asyncio.create_task(watch())
         urgencies = [CRITICAL, CRITICAL, ORDINARY]
         await asyncio.gather(*(budgets[n % 2].take(urgencies[n % 3], LONG) for n in range(24)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(counted) < 24:
                 await asyncio.sleep(0.01)
         watching.cancel()

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from offerhub.runtime.database import RETRY_ATTEMPTS_MAX, Database, Tx
+from support.outside import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ async def test_a_cancelled_use_case_leaves_no_open_transaction(database: Databas
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await database.run(lambda tx: tx.execute("UPDATE notes SET n = n + 1 WHERE id = 1"))
     assert await note(database, 1) == 1
 

@@ -14,6 +14,7 @@ from offerhub.runtime.budget import RequestBudget
 from offerhub.runtime.http import HttpClient, Method, NoAnswer, NotSent
 from offerhub.runtime.line import HeldBack, Line, LineOptions
 from offerhub.runtime.urgency import Urgency, working
+from support.outside import PATIENCE_SECONDS
 
 
 @dataclass
@@ -156,7 +157,7 @@ async def test_repeating_ends_with_the_call_s_time(http: HttpClient, provider: P
 
 async def test_a_dripping_body_is_bounded(http: HttpClient, provider: Provider) -> None:
     line = Line("airtm", http, SystemClock(), LineOptions())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(NoAnswer):
             await line.call("GET", provider.url + "/drip", name="t", timeout_seconds=0.3)
     assert line.snapshot().places_taken == 0
@@ -318,7 +319,7 @@ async def test_a_hundred_hanging_calls_do_not_use_up_the_connections(http: HttpC
     slow = Line("airtm", http, SystemClock(), LineOptions(places=150))
     with working(Urgency.CRITICAL):
         hanging = [asyncio.create_task(slow.call("GET", provider.url + "/hang", name="t")) for _ in range(120)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(provider.reached) < 120:
             await asyncio.sleep(0.01)
     answer = await http.call("GET", provider.url + "/well", name="t", timeout_seconds=10)

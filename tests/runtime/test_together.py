@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from offerhub.runtime.together import Together
+from support.outside import PATIENCE_SECONDS
 
 
 class Slow:
@@ -69,3 +70,12 @@ async def test_one_who_leaves_does_not_disturb_the_others() -> None:
     assert (await first, await staying) == (10, 30)
     with pytest.raises(asyncio.CancelledError):
         await leaving
+
+
+async def test_one_who_asks_again_the_moment_an_answer_is_there_is_answered() -> None:
+    """Then the lane has nothing left to ask, and its task is not over in the eyes of the loop."""
+    slow = Slow()
+    slow.let.set()
+    together: Together[int, int] = Together(slow.ask, lanes=1, most=9)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert [await together.ask(number) for number in range(3)] == [0, 10, 20]

@@ -14,6 +14,8 @@ from sandbox_driver import PASSPHRASE, Answer, Sandbox
 from stellar_sdk import Keypair, Payment, TransactionEnvelope
 from webhook_receiver import Receiver
 
+from support.outside import PATIENCE_SECONDS
+
 
 @dataclass
 class Scene:
@@ -41,7 +43,7 @@ class Scene:
         return await self.sandbox.usdc_of(self.payee.public_key) == "1.0000000"
 
     async def eventually_paid(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not await self.paid():
                 await self.sandbox.sim("/close", {})
 

@@ -15,6 +15,7 @@ from stellar_sdk import Payment
 from offerhub.kernel.clock import ManualClock
 from offerhub.sandbox.clock import WorldClock
 from offerhub.sandbox.options import SandboxOptions
+from support.outside import PATIENCE_SECONDS
 
 NEW_YEAR = 1_767_225_600
 DAY = 86_400
@@ -64,7 +65,7 @@ async def test_a_stepped_clock_stands_still_until_it_is_put_forward(steps: Sandb
     latest = (await steps.sim("/info"))["latest_ledger"]
     envelope = await steps.build(payer, Payment(payer.public_key, steps.usdc, "1"))
     submitting = asyncio.create_task(steps.submit(envelope))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await steps.call("POST", "/horizon/transactions_async", data={"tx": envelope.to_xdr()})).status != 409:
             pass
     assert (await steps.sim("/info"))["latest_ledger"] == latest
@@ -78,7 +79,7 @@ async def test_a_stepped_clock_stands_still_until_it_is_put_forward(steps: Sandb
 async def test_a_scaled_clock_runs_ahead_of_the_machine(sandbox: Sandbox) -> None:
     async with running(stepped(clock="scaled", clock_factor=10_000, ledger_seconds=100)) as quick:
         first = (await quick.sim("/info"))["latest_ledger"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await quick.sim("/info"))["latest_ledger"] < first + 3:
                 pass
         assert (await quick.sim("/info"))["now"] >= NEW_YEAR + 300
@@ -143,7 +144,7 @@ async def story(sandbox: Sandbox) -> str:
 async def stepped_deploy(sandbox: Sandbox, parties: Parties) -> str:
     deploying = asyncio.create_task(deployed(sandbox, parties))
     latest = (await sandbox.sim("/info"))["latest_ledger"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not deploying.done():
             # Whether the request has come that waits for this ledger, only its answer tells.
             if (await sandbox.sim("/waiting"))["transactions"]:

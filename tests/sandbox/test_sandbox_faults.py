@@ -16,6 +16,7 @@ from offerhub.sandbox.append_log import ForeignLog
 from offerhub.sandbox.options import SandboxOptions
 from offerhub.sandbox.server import serve
 from offerhub.sandbox.state import Account, ConservationError, State
+from support.outside import PATIENCE_SECONDS
 
 
 async def inject(sandbox: Sandbox, **fault: Any) -> None:
@@ -97,7 +98,7 @@ async def test_the_clock_can_be_set(manual: Sandbox) -> None:
     await manual.sim("/close", {})
     assert (await manual.sim("/info"))["latest_ledger"] == before + 1
     await manual.sim("/clock", {"ledger_seconds": 0.01})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await manual.sim("/info"))["latest_ledger"] < before + 4:
             pass
 
@@ -209,4 +210,4 @@ async def test_a_running_sandbox_stops_when_its_books_break(monkeypatch: pytest.
         assert response.status == 500
     # Nobody asked it to stop.
     with pytest.raises(ConservationError, match="did not add up"):
-        await asyncio.wait_for(serving, 10)
+        await asyncio.wait_for(serving, PATIENCE_SECONDS)

@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from support.outside import PATIENCE_SECONDS
+
 
 @dataclass
 class Received:
@@ -53,7 +55,7 @@ class Receiver:
 
     async def until(self, count: int) -> list[Received]:
         """Everything that came, once it is so many."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(self.got) < count:
                 self.arrived.clear()
                 await self.arrived.wait()

@@ -10,6 +10,8 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from support.outside import PATIENCE_SECONDS
+
 
 @dataclass(frozen=True)
 class Got:
@@ -89,7 +91,7 @@ class Receiver:
         def enough() -> bool:
             return len(self.got if event_type is None else self.of(event_type)) >= count
 
-        async with asyncio.timeout(20), self._arrived:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._arrived:
             await self._arrived.wait_for(enough)
         return list(self.got)
 

@@ -35,6 +35,14 @@ class Together(Generic[Q, A]):
         return await answer
 
     async def _work(self) -> None:
+        try:
+            await self._empty()
+        finally:
+            # In the very step in which nothing was left to ask: whoever comes next begins anew, and waits for nobody.
+            if (task := asyncio.current_task()) is not None:
+                self._working.discard(task)
+
+    async def _empty(self) -> None:
         while self._waiting:
             asked = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
             try:
