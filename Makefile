@@ -84,8 +84,10 @@ lock: install-dev ## Compile requirements/*.txt again, with hashes (ARGS="--upgr
 	@$(COMPILE) $(ARGS) requirements/build.in -o requirements/build.txt
 	@$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded -o requirements/embedded.txt
-	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --extra sentry --group dev -o requirements/dev.txt
+	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --extra sentry --extra otel --group dev -o requirements/dev.txt
 	@$(COMPILE) $(ARGS) pyproject.toml --extra sentry -o requirements/sentry.txt
+	@$(COMPILE) $(ARGS) pyproject.toml --extra otel -o requirements/otel.txt
+	@$(COMPILE) $(ARGS) pyproject.toml --extra otel --extra sentry -o requirements/otel-sentry.txt
 	@$(COMPILE) $(ARGS) requirements/deploy.in -o requirements/deploy.txt
 	@$(COMPILE) $(ARGS) requirements/audit.in -o requirements/audit.txt
 	@$(COMPILE) $(ARGS) requirements/docs.in -o requirements/docs.txt

@@ -140,7 +140,7 @@ def test_secrets_are_never_printed() -> None:
 
 def test_every_variable_that_holds_a_secret_is_marked() -> None:
     marked = {one.name for one in describe() if one.secret}
-    secret = r"SECRET|_KEYS?(_PREVIOUS)?$|DATABASE_URL|^DIRECT_URL|^REDIS_URL|_DSN$"
+    secret = r"SECRET|_KEYS?(_PREVIOUS)?$|DATABASE_URL|^DIRECT_URL|^REDIS_URL|_DSN$|_HEADERS$"
     named = {one.name for one in describe() if re.search(secret, one.name)}
     assert marked == named
 
@@ -400,6 +400,8 @@ def test_every_secret_may_be_in_a_file(tmp_path: Path) -> None:
         "TRUSTLESS_WEBHOOK_SECRET_PREVIOUS": "tw_whsec_before",
         "OFFERHUB_API_KEY": "ohk_live_something",
         "SENTRY_DSN": "https://public@errors.example/7",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example",
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-key=something",
     }
     assert {one.name for one in describe() if one.secret} <= set(everything), "a secret more: add it here"
     assert load(in_files(tmp_path, everything)) == load(everything)
@@ -517,3 +519,49 @@ def test_the_deployer_may_be_pinned() -> None:
         assert [fault.split()[0] for fault in faults(DEVELOPMENT | {"TRUSTLESS_DEPLOYER": text})] == [
             "TRUSTLESS_DEPLOYER"
         ]
+
+
+def test_traces_are_off_until_a_collector_is_named() -> None:
+    named = {"OTEL_SERVICE_NAME": "x", "OTEL_TRACES_SAMPLER": "always_on"}
+    assert load(DEVELOPMENT | named).traces is None
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"}
+    assert load(DEVELOPMENT | endpoint | {"OTEL_SDK_DISABLED": "true"}).traces is None
+    traces = load(DEVELOPMENT | endpoint).traces
+    assert traces is not None
+    assert traces.endpoint == "http://collector:4318"
+    assert traces.resource == {"deployment.environment.name": "development", "service.name": "offerhub"}
+
+
+def test_traces_are_told_as_opentelemetry_tells_them() -> None:
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Basic%20abc, x-tenant=7",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.name=ours,team=pay%2Cments,",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.25",
+    }
+    traces = load(DEVELOPMENT | told).traces
+    assert traces is not None
+    assert traces.headers.reveal() == {"Authorization": "Basic abc", "x-tenant": "7"}
+    assert (traces.resource["service.name"], traces.resource["team"]) == ("ours", "pay,ments")
+    assert (traces.sampler, traces.ratio) == ("parentbased_traceidratio", 0.25)
+    named = load(DEVELOPMENT | told | {"OTEL_SERVICE_NAME": "payments"}).traces
+    assert named is not None
+    assert named.resource["service.name"] == "payments"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%0D%0Ab"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.1"),
+    ],
+)
+def test_what_traces_cannot_be_told_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load(DEVELOPMENT | {name: text})

@@ -324,27 +324,28 @@ async def load_signing() -> None:
 async def product(settings: Settings) -> AsyncIterator[Product]:
     """Connect to the database and the providers; everything is closed in the end.
 
-    Raises SettingsError when the settings name a queue that is none.
+    Raises SettingsError when the settings name a queue that is none, and NoTraces.
     """
     check_queues(settings)
-    database = await Database.connect(
-        settings.storage.database_url.reveal(), pool_size=settings.storage.database_pool_size
-    )
-    http = HttpClient()
-    client = parts.prompt_redis(settings) if settings.storage.redis_url else None
-    made = Product(settings, database, http, client)
-    loading = asyncio.create_task(load_signing())
-    try:
-        async with made.doorbell.at_work():
-            yield made
-    finally:
-        await loading
-        await made.engine.stop()
-        await http.close()
-        await made.webhooks_out.close()
-        if client is not None:
-            await client.aclose()
-        await database.close()
+    async with parts.traced(settings):
+        database = await Database.connect(
+            settings.storage.database_url.reveal(), pool_size=settings.storage.database_pool_size
+        )
+        http = HttpClient()
+        client = parts.prompt_redis(settings) if settings.storage.redis_url else None
+        made = Product(settings, database, http, client)
+        loading = asyncio.create_task(load_signing())
+        try:
+            async with made.doorbell.at_work():
+                yield made
+        finally:
+            await loading
+            await made.engine.stop()
+            await http.close()
+            await made.webhooks_out.close()
+            if client is not None:
+                await client.aclose()
+            await database.close()
 
 
 def edge(

@@ -1,5 +1,8 @@
 """Parts of a product as the settings describe them."""
 
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
 from typing import Final
 
 import redis.asyncio
@@ -7,6 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from offerhub.kernel.clock import Clock
+from offerhub.kernel.failures import OperatorError
 from offerhub.providers.airtm.client import Airtm
 from offerhub.runtime.counted_redis import CountedRedis
 from offerhub.runtime.database import Database
@@ -18,6 +22,38 @@ from offerhub.topups.service import ReturnAddresses
 from offerhub.webhooks.service import Inbox
 
 REDIS_SECONDS_MAX: Final = 0.5
+
+
+class NoTraces(OperatorError):
+    """OTEL_EXPORTER_OTLP_ENDPOINT is set and OpenTelemetry cannot be used."""
+
+
+@contextlib.asynccontextmanager
+async def traced(settings: Settings) -> AsyncIterator[None]:
+    """Traces go where the settings say while the block runs. Raises NoTraces without the packages for it.
+
+    What is made before it, such as a pool of connections, leaves none.
+    """
+    wanted = settings.traces
+    if wanted is None:
+        yield
+        return
+    try:
+        # Only here: it takes 30 MB and half a second that nobody else shall pay for.
+        from offerhub.runtime.span_export import exporting, sampler
+    except ImportError as error:
+        raise NoTraces(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: offerhub[otel]"
+        ) from error
+    release = version("offerhub")
+    async with exporting(
+        endpoint=wanted.endpoint,
+        headers=wanted.headers.reveal(),
+        resource={"service.version": release, **wanted.resource},
+        sample=sampler(wanted.sampler, wanted.ratio),
+        version=release,
+    ):
+        yield
 
 
 def inbox(settings: Settings, database: Database, batches: Batches, clock: Clock) -> Inbox:

@@ -21,11 +21,12 @@ from offerhub.edge.answers import Headers, Reply, failure
 from offerhub.edge.endpoint import Endpoint
 from offerhub.edge.ports import Authenticator, Gate, SagaWaiter
 from offerhub.edge.rate_limit import RateLimiter
-from offerhub.edge.request import Request
+from offerhub.edge.request import BASE_PATH, UNMATCHED, Request
 from offerhub.edge.streams import StreamReply, Streams
 from offerhub.edge.table import RouteTable
 from offerhub.errors import InternalError, Refusal, ServiceUnavailable
 from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.runtime import spans
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database
 from offerhub.runtime.round_trips import RoundTrips, counting
@@ -130,7 +131,7 @@ class Edge:
         request = Request.read(scope, receive)
         started = self._endpoint.clock.monotonic()
         with structlog.contextvars.bound_contextvars(request_id=request.correlation_id), counting() as asked:
-            reply = await self._reply(request)
+            reply = await (self._reply(request) if spans.active is None else self._traced(spans.active, request))
             if self._observe is not None and isinstance(reply, StreamReply):
                 self._observe(request.route, reply.status, self._endpoint.clock.monotonic() - started, asked)
             await reply.send(send, self._headers(request))
@@ -158,6 +159,16 @@ class Edge:
             return failure(refusal, request.correlation_id)
         except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
             return failure(_explain(error), request.correlation_id)
+
+    async def _traced(self, tracing: spans.Tracing, request: Request) -> Reply | StreamReply:
+        """The reply, with a span from the request's arrival until it is known."""
+        said, method = request.headers.get(spans.CARRIED), request.scope["method"]
+        with spans.request(tracing, method, request.path, request.correlation_id, said) as span:
+            reply = await self._reply(request)
+            known = request.route != UNMATCHED
+            route = f"{BASE_PATH}{self._table.find(request.method, request.path)[0].path}" if known else None
+            spans.answered(span, method, route, reply.status)
+        return reply
 
     async def _serve(self, request: Request) -> Reply | StreamReply:
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from offerhub.kernel.ids import new_id
+from offerhub.runtime import spans
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Tx
 from offerhub.runtime.jobs import Priority
@@ -80,12 +81,13 @@ Rows = list[dict[str, Any]]
 
 
 def job_rows(jobs: Sequence[Job]) -> Rows:
-    """Jobs as `journal` takes them."""
+    """Jobs as `journal` takes them, with the span that causes them where there is one."""
+    carried = spans.carried()
     return [
         {
             "queue": job.queue,
             "name": job.name,
-            "payload": dict(job.payload),
+            "payload": {**job.payload, **carried},
             "delay_seconds": job.delay_seconds,
             "priority": int(job.priority),
         }

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import asyncpg
 
 from offerhub.kernel.chance import jitter
+from offerhub.runtime import spans
 from offerhub.runtime.round_trips import note_sql
 
 T = TypeVar("T")
@@ -147,6 +148,28 @@ class Tx:
         return None if found is None else found[0]
 
 
+class _TracedTx(Tx):
+    """One whose statements are spans, where traces are exported."""
+
+    __slots__ = ()
+
+    async def execute(self, sql: str, *args: Any) -> int:
+        with spans.statement(sql):
+            return await super().execute(sql, *args)
+
+    async def rows(self, sql: str, *args: Any, seconds: float | None = None) -> list[Row]:
+        with spans.statement(sql):
+            return await super().rows(sql, *args, seconds=seconds)
+
+    async def copy(self, sql: str, to: Callable[[bytes], Coroutine[Any, Any, None]], *, seconds: float) -> int:
+        with spans.statement(sql):
+            return await super().copy(sql, to, seconds=seconds)
+
+    async def row(self, sql: str, *args: Any) -> Row | None:
+        with spans.statement(sql):
+            return await super().row(sql, *args)
+
+
 class _Connection(asyncpg.Connection):
     """A connection without session state, which therefore needs no reset between uses."""
 
@@ -181,6 +204,8 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[Row]", hook: StatementHook | None = None) -> None:
         self._pool = pool
         self.hook = hook
+        # Decided once: a statement costs nothing more where there are no traces.
+        self._transaction = Tx if spans.active is None else _TracedTx
         self.committed: Callable[[set[str]], None] | None = None
         """Told what a transaction rings for, right after its commit; must not wait, nor raise."""
 
@@ -259,15 +284,15 @@ class Database:
 
     async def _alone(self, sql: str, args: tuple[Any, ...]) -> list[Row]:
         async with self._pool.acquire() as connection:
-            return await Tx(connection, self.hook).rows(sql, *args)
+            return await self._transaction(connection, self.hook).rows(sql, *args)
 
     async def _reading(self, use_case: Callable[[Tx], Awaitable[T]]) -> T:
         async with self._pool.acquire() as connection:
-            return await use_case(Tx(connection, self.hook, only_reads=True))
+            return await use_case(self._transaction(connection, self.hook, only_reads=True))
 
     async def _once(self, begin: str, use_case: Callable[[Tx], Awaitable[T]]) -> T:
         async with self._pool.acquire() as connection:
-            tx = Tx(connection, self.hook)
+            tx = self._transaction(connection, self.hook)
             try:
                 await tx.execute(begin)
                 result = await use_case(tx)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias
 
 import aiohttp
 
+from offerhub.runtime import spans
 from offerhub.runtime.targets import Targets
 
 TIMEOUT_SECONDS_DEFAULT: Final = 30.0
@@ -148,28 +149,30 @@ class HttpClient:
         `response_bytes_max` counts as NoAnswer, unless it may be `cut` short, and so does a DELETE that found no
         connection.
         """
-        if self.hook is not None:
-            self.hook.before(name)
-        try:
-            async with self._opened().request(
-                method,
-                url,
-                params=query,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout_seconds),
-            ) as answer:
-                response = await _read(answer, response_bytes_max, cut)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            # A DELETE may have gone out on a connection that was lost, and only its repetition found no other.
-            failure = NoAnswer if method == "DELETE" else NotSent
-            raise failure(f"{name}: {type(error).__name__}: {error}") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswer(f"{name}: {type(error).__name__}: {error}") from error
-        if self.hook is not None:
-            self.hook.after(name)
-        return response
+        with spans.call(name, method, url) as span:
+            if self.hook is not None:
+                self.hook.before(name)
+            try:
+                async with self._opened().request(
+                    method,
+                    url,
+                    params=query,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+                ) as answer:
+                    response = await _read(answer, response_bytes_max, cut)
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+                # A DELETE may have gone out on a connection that was lost, and only its repetition found no other.
+                failure = NoAnswer if method == "DELETE" else NotSent
+                raise failure(f"{name}: {type(error).__name__}: {error}") from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise NoAnswer(f"{name}: {type(error).__name__}: {error}") from error
+            spans.responded(span, response.status)
+            if self.hook is not None:
+                self.hook.after(name)
+            return response
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import structlog
 
+from offerhub.runtime import spans
 from offerhub.runtime.cancellation import heed_cancellation
 from offerhub.runtime.database import UNREACHABLE, Database, Tx
 from offerhub.runtime.queue import Queues, QueueUnavailable
@@ -215,6 +216,8 @@ class Relay:
 
     async def _add(self, rows: Sequence[_Row], taken: list[int]) -> None:
         for row in rows:
+            # Not for the job: where its trace comes from.
+            traceparent = row.payload.pop(spans.CARRIED, None)
             await self._queues.add(
                 row.queue,
                 row.name,
@@ -222,6 +225,7 @@ class Relay:
                 job_id=job_id(row.id, row.enqueued + 1),
                 priority=row.priority,
                 outbox_id=row.id,
+                traceparent=traceparent,
             )
             taken.append(row.id)
 

@@ -28,6 +28,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from offerhub.kernel.chance import jitter
+from offerhub.runtime import spans
 from offerhub.runtime.counted_redis import CountedRedis
 from offerhub.runtime.jobs import COUNTED, Depth, Fail, Failure, Finish, Handler, Limit, Priority, State
 
@@ -115,9 +116,11 @@ class Queues:
         attempts: int = ATTEMPTS_MAX,
         priority: int = Priority.FIRST,
         outbox_id: int | None = None,
+        traceparent: str | None = None,
     ) -> None:
         """Add a job, unless the queue still has one with this id. Raises QueueUnavailable.
 
+        `traceparent` is the span that has caused it; it is handed on where BullMQ has a place for it (`tm`).
         A job id must not be a bare number nor contain a colon (BullMQ's own rule).
         """
         # The jitter is drawn per job, so that a Node worker, too, spreads the jobs that failed together.
@@ -131,8 +134,8 @@ class Queues:
             "removeOnComplete": {"count": COMPLETED_KEPT},
             "removeOnFail": False,
         }
-        with reaching(queue):
-            await self.bullmq(queue).add(name, job_data(payload, outbox_id), options)
+        with spans.handed_over(queue, name, job_id, traceparent), reaching(queue):
+            await self.bullmq(queue).add(name, job_data(payload, outbox_id), options | spans.metadata(traceparent))
         log.debug("queue.job_added", queue=queue, job=name, job_id=job_id, priority=int(priority))
 
     async def state(self, queue: str, job_id: str) -> State:
@@ -331,10 +334,11 @@ class Workers:
 
     async def _run(self, queue: str, job: Any, task: "asyncio.Task[Any]") -> None:
         try:
-            await self._handlers[queue, job.name](job.data["payload"])
-            outbox_id = job.data["outboxId"]
-            if self._finish is not None and outbox_id is not None:
-                await self._finish(outbox_id)
+            with spans.job(queue, job.name, job.id, job.attemptsMade + 1, job.opts.get("tm")):
+                await self._handlers[queue, job.name](job.data["payload"])
+                outbox_id = job.data["outboxId"]
+                if self._finish is not None and outbox_id is not None:
+                    await self._finish(outbox_id)
         except asyncio.CancelledError as error:
             if task.cancelling():
                 raise

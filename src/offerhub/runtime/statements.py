@@ -14,6 +14,7 @@ import asyncpg
 import msgspec
 
 from offerhub.errors import Refusal
+from offerhub.runtime import spans
 from offerhub.runtime.database import AGAIN, Database, Raised, Tx
 from offerhub.runtime.round_trips import note_sql
 from offerhub.runtime.together import Together
@@ -140,6 +141,12 @@ class Batches:
         }
         if claim is not None:
             request["claim"] = claim
+        if spans.active is None:
+            return await self._ask(statement, request)
+        with spans.performed(statement.use_case):
+            return await self._ask(statement, request)
+
+    async def _ask(self, statement: Statement, request: dict[str, Any]) -> bytes | None:
         if statement.turn is None:
             [performed] = await self._perform([_Asked("", request, statement.rings)])
             return performed

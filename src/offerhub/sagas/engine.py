@@ -20,6 +20,7 @@ from offerhub.events import journal
 from offerhub.kernel.chance import jitter
 from offerhub.kernel.clock import Clock, SystemClock
 from offerhub.kernel.ids import new_id
+from offerhub.runtime import spans
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.cancellation import end, heed_cancellation
 from offerhub.runtime.database import UNREACHABLE, Database, Tx
@@ -221,7 +222,8 @@ class Engine:
         heart = asyncio.create_task(self._renew(saga))
         delay = 0.0
         try:
-            delay = await self._advance(saga, self._plans[saga.kind])
+            with spans.saga(saga.kind, saga.id, saga.subject_id, saga.correlation_id):
+                delay = await self._advance(saga, self._plans[saga.kind])
         except LeaseLost:
             log.warning("saga_lease_lost", saga_id=saga_id)
         except Exception:
@@ -283,8 +285,9 @@ class Engine:
         failures = waits = 0
         await self._database.run(_fenced(saga, lambda tx: store.mark_attempt(tx, saga.id, position)))
         while True:
-            with working(Urgency.CRITICAL):
+            with working(Urgency.CRITICAL), spans.step(saga.kind, step.name) as span:
                 outcome = await step.attempt(saga, position)
+                span.set("offerhub.outcome", type(outcome).__name__)
             match outcome:
                 case Settled() | Refused():
                     return outcome, 0.0

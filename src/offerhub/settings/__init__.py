@@ -17,6 +17,7 @@ from offerhub.settings.model import (
     Settings,
     Stellar,
     Storage,
+    Traces,
     TrustlessWork,
     WebhooksOut,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "SettingsError",
     "Stellar",
     "Storage",
+    "Traces",
     "TrustlessWork",
     "VariableDoc",
     "WebhooksOut",

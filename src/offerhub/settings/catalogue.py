@@ -7,6 +7,7 @@ from typing import Any, Final
 from offerhub.providers.trustless_work.intents import Deployer
 from offerhub.runtime.database import POOL_SIZE_DEFAULT
 from offerhub.runtime.embedded import DATA_DIR_DEFAULT
+from offerhub.settings.traces import ATTRIBUTES, HEADERS, RATIO
 from offerhub.settings.variable import (
     AMOUNT,
     BASIS_POINTS,
@@ -107,6 +108,69 @@ SENTRY_DSN: Final = Variable(
     _UNSET,
     "Sends what is logged as an error to this project at Sentry, masked as the log is. Needs the extra `sentry`.",
     "none",
+)
+OTEL_EXPORTER_OTLP_ENDPOINT: Final = Variable(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "Traces",
+    _WEB,
+    "",
+    "Sends traces to this collector, by OTLP over HTTP (`/v1/traces` is added). Needs the extra `otel`.",
+    "none",
+)
+OTEL_EXPORTER_OTLP_HEADERS: Final[Variable[Secret[Mapping[str, str]]]] = Variable(
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "Traces",
+    HEADERS,
+    Secret({}),
+    "Headers for the collector, such as the key it asks for.",
+    "none",
+)
+OTEL_EXPORTER_OTLP_PROTOCOL: Final = Variable(
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "Traces",
+    words("http/protobuf"),
+    "http/protobuf",
+    "The only protocol there is here. Collectors take it at port 4318, and gRPC at 4317.",
+)
+OTEL_SERVICE_NAME: Final = Variable(
+    "OTEL_SERVICE_NAME",
+    "Traces",
+    TEXT,
+    "offerhub",
+    "What the process is called in traces.",
+)
+OTEL_RESOURCE_ATTRIBUTES: Final[Variable[Mapping[str, str]]] = Variable(
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "Traces",
+    ATTRIBUTES,
+    {},
+    "What else every trace says of the process.",
+    "`deployment.environment.name=<NODE_ENV>`",
+)
+OTEL_TRACES_SAMPLER: Final = Variable(
+    "OTEL_TRACES_SAMPLER",
+    "Traces",
+    words(
+        "always_on",
+        "always_off",
+        "traceidratio",
+        "parentbased_always_on",
+        "parentbased_always_off",
+        "parentbased_traceidratio",
+    ),
+    "parentbased_always_on",
+    "Which traces are sent. A parent-based one does as whoever sent a `traceparent` has decided.",
+)
+OTEL_TRACES_SAMPLER_ARG: Final = Variable(
+    "OTEL_TRACES_SAMPLER_ARG",
+    "Traces",
+    RATIO,
+    1.0,
+    "The share of traces that a `traceidratio` sampler sends.",
+    "`1`",
+)
+OTEL_SDK_DISABLED: Final = Variable(
+    "OTEL_SDK_DISABLED", "Traces", BOOLEAN, False, "Switches traces off, whatever else is set.", "`false`"
 )
 SHUTDOWN_SECONDS: Final = Variable(
     "SHUTDOWN_SECONDS",

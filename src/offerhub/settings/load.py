@@ -24,6 +24,7 @@ from offerhub.settings.model import (
     Stellar,
     StellarNetwork,
     Storage,
+    Traces,
     TrustlessWork,
     WebhooksOut,
 )
@@ -89,6 +90,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         client=Client(
             reader.get(the.OFFERHUB_API_URL, f"http://localhost:{server.port}"), reader.get(the.OFFERHUB_API_KEY)
         ),
+        traces=_traces(reader, environment),
     )
     if production:
         reader.faults += refused(reader)
@@ -129,6 +131,21 @@ def _server(reader: Reader, environment: Environment) -> Server:
         rate_limit_window_seconds=reader.get(the.RATE_LIMIT_WINDOW_SECONDS),
         user_limits_per_minute={name: limit for name, limit in own.items() if limit and rate_limit_max},
     )
+
+
+def _traces(reader: Reader, environment: Environment) -> Traces | None:
+    endpoint, disabled = reader.get(the.OTEL_EXPORTER_OTLP_ENDPOINT), reader.get(the.OTEL_SDK_DISABLED)
+    reader.get(the.OTEL_EXPORTER_OTLP_PROTOCOL)
+    given = reader.get(the.OTEL_RESOURCE_ATTRIBUTES)
+    name = reader.get(the.OTEL_SERVICE_NAME, given.get("service.name", the.OTEL_SERVICE_NAME.default))
+    traces = Traces(
+        endpoint=endpoint,
+        headers=reader.get(the.OTEL_EXPORTER_OTLP_HEADERS),
+        resource={"deployment.environment.name": environment, **given, "service.name": name},
+        sampler=reader.get(the.OTEL_TRACES_SAMPLER),
+        ratio=reader.get(the.OTEL_TRACES_SAMPLER_ARG),
+    )
+    return traces if endpoint and not disabled else None
 
 
 def _webhooks_out(reader: Reader, environment: Environment) -> WebhooksOut:

@@ -39,6 +39,18 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """Where spans are sent, and which."""
+
+    endpoint: str
+    headers: Secret[Mapping[str, str]]
+    resource: Mapping[str, str]
+    """What every span says of the process; what it is called is in `service.name`."""
+    sampler: str
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
 class Jobs:
     """Queues whose pace is not the usual one, by name, and how long a process may take to stop."""
 
@@ -216,6 +228,8 @@ class Settings:
     stellar: Stellar
     webhooks_out: WebhooksOut
     client: Client
+    traces: Traces | None
+    """None where nothing is traced."""
 
     @property
     def is_production(self) -> bool:
