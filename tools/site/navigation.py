@@ -53,6 +53,7 @@ def tree() -> dict[str, dict[str, tuple[str, ...]]]:
                 "backup",
                 "secrets",
                 "metrics",
+                "tracing",
                 "runbooks",
                 "troubleshooting",
                 "reconciliation",
