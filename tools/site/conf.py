@@ -22,6 +22,7 @@ html_title = project
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
+html_use_index = False
 html_show_sourcelink = False
 language = "en"
 
@@ -55,11 +56,16 @@ class HtmlAnchors(Transform):
                 slugs[name] = (raw.line or 0, name, name)
 
 
+def _entry(page: str, target: str) -> str:
+    title = navigation.TITLES.get(page)
+    return f"{title} <{target}>" if title else target
+
+
 def with_contents(_app: Any, name: str, source: list[str]) -> None:
     """Give a page the list of the pages under it, which a Git host shows as folders."""
     for caption, pages in navigation.tree().get(name, {}).items():
         titled = f":caption: {caption}\n" if caption else ""
-        entries = "\n".join("The tour <self>" if page == name else f"/{page}" for page in pages)
+        entries = "\n".join(_entry(page, "self" if page == name else f"/{page}") for page in pages)
         source[0] += f"\n\n```{{toctree}}\n:hidden:\n{titled}\n{entries}\n```\n"
 
 

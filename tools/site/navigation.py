@@ -10,6 +10,25 @@ PAGES: Final = ("*.md", "docs/*.md", "docs/**/*.md", "src/**/*.md")
 """What is a page of the site: all that is written in Markdown for readers."""
 
 
+TITLES: Final = {
+    "README": "The tour",
+    "docs/README": "Decisions",
+    "docs/guides/deposits": "Deposits",
+    "docs/guides/escrow": "Escrow",
+    "docs/guides/milestone-payouts": "Milestone payouts",
+    "docs/guides/withdrawals": "Withdrawals",
+    "docs/guides/policies": "Timers",
+    "docs/guides/webhooks": "Webhooks",
+    "docs/guides/events": "Event streams",
+    "docs/guides/sandbox": "The sandbox",
+    "docs/operating/deploy/README": "Deploying",
+    "docs/operating/backup": "Backups",
+    "docs/operating/secrets": "Secrets",
+    "docs/reference/api/README": "HTTP API",
+}
+"""Short names for the navigation, where a page's own title is a sentence."""
+
+
 def _under(folder: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{folder}/{name}" for name in names)
 
