@@ -65,8 +65,13 @@ async def test_listening_hands_on_events_and_re_deliveries(
 ) -> None:
     """From an event on, to a server that is down at first; a re-delivery reaches it; in the end nothing is left."""
     before = [await shop.done("POST", "/users", {"externalUserId": unique("heard")}, status=201) for _ in range(2)]
-    sql = "SELECT id FROM events WHERE aggregate_id = $1 AND type = 'user.created'"
-    first = await shop.live.value(sql, before[0]["id"])
+    # An event can be named once it has its place in the log.
+    sql = """
+        SELECT e.id FROM events e JOIN event_log l ON l.event = e.position
+        WHERE e.aggregate_id = $1 AND e.type = 'user.created'
+    """
+    named = [await eventually(lambda one=one: shop.live.rows(sql, one["id"]), bool) for one in before]
+    first = named[0][0]["id"]
     words = ("listen", "--forward-to", receiver.url, "--events", "user.created", "--from", first)
     process = await started(developer.folder, *words, **developer.variables)
     assert process.stdout is not None

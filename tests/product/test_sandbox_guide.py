@@ -26,9 +26,9 @@ def own_sandbox() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 async def own_shop(
-    folder_database_url: str, product_redis_url: str, own_sandbox: dict[str, str], http: aiohttp.ClientSession
+    fresh_database_url: str, product_redis_url: str, own_sandbox: dict[str, str], http: aiohttp.ClientSession
 ) -> AsyncIterator[Marketplace]:
-    environ = environment(folder_database_url, product_redis_url, own_sandbox, PAYMENT_PROVIDER="airtm")
+    environ = environment(fresh_database_url, product_redis_url, own_sandbox, PAYMENT_PROVIDER="airtm")
     async with running(environ) as live:
         yield await Marketplace.found(live, World(own_sandbox, http), http)
         await live.assert_books_hold()

@@ -91,7 +91,8 @@ class Command:
 
 
 def _run(printed: Connection, words: tuple[str, ...], folder: str, environ: dict[str, str]) -> None:
-    """Be the command."""
+    """Be the command, as at a terminal: what runs in the background of a shell ignores an interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(printed.fileno(), 1)
     os.dup2(printed.fileno(), 2)
     printed.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -76,6 +77,8 @@ class Fleet:
         self._folder = folder
         self._environ = dict(environ)
         self._watching = watching
+        self.begun = time.time()
+        """When it did, in seconds of Unix."""
         self.apis: list[Member] = []
         self.workers: list[Member] = []
 
