@@ -108,8 +108,9 @@ class SimulatedQueues(Queues):
         attempts: int = ATTEMPTS_MAX,
         priority: int = Priority.FIRST,
         outbox_id: int | None = None,
+        traceparent: str | None = None,
     ) -> None:
-        """As `Queues.add`."""
+        """As `Queues.add`; nobody traces here."""
         drawn, fails = self._chance.faults, 0.0
         if not self._bull.is_calm:
             fails = self._chance.rates.jobs_lost * UNREACHABLE_SHARE
