@@ -15,6 +15,7 @@ from offerhub.kernel.pages import Page
 from offerhub.reconciliation import store
 from offerhub.reconciliation.model import Outcome, ReconciliationJob, Run, RunsQuery
 from offerhub.runtime.actor import Actor
+from offerhub.runtime.cancellation import end
 from offerhub.runtime.database import UNREACHABLE, Database, Tx
 from offerhub.runtime.jobs import Handler, Priority
 from offerhub.runtime.redaction import scrub
@@ -115,8 +116,7 @@ class Reconciliation:
         try:
             yield
         finally:
-            heart.cancel()
-            await asyncio.wait([heart])
+            await end(heart)
 
 
 def _tell(job: ReconciliationJob, run_id: str, outcome: Outcome, seconds: float) -> None:
