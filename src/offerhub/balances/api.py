@@ -14,6 +14,7 @@ from offerhub.balances.model import (
     ReleaseBody,
 )
 from offerhub.balances.service import Manual
+from offerhub.balances.store import OF_USERS
 from offerhub.errors import (
     BalanceConcurrencyConflict,
     BalanceDiscrepancy,
@@ -31,6 +32,7 @@ from offerhub.ledger.amounts import known_currency, positive_amount
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database
+from offerhub.runtime.lookups import Lookups
 from offerhub.runtime.routes import Body, Call, Conflict, Envelope, Handler, Refused, Route, first
 from offerhub.runtime.statements import Statement
 
@@ -66,10 +68,6 @@ async def _release(call: Call) -> Statement:
     recipient_id = first(body.sellerId, body.recipientId)
     assert recipient_id is not None
     return service.release(call.actor, call.path["user_id"], recipient_id, _held(body))
-
-
-async def _read(call: Call) -> BalanceAnswer:
-    return (await service.read(call.tx, call.actor.marketplace_id, call.path["user_id"])).wire()
 
 
 _RECORDED = (InsufficientFunds, ReserveNotFound, UserNotActive)
@@ -123,14 +121,19 @@ def _post(
 
 def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
     """Declare the endpoints."""
+    balances = Lookups(database, OF_USERS)
+
+    async def read(call: Call) -> BalanceAnswer:
+        return (await service.read(balances, call.actor.marketplace_id, call.path["user_id"])).wire()
+
+    async def compare(call: Call) -> service.Comparison:
+        return await service.compare(database, balances, horizon, call.actor.marketplace_id, call.path["user_id"])
 
     async def sync(call: Call) -> BalanceSyncAnswer:
-        compared = await service.compare(database, horizon, call.actor.marketplace_id, call.path["user_id"])
-        return compared.sync_wire()
+        return (await compare(call)).sync_wire()
 
     async def verify(call: Call) -> BalanceVerificationAnswer:
-        compared = await service.compare(database, horizon, call.actor.marketplace_id, call.path["user_id"])
-        return compared.verify_wire()
+        return (await compare(call)).verify_wire()
 
     return (
         Route(
@@ -138,12 +141,12 @@ def routes(database: Database, horizon: Horizon | None) -> tuple[Route, ...]:
             "/users/{user_id}/balance",
             "balances.get",
             "Read a user's balance",
-            _read,
+            read,
             "read",
             "balance",
             Envelope.FLAT,
             answer=BalanceAnswer,
-            unit="read",
+            unit="none",
             errors=(UserNotFound,),
         ),
         _post(

@@ -31,9 +31,9 @@ from offerhub.ledger.ledger import Hold, Leg, check
 from offerhub.providers.stellar.horizon import Horizon
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.lookups import Lookups
 from offerhub.runtime.statements import Places, Statement, place, template
 from offerhub.users.service import refusal_of_user_or_books
-from offerhub.wallets.model import Wallet
 from offerhub.wallets.service import require as require_wallet
 
 PLACES_EACH: Final = 8
@@ -51,9 +51,9 @@ class Manual:
     description: str | None
 
 
-async def read(tx: Tx, marketplace_id: str, user_id: str) -> Balance:
+async def read(balances: Lookups, marketplace_id: str, user_id: str) -> Balance:
     """A user's balance. Raises UserNotFound."""
-    found = await store.get(tx, marketplace_id, user_id)
+    found = await store.get(balances, marketplace_id, user_id)
     if found is None:
         raise UserNotFound(userId=user_id[:64])
     return found
@@ -286,16 +286,16 @@ class Comparison:
         return BalanceVerificationAnswer(**self.balance.fields(), providerVerified=self.agrees)
 
 
-async def compare(database: Database, horizon: Horizon | None, marketplace_id: str, user_id: str) -> Comparison:
+async def compare(
+    database: Database, balances: Lookups, horizon: Horizon | None, marketplace_id: str, user_id: str
+) -> Comparison:
     """Read the books, then the chain; changes nothing. Raises UserNotFound, WalletNotFound.
 
     Without a Horizon the money is not in the users' own wallets, and there is nothing to compare one user with.
     """
 
-    async def ours(tx: Tx) -> tuple[Balance, Wallet]:
-        return await read(tx, marketplace_id, user_id), await require_wallet(tx, marketplace_id, user_id)
-
-    balance, wallet = await database.run(ours, read_only=True)
+    balance = await read(balances, marketplace_id, user_id)
+    wallet = await database.run(lambda tx: require_wallet(tx, marketplace_id, user_id), read_only=True)
     if horizon is None:
         return Comparison(balance, None, reachable=False)
     try:
