@@ -19,7 +19,7 @@ from offerhub.runtime import dead_letters
 from offerhub.runtime.cancellation import end, heed_cancellation
 from offerhub.runtime.database import UNREACHABLE, Tx
 from offerhub.runtime.dead_letters import DeadLetters
-from offerhub.runtime.jobs import Handler
+from offerhub.runtime.jobs import BulkHandler, Handler
 from offerhub.runtime.leases import Lease, LeaseToken
 from offerhub.runtime.outbox import Relay
 from offerhub.runtime.queue import Queues, Workers
@@ -87,13 +87,21 @@ def handlers(made: Product) -> dict[tuple[str, str], Handler]:
     async def drive(payload: Mapping[str, Any]) -> None:
         await made.engine.drive(payload["sagaId"])
 
-    webhooks = Processing(made.database, made.engine, made.airtm)
     return {
         (engine.QUEUE, engine.JOB): drive,
-        (inbox.QUEUE, inbox.JOB): webhooks.process,
+        (inbox.QUEUE, inbox.JOB): _processing(made).process,
         (dispatch.QUEUE, dispatch.JOB): made.webhooks_out.sender.send,
         **made.reconciliation.handlers(),
     }
+
+
+def bulk_handlers(made: Product) -> dict[tuple[str, str], BulkHandler]:
+    """What has the first go at jobs that come in floods, by their queue and name."""
+    return {(inbox.QUEUE, inbox.JOB): _processing(made).process_in_bulk}
+
+
+def _processing(made: Product) -> Processing:
+    return Processing(made.database, made.engine, made.airtm)
 
 
 def tasks_beside(
@@ -151,7 +159,8 @@ async def background(
     redis_url = settings.storage.redis_url.reveal()
     holder = f"{socket.gethostname()}:{os.getpid()}"
     queues = Queues(redis_url)
-    relay = Relay(made.database, queues)
+    bulk = {kind: handler for kind, handler in bulk_handlers(made).items() if kind[0] in taken}
+    relay = Relay(made.database, queues, bulk=bulk)
     letters = DeadLetters(made.database, queues, catalogue.NAMES, holder)
     workers = Workers(
         redis_url,

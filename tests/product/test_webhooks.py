@@ -14,6 +14,10 @@ import pytest
 import redis.asyncio
 
 from asgi_client import Heard
+from offerhub.runtime.actor import Actor
+from offerhub.runtime.database import Database
+from offerhub.topups import service as topups
+from offerhub.webhooks.jobs import Processing
 from support.outside import World, eventually
 from support.product import Marketplace, Person, Running, running, unique
 from support.webhooks import airtm_headers
@@ -93,6 +97,45 @@ async def test_a_confirmed_payin_is_credited_once_however_often_it_is_told(
     await airtm.until(other, "PROCESSED")
     assert await airtm_shop.units(topup["userId"]) == {"available": 247_500_000}
     assert (await airtm_shop.events(topup["id"])).count("topup.succeeded") == 1
+
+
+async def test_a_flood_about_one_thing_is_one_look(
+    airtm_shop: Marketplace, world: World, topup: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bulk: thirty messages about a top-up, one about nothing of ours, one that is not in the inbox."""
+    looks: list[str] = []
+    check = topups.check
+
+    async def counted(database: Database, airtm: Any, actor: Actor, found: topups.TopUp) -> topups.TopUp:
+        looks.append(found.id)
+        return await check(database, airtm, actor, found)
+
+    monkeypatch.setattr(topups, "check", counted)
+    product, flood, nobody = airtm_shop.live.product, message_id(), "topup_" + "0" * 32
+    told = [(f"{flood}-{number}", topup["id"]) for number in range(30)] + [(f"{flood}-nobody", nobody)]
+    await product.database.run(
+        lambda tx: tx.execute(
+            """
+            INSERT INTO webhook_events (provider, event_id, event_type, subject)
+            SELECT 'AIRTM', event_id, 'payin.confirmed', subject
+            FROM unnest($1::text[], $2::text[]) AS told (event_id, subject)
+            """,
+            [event_id for event_id, _ in told],
+            [subject for _, subject in told],
+        )
+    )
+    await world.airtm_payin(topup["airtmPayinId"], "confirm")
+    processing = Processing(product.database, product.engine, product.airtm)
+    asked = [*(event_id for event_id, _ in told), f"{flood}-gone"]
+    done = await processing.process_in_bulk([{"provider": "AIRTM", "eventId": event_id} for event_id in asked])
+    assert done == [True] * 32
+    assert looks.count(topup["id"]) == 1
+    sql = "SELECT status, outcome, count(*)::int FROM webhook_events WHERE starts_with(event_id, $1) GROUP BY 1, 2"
+    assert sorted(tuple(row.values()) for row in await airtm_shop.live.rows(sql, f"{flood}-")) == [
+        ("IGNORED", "there is no such top-up", 1),
+        ("PROCESSED", "TOPUP_SUCCEEDED", 30),
+    ]
+    assert await airtm_shop.units(topup["userId"]) == {"available": 25 * UNIT}
 
 
 async def test_what_it_says_is_not_believed(airtm: Airtm, airtm_shop: Marketplace, topup: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,79 @@ async def test_relays_never_hand_the_same_row_over_twice_at_once(
         await eventually(all_handed_over)
     assert Counter(queues.asked) == {f"outbox-{n}": 1 for n in range(1, rows + 1)}
     assert {row["enqueued"] for row in await rows_of(database)} == {1}
+
+
+async def test_what_is_done_in_bulk_never_becomes_a_job(database: Database, queues: NotedQueues, queue: str) -> None:
+    bulks: list[list[int]] = []
+
+    async def handler(payloads: Sequence[dict[str, Any]]) -> list[bool]:
+        bulks.append([payload["n"] for payload in payloads])
+        return [True] * len(payloads)
+
+    await write(database, queue, 3)
+    await write(database, f"{queue}-other")
+    async with running(Relay(database, queues, 0.02, bulk={(queue, "greet"): handler})):
+
+        async def gone() -> bool:
+            return [row["queue"] for row in await rows_of(database)] == [f"{queue}-other"]
+
+        await eventually(gone)
+    assert bulks == [[1, 2, 3]]
+    assert queues.asked == ["outbox-4"]
+
+
+@pytest.mark.parametrize("defect", [False, True])
+async def test_what_comes_to_nothing_in_bulk_is_handed_over(
+    database: Database, queues: NotedQueues, queue: str, redis_url: str, defect: bool
+) -> None:
+    ran: list[int] = []
+
+    async def in_bulk(payloads: Sequence[dict[str, Any]]) -> list[bool]:
+        if defect:
+            raise ValueError("a defect")
+        return [payload["n"] != 2 for payload in payloads]
+
+    async def handler(payload: dict[str, Any]) -> None:
+        ran.append(payload["n"])
+
+    await write(database, queue, 3)
+    relay = Relay(database, queues, 0.02, bulk={(queue, "greet"): in_bulk})
+    async with running(relay), working(redis_url, queue, handler, relay):
+
+        async def empty() -> bool:
+            return not await rows_of(database)
+
+        await eventually(empty)
+    assert sorted(ran) == ([1, 2, 3] if defect else [2])
+    assert sorted(queues.asked) == (["outbox-1", "outbox-2", "outbox-3"] if defect else ["outbox-2"])
+
+
+async def test_a_bulk_that_is_cut_short_is_due_again_at_once(
+    database: Database, queues: NotedQueues, queue: str
+) -> None:
+    begun = asyncio.Event()
+
+    async def handler(_: Sequence[dict[str, Any]]) -> list[bool]:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    await write(database, queue, 2)
+    async with running(Relay(database, queues, 0.02, bulk={(queue, "greet"): handler})):
+        await begun.wait()
+    assert await Relay(database, queues).hand_over() == 2
+
+
+async def test_what_was_handed_over_once_stays_with_the_queue(
+    database: Database, queues: NotedQueues, queue: str
+) -> None:
+    async def handler(_: Sequence[dict[str, Any]]) -> list[bool]:
+        raise AssertionError("it has had its go")
+
+    await write(database, queue)
+    await database.run(lambda tx: tx.execute("UPDATE outbox SET enqueued = 1"))
+    assert await Relay(database, queues, bulk={(queue, "greet"): handler}).hand_over() == 1
+    assert queues.asked == ["outbox-1-2"]
 
 
 async def test_what_redis_forgot_is_handed_over_again(

@@ -13,7 +13,7 @@ from offerhub.runtime.dead_letters import DeadLetters
 from offerhub.runtime.outbox import Relay
 from offerhub.settings import Settings
 from offerhub.webhook_endpoints import dispatch
-from offerhub.worker import handlers, tasks_beside
+from offerhub.worker import bulk_handlers, handlers, tasks_beside
 from simulation.chance import FREEZES, Chance
 from simulation.clock import SimulatedClock
 from simulation.database import Wire
@@ -81,7 +81,13 @@ class Replica:
         self._kept.append(made)
         self.product = made
         await self._bootstrap(made)
-        relay = Relay(made.database, queues, RELAY_SECONDS, sweep_after_seconds=SWEEP_AFTER_SECONDS)
+        relay = Relay(
+            made.database,
+            queues,
+            RELAY_SECONDS,
+            sweep_after_seconds=SWEEP_AFTER_SECONDS,
+            bulk=bulk_handlers(made),
+        )
         letters = DeadLetters(made.database, queues, catalogue.NAMES, host.name)
         beside = tasks_beside(made, queues, catalogue.NAMES, host.name, schedules=False)
         tasks = [asyncio.create_task(one, name=name) for name, one in beside.items()]

@@ -1,12 +1,14 @@
 """The vocabulary of jobs: what runs one, which goes first, how it failed, and how many stand in a queue."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Literal
 
 Handler = Callable[[dict[str, Any]], Awaitable[None]]
 """Runs one job, given its payload; whatever it raises makes the job be tried again."""
+BulkHandler = Callable[[Sequence[dict[str, Any]]], Awaitable[Sequence[bool]]]
+"""Has the first go at several jobs at once, given their payloads; says of each whether it is done."""
 Finish = Callable[[int], Awaitable[None]]
 """Told the outbox id of a job whose handler has succeeded."""
 Fail = Callable[["Failure"], Awaitable[None]]

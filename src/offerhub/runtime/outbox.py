@@ -11,6 +11,11 @@ transaction, none of which is open while Redis is spoken to:
 Rows of priority 0 go before all others. A row whose job is a dead letter (`dead_at`) is left alone until an operator
 has decided about it.
 
+Rows of a kind that comes in floods are not handed over at first: after the claim, all of them in the batch go to one
+`BulkHandler` here, and those that it has done are deleted. The others are handed over as any row is, and so have the
+queue's attempts and its dead letters. A crash in between leaves them to the next claim. Where traces are exported
+every row is a job, because a trace follows one.
+
 A sweep looks at rows that were handed over a minute ago and still stand. What the queue still knows (waiting,
 delayed, running, or failed and waiting for an operator) is left alone; what it does not know any more is
 handed over again, under an id with the count of hand-overs, as the old id may be remembered by the queue.
@@ -20,15 +25,16 @@ Handlers may therefore run twice and must be idempotent.
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from offerhub.runtime import spans
-from offerhub.runtime.cancellation import heed_cancellation
+from offerhub.runtime.cancellation import end, heed_cancellation
 from offerhub.runtime.database import UNREACHABLE, Database, Tx
+from offerhub.runtime.jobs import BulkHandler
 from offerhub.runtime.queue import Queues, QueueUnavailable
 
 log = structlog.stdlib.get_logger(__name__)
@@ -37,6 +43,8 @@ INTERVAL_SECONDS: Final = 0.25
 BATCH_ROWS: Final = 100
 CLAIM_SECONDS: Final = 10.0
 SWEEP_AFTER_SECONDS: Final = 60.0
+BULKS_MAX: Final = 4
+"""So many bulks a relay has under way; what comes beyond that is handed over, where any process may take it."""
 BACKOFF_SECONDS_MAX: Final = 2.0
 _OURS: Final = re.compile(r"outbox-([0-9]+)(?:-([0-9]+))?", re.ASCII)
 
@@ -143,9 +151,13 @@ class Relay:
         interval_seconds: float = INTERVAL_SECONDS,
         *,
         sweep_after_seconds: float = SWEEP_AFTER_SECONDS,
+        bulk: Mapping[tuple[str, str], BulkHandler] | None = None,
     ) -> None:
+        """`bulk` are the handlers of what is done here in the first place, by (queue, job name)."""
         self._database = database
         self._queues = queues
+        self._bulk = {} if bulk is None or spans.active is not None else dict(bulk)
+        self._bulks: set[asyncio.Task[None]] = set()
         self._interval_seconds = interval_seconds
         self._sweep_after_seconds = sweep_after_seconds
         self._sweep_at = 0.0
@@ -161,6 +173,12 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled. An outage of Redis or PostgreSQL is logged at every try and waited out."""
+        try:
+            await self._relay()
+        finally:
+            await end(*self._bulks)
+
+    async def _relay(self) -> None:
         failures = 0
         while True:
             self._bell.clear()
@@ -203,6 +221,50 @@ class Relay:
         if not claimed:
             return 0
         rows = sorted((_Row(*row.values()) for row in claimed), key=lambda row: (row.priority, row.id))
+        await self._enqueue(self._without_bulks(rows))
+        return len(rows)
+
+    def _without_bulks(self, rows: list[_Row]) -> list[_Row]:
+        """The rows that are to be handed over. Of each kind of the others a bulk begins."""
+        for kind, handler in self._bulk.items():
+            # What was handed over before is the queue's, also when that has forgotten it.
+            own = [row for row in rows if (row.queue, row.name) == kind and not row.enqueued]
+            if own and len(self._bulks) < BULKS_MAX:
+                rows = [row for row in rows if (row.queue, row.name) != kind or row.enqueued]
+                task = asyncio.create_task(self._in_bulk(handler, own), name=f"bulk of {kind[0]}")
+                self._bulks.add(task)
+                task.add_done_callback(self._bulks.discard)
+        return rows
+
+    async def _in_bulk(self, handler: BulkHandler, rows: list[_Row]) -> None:
+        """Do rows in bulk, and hand over what came to nothing; without a database they are left to the next claim."""
+        try:
+            done = await self._done(handler, rows)
+            finished = [row.id for row, is_done in zip(rows, done, strict=True) if is_done]
+            if finished:
+                await self._database.run(lambda tx: tx.execute(_FINISH, finished))
+            await self._enqueue([row for row, is_done in zip(rows, done, strict=True) if not is_done])
+            log.debug("outbox.bulk_done", rows=len(rows), finished=len(finished))
+        except (QueueUnavailable, *UNREACHABLE) as error:
+            log.warning("outbox.bulk_stalled", rows=len(rows), error=repr(error))
+        except asyncio.CancelledError:
+            # Whoever comes next need not wait for the claim to run out.
+            with contextlib.suppress(*UNREACHABLE):
+                await self._settle([], [row.id for row in rows])
+            raise
+
+    async def _done(self, handler: BulkHandler, rows: list[_Row]) -> Sequence[bool]:
+        try:
+            # Half the claim, and the other half to hand over what is left.
+            async with asyncio.timeout(CLAIM_SECONDS / 2):
+                return await handler([row.payload for row in rows])
+        except UNREACHABLE:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever broke, the queue counts attempts and keeps what fails
+            log.warning("outbox.bulk_failed", rows=len(rows), error=repr(error))
+            return [False] * len(rows)
+
+    async def _enqueue(self, rows: list[_Row]) -> None:
         taken: list[int] = []
         try:
             # Half the claim: nobody else may come for these rows while we are still handing them over.
@@ -212,7 +274,6 @@ class Relay:
             raise QueueUnavailable("Redis is too slow to take a batch of jobs") from error
         finally:
             await self._settle(taken, [row.id for row in rows[len(taken) :]])
-        return len(rows)
 
     async def _add(self, rows: Sequence[_Row], taken: list[int]) -> None:
         for row in rows:

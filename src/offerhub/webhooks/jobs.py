@@ -1,6 +1,7 @@
 """Background work of webhooks: looking into what was taken in."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,18 +11,28 @@ from offerhub.errors import Refusal
 from offerhub.orders import service as orders
 from offerhub.providers.airtm.client import Airtm
 from offerhub.runtime.actor import system
+from offerhub.runtime.cancellation import end
 from offerhub.runtime.database import Database, Tx
 from offerhub.sagas.engine import Engine
 from offerhub.topups import service as topups
 from offerhub.webhooks import store
-from offerhub.webhooks.model import WebhookEvent
+from offerhub.webhooks.model import Provider, WebhookEvent
+from offerhub.webhooks.states import WEBHOOK_EVENT
 from offerhub.withdrawals import jobs as withdrawals
 from offerhub.withdrawals import refunds
 from offerhub.withdrawals import service as withdrawing
 from offerhub.withdrawals.states import WITHDRAWAL
 
+BULK_SECONDS_MAX: Final = 3.0
+"""How long the looks of a bulk may take; what is not done by then is a job of its own."""
+BULK_LOOKS_MAX: Final = 8
+"""So many looks of a bulk at a time, so that what users wait for finds the provider free."""
 RETENTION_DAYS: Final = 30
 PURGE_BATCH: Final = 1_000
+ENDED: Final = WEBHOOK_EVENT.terminal
+
+_About = tuple[Provider, str | None]
+"""A provider, and the id of ours that its news names."""
 
 log = structlog.get_logger("offerhub.webhooks")
 
@@ -48,7 +59,7 @@ class Processing:
         event = await self.database.run(
             lambda tx: store.get(tx, payload["provider"], payload["eventId"]), read_only=True
         )
-        if event is None or event.status in ("PROCESSED", "IGNORED"):
+        if event is None or event.status in ENDED:
             return
         try:
             status, outcome = await self._look(event)
@@ -58,6 +69,52 @@ class Processing:
             raise
         await self.database.run(lambda tx: store.end(tx, event, status, outcome))
         log.info("webhook_processed", provider=event.provider, kind=event.event_type, status=status, outcome=outcome)
+
+    async def process_in_bulk(self, payloads: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """Look into many at once, at what several of them name only once; says of each whether it has ended.
+
+        What has not is left as it is: the provider did not answer, not soon enough, or does not show it yet.
+        """
+        keys = [(payload["provider"], payload["eventId"]) for payload in payloads]
+        events = await self.database.run(lambda tx: store.get_all(tx, keys), read_only=True)
+        open_events = [event for event in events.values() if event.status not in ENDED]
+        about = {(event.provider, event.subject): event for event in open_events}
+        found = await self._looks(about)
+        ended = [
+            (event, *found[event.provider, event.subject])
+            for event in open_events
+            if (event.provider, event.subject) in found
+        ]
+        if ended:
+            await self.database.run(lambda tx: store.end_all(tx, ended))
+            log.info("webhooks_processed", events=len(ended), looks=len(found), left=len(open_events) - len(ended))
+        left = {(event.provider, event.event_id) for event in open_events} - {
+            (event.provider, event.event_id) for event, _, _ in ended
+        }
+        return [key not in left for key in keys]
+
+    async def _looks(self, about: Mapping[_About, WebhookEvent]) -> dict[_About, tuple[str, str]]:
+        """What became of each; one that failed, or is not done in time, is not there."""
+        free = asyncio.Semaphore(BULK_LOOKS_MAX)
+
+        async def look(event: WebhookEvent) -> tuple[str, str]:
+            async with free:
+                return await self._look(event)
+
+        tasks = {key: asyncio.create_task(look(event)) for key, event in about.items()}
+        try:
+            if tasks:
+                await asyncio.wait(tasks.values(), timeout=BULK_SECONDS_MAX)
+        finally:
+            await end(*(task for task in tasks.values() if not task.done()))
+        found: dict[_About, tuple[str, str]] = {}
+        for key, task in tasks.items():
+            error = None if task.cancelled() else task.exception()
+            if error is None and not task.cancelled():
+                found[key] = task.result()
+            elif error is not None:
+                log.debug("webhook_look_failed", provider=key[0], subject=key[1], error=repr(error))
+        return found
 
     async def _look(self, event: WebhookEvent) -> tuple[str, str]:
         assert event.subject is not None

@@ -1,7 +1,12 @@
 """All SQL of the inbox."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from offerhub.runtime.database import Row, Tx
 from offerhub.webhooks.model import Provider, WebhookEvent
+
+OUTCOME_CHARACTERS_MAX: Final = 500
 
 
 def _event(row: Row) -> WebhookEvent:
@@ -21,6 +26,20 @@ async def get(tx: Tx, provider: Provider, event_id: str) -> WebhookEvent | None:
     return None if row is None else _event(row)
 
 
+async def get_all(tx: Tx, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], WebhookEvent]:
+    """Events of the inbox, by provider and event id."""
+    rows = await tx.rows(
+        """
+        SELECT e.provider, e.event_id, e.event_type, e.subject, e.status
+        FROM unnest($1::text[], $2::text[]) AS asked (provider, event_id)
+        JOIN webhook_events e ON e.provider = asked.provider AND e.event_id = asked.event_id
+        """,
+        [provider for provider, _ in keys],
+        [event_id for _, event_id in keys],
+    )
+    return {(row["provider"], row["event_id"]): _event(row) for row in rows}
+
+
 async def end(tx: Tx, event: WebhookEvent, status: str, outcome: str) -> None:
     """Say what became of an event; one that has ended already stays as it is."""
     await tx.execute(
@@ -32,7 +51,22 @@ async def end(tx: Tx, event: WebhookEvent, status: str, outcome: str) -> None:
         event.provider,
         event.event_id,
         status,
-        outcome[:500],
+        outcome[:OUTCOME_CHARACTERS_MAX],
+    )
+
+
+async def end_all(tx: Tx, ended: Sequence[tuple[WebhookEvent, str, str]]) -> None:
+    """Say what became of events, each with its new status and outcome; those that have ended already stay."""
+    await tx.execute(
+        """
+        UPDATE webhook_events e SET status = ended.status, outcome = ended.outcome, processed_at = clock_timestamp()
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS ended (provider, event_id, status, outcome)
+        WHERE e.provider = ended.provider AND e.event_id = ended.event_id AND e.status IN ('RECEIVED', 'FAILED')
+        """,
+        [event.provider for event, _, _ in ended],
+        [event.event_id for event, _, _ in ended],
+        [status for _, status, _ in ended],
+        [outcome[:OUTCOME_CHARACTERS_MAX] for _, _, outcome in ended],
     )
 
 
