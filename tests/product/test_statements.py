@@ -59,7 +59,7 @@ async def test_one_key_many_times_at_once_has_one_effect(shop: Marketplace) -> N
     assert done
     assert {one.json["error"]["code"] for one in heard if one not in done} <= {"IDEMPOTENCY_KEY_IN_PROGRESS"}
     assert len({one.body for one in done}) == 1
-    assert [one for one in done if "idempotency-replay" not in one.headers] == done[:1]
+    assert len([one for one in done if "idempotency-replay" not in one.headers]) == 1
     assert await shop.balance(alice) == ("7.00", "0.00")
     again = await shop.post(path, {"amount": "7.00"}, key=key)
     assert (again.status, again.body, again.headers["idempotency-replay"]) == (200, done[0].body, "true")
