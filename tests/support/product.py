@@ -101,7 +101,8 @@ def environment(database_url: str, redis_url: str, sandbox: Mapping[str, str], *
         "OFFERHUB_MASTER_KEY": MASTER_KEY,
         "PAYMENT_PROVIDER": "crypto",
         "RATE_LIMIT_MAX": "0",
-        "DEPOSIT_POLL_SECONDS": "0.05",
+        # A little longer than the sandbox takes for a ledger: asking more often finds nothing new.
+        "DEPOSIT_POLL_SECONDS": "0.15",
         # A test that breaks a provider for long shall not be felt by the next one.
         "PROVIDER_BREAKER_SECONDS": "0.3",
         **{name: value for name, value in sandbox.items() if not name.startswith("OFFERHUB_")},
