@@ -42,7 +42,7 @@ def require_free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}.") from error
+        raise CommandError(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`offerhub serve`, `worker`, `migrate` and `bootstrap`: running the service."""
+"""`offerhub serve`, `worker` and `bootstrap`: running the service."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,8 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import structlog
@@ -17,6 +19,7 @@ import uvicorn
 from offerhub.app import http_application, product
 from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.metrics_port import metrics_port
+from offerhub.cli.processes import Part, Processes, listening, require_free
 from offerhub.edge.protocol import protocol
 from offerhub.queues import NAMES
 from offerhub.runtime import migrations
@@ -36,9 +39,11 @@ log = structlog.get_logger("offerhub.serve")
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, saying when and where it listens."""
+    """Uvicorn, saying when it listens."""
 
-    def __init__(self, config: uvicorn.Config, ready: str, stop: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], None], stop: Callable[[], Awaitable[None]]
+    ) -> None:
         super().__init__(config)
         self._ready = ready
         self._stop = stop
@@ -47,7 +52,7 @@ class _Server(uvicorn.Server):
         """Begin to listen."""
         await super().startup(sockets)
         if self.started:
-            print(self._ready, flush=True)
+            self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to listen, and let open requests end."""
@@ -81,8 +86,8 @@ def end_by_force(seconds: float) -> None:
     timer.start()
 
 
-async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
-    """Run the service with these settings until it is told to stop."""
+async def serve_with(settings: Settings, *, jobs: bool = True, part: Part | None = None) -> None:
+    """Run the service with these settings until it is told to stop; as a part of it, on a port that is shared."""
     await prepare(settings)
     stopping = Stopping(settings.jobs.shutdown_seconds)
     workers: Workers | None = None
@@ -104,7 +109,6 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
         served = await stack.enter_async_context(http_application(made))
         await stack.enter_async_context(metrics_port(made, queues_are_told=True))
         server = settings.server
-        address = f"http://{server.host}:{server.port}"
         config = uvicorn.Config(
             served,
             host=server.host,
@@ -115,6 +119,7 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -122,14 +127,31 @@ async def serve_with(settings: Settings, *, jobs: bool = True) -> None:
         )
         if jobs:
             workers = await stack.enter_async_context(background(made, stopping=stopping))
-        await _Server(config, f"offerhub ready {address}", stop).serve()
+        if part is None:
+            await _Server(config, lambda: print(_ready(settings), flush=True), stop).serve()
+            return
+        part.follow(asyncio.get_running_loop())
+        await _Server(config, part.tell_ready, stop).serve([listening(server.host, server.port)])
+
+
+def _ready(settings: Settings) -> str:
+    return f"offerhub ready http://{settings.server.host}:{settings.server.port}"
+
+
+def _serve_as(settings: Settings, part: Part, *, jobs: bool) -> None:
+    """Be one of several processes: the first one runs the jobs, and each has a port of its own for metrics."""
+    server = settings.server
+    if server.metrics_port:
+        server = replace(server, metrics_port=server.metrics_port + part.number)
+    run(serve_with(replace(settings, server=server), jobs=jobs and part.number == 0, part=part))
 
 
 def serve(*, jobs: bool = True) -> None:
     """Run the service: HTTP API and background jobs in one process.
 
     Applies pending migrations first. Without DATABASE_URL and REDIS_URL it runs its own PostgreSQL and Valkey
-    (not in production). Stops cleanly on SIGTERM and Ctrl-C.
+    (not in production). Stops cleanly on SIGTERM and Ctrl-C. With WEB_CONCURRENCY it is so many processes, of which
+    the first runs the jobs.
 
     Parameters
     ----------
@@ -138,7 +160,15 @@ def serve(*, jobs: bool = True) -> None:
         `offerhub worker` must do that.
     """
     with services(settings_of(environment())) as settings:
-        run(serve_with(settings, jobs=jobs))
+        server = settings.server
+        if server.processes == 1:
+            run(serve_with(settings, jobs=jobs))
+            return
+        require_free(server.host, server.port)
+        work = partial(_serve_as, settings, jobs=jobs)
+        status = Processes(server.processes, work, _ready(settings)).run()
+    if status:
+        sys.exit(status)
 
 
 async def _worker(settings: Settings, taken: Collection[str]) -> None:

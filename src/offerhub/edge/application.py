@@ -6,7 +6,8 @@ limit belongs to the key; callers who cannot be identified are limited by their 
 answer is JSON.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -130,7 +131,7 @@ class Edge:
             return
         request = Request.read(scope, receive)
         started = self._endpoint.clock.monotonic()
-        with structlog.contextvars.bound_contextvars(request_id=request.correlation_id), counting() as asked:
+        with _named(request), counting() as asked:
             reply = await (self._reply(request) if spans.active is None else self._traced(spans.active, request))
             if self._observe is not None and isinstance(reply, StreamReply):
                 self._observe(request.route, reply.status, self._endpoint.clock.monotonic() - started, asked)
@@ -210,6 +211,16 @@ class Edge:
         request.allowance = await self._limiter.take(identity)
         if request.allowance.wait_seconds:
             raise request.allowance.refusal()
+
+
+@contextlib.contextmanager
+def _named(request: Request) -> Iterator[None]:
+    """Log lines name the request. Structlog's own context manager reads every variable of the context before."""
+    tokens = structlog.contextvars.bind_contextvars(request_id=request.correlation_id)
+    try:
+        yield
+    finally:
+        structlog.contextvars.reset_contextvars(**tokens)
 
 
 _UNREACHABLE: Final = (

@@ -9,7 +9,7 @@ the others are told all the same.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import structlog
 from prometheus_client import (
@@ -90,6 +90,14 @@ class _Found(Collector):
             yield reading.family()
 
 
+class _OfRoute(NamedTuple):
+    """The metrics of one route, looked up by its labels once."""
+
+    seconds: Histogram
+    sql: Counter
+    redis: Counter
+
+
 class Metrics:
     """The metrics of one process."""
 
@@ -97,6 +105,7 @@ class Metrics:
         self._clock = clock
         self._registry = registry = CollectorRegistry()
         self._sources: dict[Source, _Kept] = {}
+        self._of_route: dict[str, _OfRoute] = {}
         self._requests = Counter(
             "offerhub_http_requests",
             "Requests answered, by route and status.",
@@ -141,10 +150,17 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float, asked: RoundTrips) -> None:
         """A request was answered; `route` is its declared name, or `unmatched`."""
+        told = self._of_route.get(route)
+        if told is None:
+            told = self._of_route[route] = _OfRoute(
+                self._request_seconds.labels(route),
+                self._request_sql.labels(route),
+                self._request_redis.labels(route),
+            )
         self._requests.labels(route, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
-        self._request_sql.labels(route).inc(asked.sql)
-        self._request_redis.labels(route).inc(asked.redis)
+        told.seconds.observe(seconds)
+        told.sql.inc(asked.sql)
+        told.redis.inc(asked.redis)
 
     def call(self, provider: str, outcome: str, seconds: float) -> None:
         """A call to a provider has ended."""

@@ -66,7 +66,15 @@ METRICS_PORT: Final = Variable(
     "Service",
     integer(0, 65535),
     0,
-    "Another port for `/metrics` and `/health`, which ask for no key there: keep it inside. 0: none.",
+    "Another port for `/metrics` and `/health`, which ask for no key there: keep it inside. 0: none. "
+    "Each of `WEB_CONCURRENCY` processes has its own, counted up from this one.",
+)
+WEB_CONCURRENCY: Final = Variable(
+    "WEB_CONCURRENCY",
+    "Service",
+    integer(1, 64),
+    1,
+    "How many processes `offerhub serve` is, all behind `PORT`: one for each core. The first one runs the jobs.",
 )
 PUBLIC_BASE_URL: Final = Variable(
     "PUBLIC_BASE_URL",

@@ -120,6 +120,7 @@ def _server(reader: Reader, environment: Environment) -> Server:
         host=reader.get(the.HOST, host),
         port=port,
         metrics_port=reader.get(the.METRICS_PORT),
+        processes=reader.get(the.WEB_CONCURRENCY),
         public_base_url=reader.get(the.PUBLIC_BASE_URL, f"http://localhost:{port}"),
         allowed_origins=reader.get(the.ALLOWED_ORIGINS),
         log_level=reader.get(the.LOG_LEVEL, "debug" if len(debugged) > len(queues) else "info"),

@@ -21,6 +21,7 @@ class Server:
     host: str
     port: int
     metrics_port: int
+    processes: int
     """Another port, for metrics and liveness; 0 for none."""
     public_base_url: str
     allowed_origins: tuple[str, ...]
