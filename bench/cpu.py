@@ -52,7 +52,7 @@ class Processes:
     def used(self) -> dict[str, float]:
         """CPU seconds of each so far."""
         return {
-            "service": of_process(self.service),
+            "service": of_family(self.service),
             "postgresql": of_family(self.postmaster),
             "valkey": of_process(self.valkey),
         }

@@ -8,6 +8,7 @@ counts are ratios within a round: figures of different runs or machines do not c
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -44,6 +45,7 @@ class Options:
     seconds: int
     rounds: int
     concurrency: int
+    processes: int
     flow: str | None
     small: int
     large: int
@@ -117,7 +119,7 @@ async def _rounds(options: Options, flows: Sequence[Flow], *, jobs: bool) -> Tur
     turns: Turns = defaultdict(list)
     if not flows:
         return turns
-    async with stage(jobs=jobs) as on:
+    async with stage(jobs=jobs, more={"WEB_CONCURRENCY": str(options.processes)}) as on:
         await reference.prepare(on.database_url)
         order = await asyncio.to_thread(_new_order, on)
         for number in range(1, options.rounds + 1):
@@ -191,6 +193,9 @@ def _options() -> Options:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
     parser.add_argument("--concurrency", type=int, default=32, help="clients at once (32)")
     parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="of the service, WEB_CONCURRENCY (one a core)"
+    )
+    parser.add_argument(
         "--flow", choices=[flow.name for flow in FLOWS], help="only this one, and its yardstick (`make bench FLOW=…`)"
     )
     parser.add_argument("--small", type=int, default=100_000, help="postings of the small books of `growth_…`")
@@ -219,7 +224,8 @@ def main() -> None:
     busiest = max((row["generator_busy"] for row in rows), default=0.0)
     cost = ceiling.generator_cpu / ceiling.calls * 1e6
     print(
-        f"{described['cores']} cores of {described['cpu']}, load {described['load_average_before']:.1f} before.\n"
+        f"{described['cores']} cores of {described['cpu']}, load {described['load_average_before']:.1f} before; "
+        f"{options.processes} processes of the service.\n"
         f"The load generator is one process, bench/load_http.py: {ceiling.per_second:,.0f} calls/s and {cost:.0f}\n"
         f"µs of its CPU a call to a server that only answers; above it took {busiest:.0%} of a core at most.\n"
         f"Medians of {options.rounds} rounds; written to {file.relative_to(HERE.parent)}."

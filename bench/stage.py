@@ -63,6 +63,7 @@ def variables(database_url: str, redis_url: str, sandbox: Mapping[str, str], fol
     """What the service is started with: production, a rate limit that is counted and never reached."""
     return {
         "NODE_ENV": "production",
+        "LOG_LEVEL": "warn",
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "OFFERHUB_DATA_DIR": str(folder),
