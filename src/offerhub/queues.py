@@ -75,7 +75,9 @@ QUEUES: Final = (
         (
             JobKind(
                 inbox.JOB,
-                "Asks the provider about what an event of its is about, and books what is the case.",
+                "Asks the provider about what an event of its is about, and books what is the case. Events are "
+                "looked into many at once, straight from the outbox. Only what comes to nothing there is a job, "
+                "and every event where the queue is paused or limited (`QUEUE_RATE_LIMITS`), or traces are exported.",
                 {"provider": "`AIRTM` or `TRUSTLESS_WORK`", "eventId": "the provider's id of the event"},
                 Priority.FIRST,
             ),

@@ -96,12 +96,13 @@ def handlers(made: Product) -> dict[tuple[str, str], Handler]:
 
 
 def bulk_handlers(made: Product) -> dict[tuple[str, str], BulkHandler]:
-    """What has the first go at jobs that come in floods, by their queue and name."""
-    return {(inbox.QUEUE, inbox.JOB): _processing(made).process_in_bulk}
+    """What has the first go at jobs that come in floods, by their queue and name; nothing where their pace is set."""
+    paced = catalogue.limits(made.settings)
+    return {} if inbox.QUEUE in paced else {(inbox.QUEUE, inbox.JOB): _processing(made).process_in_bulk}
 
 
 def _processing(made: Product) -> Processing:
-    return Processing(made.database, made.engine, made.airtm)
+    return Processing(made.database, made.engine, made.airtm, catalogue.concurrency(made.settings)[inbox.QUEUE])
 
 
 def tasks_beside(

@@ -125,7 +125,7 @@ async def test_a_flood_about_one_thing_is_one_look(
         )
     )
     await world.airtm_payin(topup["airtmPayinId"], "confirm")
-    processing = Processing(product.database, product.engine, product.airtm)
+    processing = Processing(product.database, product.engine, product.airtm, looks_max=8)
     asked = [*(event_id for event_id, _ in told), f"{flood}-gone"]
     done = await processing.process_in_bulk([{"provider": "AIRTM", "eventId": event_id} for event_id in asked])
     assert done == [True] * 32
@@ -268,10 +268,9 @@ async def test_the_job_survives_an_emptied_redis(
     await airtm.send(told(topup), message)
     async with redis.asyncio.Redis.from_url(airtm_environ["REDIS_URL"]) as client:
         await client.flushdb()  # its own index: the server is everybody's
-    row = await airtm.row(message)
-    jobs = "SELECT count(*) FROM outbox WHERE payload ->> 'eventId' = $1"
-    # Either it had run, or its row in the outbox is still there to be handed over again.
-    assert row["status"] == "PROCESSED" or await airtm_shop.live.value(jobs, message) == 1
+    jobs = await airtm_shop.live.value("SELECT count(*) FROM outbox WHERE payload ->> 'eventId' = $1", message)
+    # Either its row in the outbox is still there to be handed over again, or it was looked into before that went.
+    assert jobs == 1 or (await airtm.row(message))["status"] == "PROCESSED"
 
 
 # -- Trustless Work ----------------------------------------------------------------------------------------------

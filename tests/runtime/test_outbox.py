@@ -235,6 +235,37 @@ async def test_a_bulk_that_is_cut_short_is_due_again_at_once(
     assert await Relay(database, queues).hand_over() == 2
 
 
+async def test_what_a_person_has_paused_is_not_done_in_bulk(
+    database: Database, queues: NotedQueues, queue: str
+) -> None:
+    async def handler(_: Sequence[dict[str, Any]]) -> list[bool]:
+        raise AssertionError("the queue is paused")
+
+    await queues.bullmq(queue).pause()
+    await write(database, queue)
+    assert await Relay(database, queues, bulk={(queue, "greet"): handler}).hand_over() == 1
+    assert queues.asked == ["outbox-1"]
+
+
+async def test_without_redis_what_needs_no_queue_goes_on(database: Database, queue: str) -> None:
+    done = asyncio.Event()
+
+    async def handler(payloads: Sequence[dict[str, Any]]) -> list[bool]:
+        done.set()
+        return [True] * len(payloads)
+
+    nowhere = Queues("redis://127.0.0.1:1")
+    await write(database, queue)
+    async with running(Relay(database, nowhere, 0.02, bulk={(queue, "greet"): handler})):
+        await done.wait()
+
+        async def empty() -> bool:
+            return not await rows_of(database)
+
+        await eventually(empty)
+    await nowhere.close()
+
+
 async def test_what_was_handed_over_once_stays_with_the_queue(
     database: Database, queues: NotedQueues, queue: str
 ) -> None:

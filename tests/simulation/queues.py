@@ -130,6 +130,12 @@ class SimulatedQueues(Queues):
         job = self._bull.jobs.get((queue, job_id))
         return "unknown" if job is None else job.state
 
+    async def is_paused(self, queue: str) -> bool:
+        """As `Queues.is_paused`; nobody pauses here."""
+        del queue
+        await asyncio.sleep(0)
+        return False
+
     async def close(self) -> None:
         """There is nothing to close."""
 

@@ -221,20 +221,27 @@ class Relay:
         if not claimed:
             return 0
         rows = sorted((_Row(*row.values()) for row in claimed), key=lambda row: (row.priority, row.id))
-        await self._enqueue(self._without_bulks(rows))
+        await self._enqueue(await self._without_bulks(rows))
         return len(rows)
 
-    def _without_bulks(self, rows: list[_Row]) -> list[_Row]:
+    async def _without_bulks(self, rows: list[_Row]) -> list[_Row]:
         """The rows that are to be handed over. Of each kind of the others a bulk begins."""
         for kind, handler in self._bulk.items():
             # What was handed over before is the queue's, also when that has forgotten it.
             own = [row for row in rows if (row.queue, row.name) == kind and not row.enqueued]
-            if own and len(self._bulks) < BULKS_MAX:
+            if own and len(self._bulks) < BULKS_MAX and not await self._is_paused(kind[0]):
                 rows = [row for row in rows if (row.queue, row.name) != kind or row.enqueued]
                 task = asyncio.create_task(self._in_bulk(handler, own), name=f"bulk of {kind[0]}")
                 self._bulks.add(task)
                 task.add_done_callback(self._bulks.discard)
         return rows
+
+    async def _is_paused(self, queue: str) -> bool:
+        try:
+            return await self._queues.is_paused(queue)
+        except QueueUnavailable:
+            # Without Redis what needs no queue goes on.
+            return False
 
     async def _in_bulk(self, handler: BulkHandler, rows: list[_Row]) -> None:
         """Do rows in bulk, and hand over what came to nothing; without a database they are left to the next claim."""

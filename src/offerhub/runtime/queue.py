@@ -150,11 +150,16 @@ class Queues:
             found: dict[str, int] = await self.bullmq(queue).getJobCounts(*COUNTED)
         return {state: int(found[state]) for state in COUNTED}
 
+    async def is_paused(self, queue: str) -> bool:
+        """Whether somebody has paused it, as one can with Bull Board. Raises QueueUnavailable."""
+        with reaching(queue):
+            return bool(await self.bullmq(queue).isPaused())
+
     async def depth(self, queue: str) -> Depth:
         """What stands in the queue, and how many workers take from it. Raises QueueUnavailable."""
         counts = await self.counts(queue)
+        paused = await self.is_paused(queue)
         with reaching(queue):
-            paused = bool(await self.bullmq(queue).isPaused())
             try:
                 clients = await self._client.client_list()
             except ResponseError:

@@ -25,8 +25,6 @@ from offerhub.withdrawals.states import WITHDRAWAL
 
 BULK_SECONDS_MAX: Final = 3.0
 """How long the looks of a bulk may take; what is not done by then is a job of its own."""
-BULK_LOOKS_MAX: Final = 8
-"""So many looks of a bulk at a time, so that what users wait for finds the provider free."""
 RETENTION_DAYS: Final = 30
 PURGE_BATCH: Final = 1_000
 ENDED: Final = WEBHOOK_EVENT.terminal
@@ -53,6 +51,8 @@ class Processing:
     database: Database
     engine: Engine
     airtm: Airtm | None
+    looks_max: int
+    """So many looks of a bulk at a time, as of the queue's jobs: what users wait for must find the provider free."""
 
     async def process(self, payload: Mapping[str, Any]) -> None:
         """One job. Raises when it must be tried again: the provider did not answer, or does not show it yet."""
@@ -95,7 +95,7 @@ class Processing:
 
     async def _looks(self, about: Mapping[_About, WebhookEvent]) -> dict[_About, tuple[str, str]]:
         """What became of each; one that failed, or is not done in time, is not there."""
-        free = asyncio.Semaphore(BULK_LOOKS_MAX)
+        free = asyncio.Semaphore(self.looks_max)
 
         async def look(event: WebhookEvent) -> tuple[str, str]:
             async with free:
