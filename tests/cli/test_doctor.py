@@ -207,6 +207,21 @@ SELECT 'sagas.' || n, 'sagas', n, n, 'drive', '{}', 5, 'broken', '', now(), now(
 """
 
 
+async def test_backups_that_stand_still(sound: Environ, tmp_path: Path) -> None:
+    """In production: a development's data is nobody's loss."""
+    production = {**sound, "NODE_ENV": "production", "OFFERHUB_MASTER_KEY": PRODUCTION["OFFERHUB_MASTER_KEY"]}
+    connection = await asyncpg.connect(sound["DATABASE_URL"])
+    await connection.execute("UPDATE schema_migrations SET applied_at = applied_at - interval '30 hours'")
+    await connection.close()
+    line = wrong(await examined(production, tmp_path))["backups"]
+    assert ("none for 30 hours" in line.found, line.state) == (True, "warning")
+    assert "offerhub backup" in line.remedy
+    assert "backups" not in wrong(await examined(sound, tmp_path))
+    code, printed = await offerhub(tmp_path, "backup", "books.dump", **sound)
+    assert code == 0, printed
+    assert "backups" not in wrong(await examined(production, tmp_path))
+
+
 async def test_another_network(sound: Environ, tmp_path: Path) -> None:
     report = await examined({**sound, "STELLAR_NETWORK_PASSPHRASE": "Another Network ; 2026"}, tmp_path)
     line = wrong(report)["network"]

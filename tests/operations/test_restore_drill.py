@@ -8,6 +8,7 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
@@ -18,6 +19,8 @@ from offerhub.cli.backup import Manifest, manifest_of, write_backup
 from offerhub.cli.environment import CommandError
 from offerhub.cli.restore import HELD_DAYS, hold, load_backup, read_manifest, verify_restored
 from offerhub.escrows.jobs import compare_escrows
+from offerhub.operations.store import backup_state
+from offerhub.runtime.database import Database
 from offerhub.settings import load
 from support.command import offerhub
 from support.outside import World, eventually
@@ -166,6 +169,36 @@ async def test_the_commands_and_what_they_refuse(
     verified = await verify_restored(manifest, empty_database_url, load(environ).keys)
     assert len(verified.faults) == 1, "an entry more: restore has switched maintenance on"
     assert "audit_entries" in verified.faults[0]
+
+
+async def test_a_backup_is_in_the_trail_and_its_age_is_told(
+    tmp_path: Path, backed_up: tuple[Path, Manifest, dict[str, str]]
+) -> None:
+    _, _, environ = backed_up
+    connection = await asyncpg.connect(environ["DATABASE_URL"])
+    database = await Database.connect(environ["DATABASE_URL"], pool_size=1)
+
+    async def age() -> float | None:
+        return (await database.run(backup_state, read_only=True))[0]
+
+    await connection.execute("UPDATE schema_migrations SET applied_at = applied_at - interval '3 days'")
+    assert (await age() or 0) > 2 * 86_400, "an installation that has none is told of"
+    code, printed = await offerhub(tmp_path, "backup", "noted.dump", "--json", **environ)
+    assert code == 0, printed
+    row = await connection.fetchrow("SELECT * FROM audit_entries WHERE action = 'BACKUP_CREATED'")
+    assert row is not None
+    assert (row["actor_id"], json.loads(row["payload_after"])["file"]) == ("system:backup", "noted.dump")
+    assert json.loads(row["payload_after"])["sha256"] == json.loads(printed)["sha256"]
+    assert 0 <= (await age() or -1) < 86_400
+
+    # What cannot be written to, a standby for one, is backed up all the same.
+    name = urlsplit(environ["DATABASE_URL"]).path[1:]
+    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    code, printed = await offerhub(tmp_path, "backup", "not-noted.dump", **environ)
+    assert (code, "could not be noted" in printed) == (0, True), printed
+    assert read_manifest(tmp_path / "not-noted.dump").rows["audit_entries"] > 0
+    await database.close()
+    await connection.close()
 
 
 async def test_a_backup_that_was_touched_is_not_restored(

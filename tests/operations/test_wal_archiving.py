@@ -8,7 +8,10 @@ from typing import Final
 import asyncpg
 import pytest
 
+from offerhub.operations.store import backup_state
+from offerhub.runtime.database import Database
 from offerhub.runtime.embedded.servers import DATABASE_USER
+from offerhub.runtime.migrations import migrate
 from support.outside import eventually
 from support.own_postgres import OwnPostgres
 
@@ -41,6 +44,11 @@ async def test_what_was_archived_comes_back(data_dir: Path) -> None:
         await administrator.close()
         await first.stop("fast")
         await first.start()
+        await migrate(first.url)
+        database = await Database.connect(first.url, pool_size=1)
+
+        async def told_of() -> tuple[float | None, bool | None]:
+            return await database.run(backup_state, read_only=True)
 
         shop = await asyncpg.connect(first.url)
         await shop.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)")
@@ -54,6 +62,14 @@ async def test_what_was_archived_comes_back(data_dir: Path) -> None:
         await shop.execute("INSERT INTO kept VALUES (2)")
         segment = await shop.fetchval("SELECT pg_walfile_name(pg_switch_wal())")
         await eventually(lambda: shop.fetchval(ARCHIVED, segment), bool)
+        assert await told_of() == (None, False), "no file is missed where the log is archived"
+        archive.rename(away := data_dir / "away")
+        await shop.execute("INSERT INTO kept VALUES (2)")
+        await shop.execute("SELECT pg_switch_wal()")
+        await eventually(told_of, lambda told: told[1] is True)
+        away.rename(archive)
+        await eventually(told_of, lambda told: told[1] is False)
+        await database.close()
         await shop.execute("INSERT INTO kept VALUES (3)")  # in a piece that is not away yet
         await shop.close()
         await first.stop("kill")
@@ -69,7 +85,7 @@ async def test_what_was_archived_comes_back(data_dir: Path) -> None:
         (folder / "cluster").chmod(0o700)
         await second.start()
         again = await asyncpg.connect(second.url)
-        assert [row["n"] for row in await again.fetch("SELECT n FROM kept ORDER BY n")] == [1, 2]
+        assert [row["n"] for row in await again.fetch("SELECT n FROM kept ORDER BY n")] == [1, 2, 2]
         await eventually(lambda: again.fetchval("SELECT NOT pg_is_in_recovery()"), bool)
         await again.execute("INSERT INTO kept VALUES (4)")
         await again.close()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,11 +11,15 @@ from typing import Annotated, Any, Final
 import asyncpg
 from cyclopts import Parameter
 
+from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.app import VERSION
 from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.remote import AsJson
 from offerhub.cli.secrets import write_private
+from offerhub.events.journal import AuditEntry, record
 from offerhub.kernel.clock import SystemClock, to_wire
+from offerhub.runtime.actor import system
+from offerhub.runtime.database import UNREACHABLE, Database
 from offerhub.runtime.postgres_tools import ToolError, find_tool
 from offerhub.settings import Settings
 
@@ -56,6 +61,7 @@ def backup(file: Path, /, *, postgres_bin: Bin = None, as_json: AsJson = False) 
 
     Needs pg_dump of the server's release or a newer one. Beside the file goes its manifest, with the file's SHA-256,
     what is in it, and which wallet keys it needs: those are in no backup. Both can be read by their owner alone.
+    The audit trail is told, and the metrics tell the backup's age.
 
     Parameters
     ----------
@@ -65,13 +71,21 @@ def backup(file: Path, /, *, postgres_bin: Bin = None, as_json: AsJson = False) 
     if file.exists():
         raise CommandError(f"{file} is there already.")
     made: list[Manifest] = []
+    not_noted: list[str] = []
 
     async def work(settings: Settings) -> None:
         made.append(await write_backup(settings, file, postgres_bin))
+        try:
+            await note(settings, file, made[0])
+        except UNREACHABLE as error:
+            # At a standby, or before an upgrade whose program this already is. The file is as good.
+            not_noted.append(str(error))
 
     with services(settings_of(environment()), begin=False) as settings:
         run(work(settings))
     (manifest,) = made
+    for reason in not_noted:
+        print(f"offerhub: its age will not be told, because it could not be noted: {reason}", file=sys.stderr)
     if as_json:
         print(json.dumps(asdict(manifest), indent=2))
     else:
@@ -106,6 +120,18 @@ async def write_backup(settings: Settings, file: Path, folder: Path | None = Non
     finally:
         part.unlink(missing_ok=True)
         await connection.close()
+
+
+async def note(settings: Settings, file: Path, manifest: Manifest) -> None:
+    """Tell the audit trail who has a copy of everything; the metrics read the backup's age there."""
+    after = {"file": file.name, "sha256": manifest.sha256, "bytes": manifest.bytes, "createdAt": manifest.createdAt}
+    entry = AuditEntry("BACKUP_CREATED", "Backup", "installation", after=after)
+    actor = system(DEFAULT_MARKETPLACE_ID, "backup")
+    database = await Database.connect(settings.storage.direct_url.reveal(), pool_size=1, name="offerhub backup")
+    try:
+        await database.run(lambda tx: record(tx, actor, audit=[entry]))
+    finally:
+        await database.close()
 
 
 async def describe(connection: "asyncpg.Connection[Any]") -> dict[str, Any]:

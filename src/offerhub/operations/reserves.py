@@ -1,4 +1,4 @@
-"""The sources of metrics about what runs low or grows old: accounts on the chain, keys, the public certificate."""
+"""The sources of metrics about what runs low or grows old: accounts on the chain, keys, certificate, backups."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +15,7 @@ from offerhub.wallets.platform import PlatformAccount
 ACCOUNTS_SECONDS: Final = 60.0
 KEYS_SECONDS: Final = 300.0
 CERTIFICATE_SECONDS: Final = 900.0
+BACKUPS_SECONDS: Final = 60.0
 
 
 def sources(
@@ -44,10 +45,18 @@ def sources(
         left = await valid_seconds(public_url, clock)
         return (_one("offerhub_certificate_valid_seconds", "How long the public certificate is still valid.", left),)
 
+    async def backups() -> Sequence[Reading]:
+        age, failing = await database.run(store.backup_state, read_only=True)
+        return (
+            _one("offerhub_backup_age_seconds", "How long ago the last backup was made.", age),
+            _one("offerhub_wal_archiving_failing", "1 while PostgreSQL cannot archive its write-ahead log.", failing),
+        )
+
     return (
         Source("accounts", ACCOUNTS_SECONDS, accounts),
         Source("keys", KEYS_SECONDS, keys),
         Source("certificate", CERTIFICATE_SECONDS, certificate),
+        Source("backups", BACKUPS_SECONDS, backups),
     )
 
 

@@ -100,6 +100,28 @@ async def key_ages(tx: Tx) -> tuple[float | None, float | None]:
     return row["wallet_key"], row["api_key"]
 
 
+async def backup_state(tx: Tx) -> tuple[float | None, bool | None]:
+    """Seconds since the last backup, and whether the last file of the write-ahead log could not be archived.
+
+    Before the first backup it is the age of the schema, so that an installation without any is noticed. None where the
+    write-ahead log is archived instead; and None for the second where it is not.
+    """
+    row = await tx.one(
+        """
+        SELECT CASE WHEN made.at IS NOT NULL OR NOT archives.on
+                THEN extract(epoch FROM clock_timestamp() - coalesce(made.at, began.at))::float8 END AS age,
+            CASE WHEN archives.on
+                THEN coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) END AS failing
+        FROM pg_stat_archiver,
+            (SELECT current_setting('archive_mode') <> 'off' AS on) archives,
+            (SELECT min(applied_at) AS at FROM schema_migrations) began
+            LEFT JOIN (SELECT occurred_at AS at FROM audit_entries
+                WHERE resource_id = 'installation' AND action = 'BACKUP_CREATED' ORDER BY id DESC LIMIT 1) made ON true
+        """
+    )
+    return row["age"], row["failing"]
+
+
 async def ledger_totals(tx: Tx, seconds: float | None = None) -> list[Row]:
     """The sum of all postings (total, in units) by kind of account."""
     return await tx.rows(

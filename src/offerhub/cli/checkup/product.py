@@ -1,4 +1,4 @@
-"""What needs the database: wallets' keys, the queue, the providers, deposits and treasury."""
+"""What needs the database: wallets' keys, backups, the queue, the providers, deposits and treasury."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,6 +14,7 @@ from offerhub.cli.checkup.report import Report
 from offerhub.cli.checkup.servers import ANSWER_SECONDS_MAX, compare_clocks
 from offerhub.errors import Refusal
 from offerhub.kernel.clock import Clock
+from offerhub.operations import store
 from offerhub.operations.model import Finding
 from offerhub.runtime.queue import Queues
 from offerhub.settings import Settings
@@ -29,6 +30,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "treasury": "Send USDC to the treasury's account (docs/operating/running.md).",
 }
 """By the names of health; database, schema and redis are looked at elsewhere."""
+BACKUP_HOURS_MAX: Final = 26
+"""One a day, and what it takes; the alert OfferhubBackupOld waits as long."""
 NOT_YET: Final = "The platform's account is not set up yet"
 
 
@@ -36,6 +39,8 @@ async def examine_product(report: Report, settings: Settings, clock: Clock, *, r
     """Look at everything that a process is made of. The database must be usable."""
     async with product(settings) as made:
         await _wallets(report, made)
+        if settings.is_production:
+            await _backups(report, made)
         client, queues = parts.prompt_redis(settings), Queues(settings.storage.redis_url.reveal())
         try:
             for name, probe in probes.probes(made, client, queues).items():
@@ -66,6 +71,20 @@ async def _wallets(report: Report, made: Product) -> None:
         report.failed("wallet keys", str(error), remedy)
     else:
         report.ok("wallet keys", "every version of the wallets' key opens" if sample else "there are no wallets yet")
+
+
+async def _backups(report: Report, made: Product) -> None:
+    age, failing = await made.database.run(store.backup_state, read_only=True)
+    if failing:
+        remedy = "PostgreSQL's own log says why archive_command fails (docs/operating/backup.md)."
+        report.failed("backups", "the write-ahead log cannot be archived", remedy)
+    elif age is None:
+        report.ok("backups", "PostgreSQL archives its write-ahead log")
+    elif age > BACKUP_HOURS_MAX * 3600:
+        remedy = "Make one a day with `offerhub backup`, and see why there is none (docs/operating/backup.md)."
+        report.warning("backups", f"none for {age / 3600:.0f} hours", remedy)
+    else:
+        report.ok("backups", "the next one is not due")
 
 
 async def _asked(report: Report, name: str, check: Callable[[], Awaitable[Any]]) -> None:
