@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -73,17 +74,27 @@ def debian(folder: Path, release: str, mirror: str) -> Path:
     return folder
 
 
-def build(dockerfile: Path, base: Path, folder: Path) -> dict[str, Stage]:
-    """Execute every instruction; the stages by name, the last one as the empty name."""
+def build(
+    dockerfile: Path, base: Path, folder: Path, *, given: Mapping[str, str] | None = None, without: str | None = None
+) -> dict[str, Stage]:
+    """Execute every instruction; the stages by name, the last one as the empty name.
+
+    `given` is what `--build-arg` gives. The stage `without` is left out, as Docker leaves out what nothing needs.
+    """
     stages: dict[str, Stage] = {}
     stage, arguments = Stage(base), dict[str, str]()
+    left_out = False
     network = {name: os.environ[name] for name in INHERITED if name in os.environ}
     for word, rest in instructions(dockerfile):
+        left_out = rest.endswith(f" AS {without}") if word == "FROM" else left_out
+        if left_out:
+            continue
         match word:
             case "FROM":
                 source, _, name = rest.partition(" AS ")
                 parent = Stage(base) if source == BASE else stages[source]
                 root = folder / (name or "last")
+                root.parent.mkdir(exist_ok=True)
                 subprocess.run(["/bin/cp", "-a", "--reflink=auto", parent.root, root], check=True)
                 stage = Stage(root, dict(parent.environ), parent.workdir, parent.user)
                 stages[name] = stage
@@ -98,7 +109,7 @@ def build(dockerfile: Path, base: Path, folder: Path) -> dict[str, Stage]:
                 stage.user = rest if ":" in rest else f"{rest}:{rest}"
             case "ARG":
                 name, _, default = rest.partition("=")
-                arguments[name] = default
+                arguments[name] = (given or {}).get(name, default)
             case "RUN":
                 stage.run(["/bin/sh", "-c", rest], **network, **arguments)
             case "COPY":

@@ -19,6 +19,7 @@ import pytest
 from deploy_files import DOCKER, program
 from image_roots import Stage, build, debian
 
+from support.collector import Collector
 from support.outside import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.long
@@ -27,7 +28,8 @@ HEALTHCHECK = ["python", "/opt/offerhub/healthcheck.py"]
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage]]:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty Debian of the image's release, in a folder of its own."""
     program("debootstrap", "debootstrap")
     if os.geteuid() != 0:
         pytest.skip("needs root, for chroot")
@@ -42,8 +44,20 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage
     image = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
     release = re.search(r"^ARG PYTHON_IMAGE=python:[\d.]+-slim-(\w+)$", image, re.MULTILINE)
     assert release is not None
-    yield build(DOCKER / "Dockerfile", debian(folder / "base", release[1], mirrors[0]), folder)
+    yield debian(folder / "base", release[1], mirrors[0])
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def stages(base: Path) -> dict[str, Stage]:
+    return build(DOCKER / "Dockerfile", base, base.parent)
+
+
+@pytest.fixture(scope="module")
+def watched(base: Path) -> Stage:
+    """What `--build-arg REQUIREMENTS=otel-sentry` makes of it."""
+    given = {"REQUIREMENTS": "otel-sentry"}
+    return build(DOCKER / "Dockerfile", base, base.parent / "watched", given=given, without="tools")[""]
 
 
 def test_it_holds_the_program_compiled_and_nothing_to_build_with(stages: dict[str, Stage]) -> None:
@@ -120,6 +134,38 @@ async def test_the_service_and_a_worker_run_in_it_without_writing(
         async with at_work(service, ["worker"], "offerhub worker ready", production):
             health = f"http://127.0.0.1:{production['METRICS_PORT']}/health"
             await asyncio.to_thread(service.run, [*HEALTHCHECK, health], **production)
+
+
+async def test_built_with_the_clients_of_both_it_sends_traces_and_takes_a_dsn(
+    watched: Stage, production: dict[str, str]
+) -> None:
+    collector = Collector()
+    with collector.listening(), socket.create_server(("127.0.0.1", 0)) as nobody:
+        told = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "SENTRY_DSN": f"http://key@127.0.0.1:{nobody.getsockname()[1]}/1",
+        }
+        api = {name: value for name, value in production.items() if name != "METRICS_PORT"} | told
+        async with at_work(watched, ["serve"], "offerhub ready", api):
+            ready = f"http://127.0.0.1:{api['PORT']}/api/v1/ready"
+            await asyncio.to_thread(watched.run, [*HEALTHCHECK, ready], **api)
+            await collector.until(lambda spans: any(span.name == "GET /api/v1/ready" for span in spans))
+
+
+@pytest.mark.parametrize(
+    ("variable", "address", "extra"),
+    [
+        ("SENTRY_DSN", "http://key@127.0.0.1:9/1", "offerhub[sentry]"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9", "offerhub[otel]"),
+    ],
+)
+def test_without_them_it_says_what_is_missing(
+    stages: dict[str, Stage], production: dict[str, str], variable: str, address: str, extra: str
+) -> None:
+    words = stages[""].command(["offerhub", "serve", "--no-jobs"], **production | {variable: address})
+    told = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+    assert told.returncode == 2
+    assert extra in told.stderr
 
 
 async def test_development_runs_in_it_with_its_sandbox(

@@ -14,7 +14,16 @@ from offerhub.edge.openapi_states import MACHINES
 from support.documented import ROOT, Lines, differences, examples, faults_of, run, variables
 from support.product import MASTER_KEY, Marketplace, Running, running
 
-GUIDES: Final = ("deposits", "disputes", "escrow", "events", "first-integration", "milestone-payouts", "policies", "withdrawals")
+GUIDES: Final = (
+    "deposits",
+    "disputes",
+    "escrow",
+    "events",
+    "first-integration",
+    "milestone-payouts",
+    "policies",
+    "withdrawals",
+)
 """All but those of the sandbox and of webhooks, which have tests of their own."""
 PAGES: Final = (
     *sorted((ROOT / "docs" / "reference").rglob("*.md")),

@@ -103,8 +103,8 @@ async def key_ages(tx: Tx) -> tuple[float | None, float | None]:
 async def backup_state(tx: Tx) -> tuple[float | None, bool | None]:
     """Seconds since the last backup, and whether the last file of the write-ahead log could not be archived.
 
-    Before the first backup it is the age of the schema, so that an installation without any is noticed. None where the
-    write-ahead log is archived instead; and None for the second where it is not.
+    Before the first backup it is the age of the schema, so that an installation without any is noticed; None where
+    the write-ahead log is archived instead. The second is None where it is not.
     """
     row = await tx.one(
         """
@@ -116,7 +116,8 @@ async def backup_state(tx: Tx) -> tuple[float | None, bool | None]:
             (SELECT current_setting('archive_mode') <> 'off' AS on) archives,
             (SELECT min(applied_at) AS at FROM schema_migrations) began
             LEFT JOIN (SELECT occurred_at AS at FROM audit_entries
-                WHERE resource_id = 'installation' AND action = 'BACKUP_CREATED' ORDER BY id DESC LIMIT 1) made ON true
+                WHERE resource_id = 'installation' AND action = 'BACKUP_CREATED'
+                ORDER BY id DESC LIMIT 1) made ON true
         """
     )
     return row["age"], row["failing"]
