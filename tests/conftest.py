@@ -4,6 +4,7 @@ Without DATABASE_URL and REDIS_URL, servers of our own run for this test run onl
 With them (`make test-compat`) those servers are used; the database's user must be allowed to create databases.
 """
 
+import gc
 import os
 import secrets
 import shutil
@@ -48,6 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the folders whose files take longest, so that no process is left with one of them in the end."""
     rank = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: to look at it again and again was a tenth of what the tests cost."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -7,6 +7,7 @@ was ever ready ends all. They stop with the process that has begun them, however
 
 import asyncio
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -84,6 +85,8 @@ class Processes:
 
     def run(self) -> int:
         """Run until told to stop, or until one does not start; returns the status to end with."""
+        gc.collect()
+        gc.freeze()  # or the first collection in each would copy what they share
         os.set_blocking(self._wakes, False)
         signal.set_wakeup_fd(self._wakes)
         for signaled in _WOKEN_BY:

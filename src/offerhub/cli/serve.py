@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -16,13 +17,14 @@ from typing import Final
 import structlog
 import uvicorn
 
-from offerhub.app import http_application, product
+from offerhub.app import http_application, load_signing, product
 from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.metrics_port import metrics_port
 from offerhub.cli.processes import Part, Processes, listening, require_free
 from offerhub.edge.protocol import protocol
 from offerhub.queues import NAMES
 from offerhub.runtime import migrations
+from offerhub.runtime.cancellation import end
 from offerhub.runtime.queue import Workers
 from offerhub.settings import Settings
 from offerhub.worker import Stopping, background
@@ -86,6 +88,25 @@ def end_by_force(seconds: float) -> None:
     timer.start()
 
 
+@contextlib.asynccontextmanager
+async def settled_memory() -> AsyncIterator[None]:
+    """Once everything is imported, leave what is there alone: the collector would look at all of it again and again.
+
+    It goes on beside the block, because what signs takes a second to import and nobody waits for it.
+    """
+
+    async def settle() -> None:
+        await load_signing()
+        gc.collect()
+        gc.freeze()
+
+    task = asyncio.create_task(settle())
+    try:
+        yield
+    finally:
+        await end(task)
+
+
 async def serve_with(settings: Settings, *, jobs: bool = True, part: Part | None = None) -> None:
     """Run the service with these settings until it is told to stop; as a part of it, on a port that is shared."""
     await prepare(settings)
@@ -107,6 +128,7 @@ async def serve_with(settings: Settings, *, jobs: bool = True, part: Part | None
         made = await stack.enter_async_context(product(settings))
         await made.bootstrap()
         served = await stack.enter_async_context(http_application(made))
+        await stack.enter_async_context(settled_memory())
         await stack.enter_async_context(metrics_port(made, queues_are_told=True))
         server = settings.server
         config = uvicorn.Config(
@@ -179,7 +201,7 @@ async def _worker(settings: Settings, taken: Collection[str]) -> None:
         loop.add_signal_handler(number, stop.set)
     async with product(settings) as made:
         await made.bootstrap()
-        async with metrics_port(made, queues_are_told=False), background(made, taken=taken):
+        async with metrics_port(made, queues_are_told=False), background(made, taken=taken), settled_memory():
             print("offerhub worker ready", flush=True)
             await stop.wait()
             end_by_force(settings.jobs.shutdown_seconds + FORCED_AFTER_SECONDS)
