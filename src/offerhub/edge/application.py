@@ -22,7 +22,7 @@ from offerhub.edge.answers import Headers, Reply, failure
 from offerhub.edge.endpoint import Endpoint
 from offerhub.edge.ports import Authenticator, Gate, SagaWaiter
 from offerhub.edge.rate_limit import RateLimiter
-from offerhub.edge.request import BASE_PATH, UNMATCHED, Request
+from offerhub.edge.request import BASE_PATH, Request
 from offerhub.edge.streams import StreamReply, Streams
 from offerhub.edge.table import RouteTable
 from offerhub.errors import InternalError, Refusal, ServiceUnavailable
@@ -134,11 +134,11 @@ class Edge:
         with _named(request), counting() as asked:
             reply = await (self._reply(request) if spans.active is None else self._traced(spans.active, request))
             if self._observe is not None and isinstance(reply, StreamReply):
-                self._observe(request.route, reply.status, self._endpoint.clock.monotonic() - started, asked)
+                self._observe(request.route_name, reply.status, self._endpoint.clock.monotonic() - started, asked)
             await reply.send(send, self._headers(request))
             seconds = self._endpoint.clock.monotonic() - started
             if self._observe is not None and isinstance(reply, Reply):
-                self._observe(request.route, reply.status, seconds, asked)
+                self._observe(request.route_name, reply.status, seconds, asked)
             log.info(
                 "request",
                 method=scope["method"],
@@ -166,15 +166,14 @@ class Edge:
         said, method = request.headers.get(spans.CARRIED), request.scope["method"]
         with spans.request(tracing, method, request.path, request.correlation_id, said) as span:
             reply = await self._reply(request)
-            known = request.route != UNMATCHED
-            route = f"{BASE_PATH}{self._table.find(request.method, request.path)[0].path}" if known else None
-            spans.answered(span, method, route, reply.status)
+            template = None if request.route is None else f"{BASE_PATH}{request.route.path}"
+            spans.answered(span, method, template, reply.status)
         return reply
 
     async def _serve(self, request: Request) -> Reply | StreamReply:
         try:
             route, path = self._table.find(request.method, request.path)
-            request.route = route.name
+            request.route = route
             if route.body is not None:
                 request.require_json()
             actor = await self._identify(route, request)

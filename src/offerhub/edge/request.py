@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope
 from offerhub.edge.rate_limit import Allowance
 from offerhub.errors import PayloadTooLarge, Unauthorized, UnsupportedMediaType, ValidationFailed
 from offerhub.runtime.redaction import scrub
+from offerhub.runtime.routes import Route
 
 USER_AGENT_CHARACTERS_MAX: Final = 256
 BASE_PATH: Final = "/api/v1"
@@ -24,7 +25,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 @dataclass(slots=True)
 class Request:
-    """One request. `path` is below the base path; `allowance` and `route`, its name, are filled in once known."""
+    """One request. `path` is below the base path; `allowance` and `route` are filled in once known."""
 
     scope: Scope
     receive: Receive
@@ -34,7 +35,7 @@ class Request:
     path: str
     ip: str
     allowance: Allowance | None = field(default=None)
-    route: str = UNMATCHED
+    route: Route | None = None
 
     @classmethod
     def read(cls, scope: Scope, receive: Receive) -> "Request":
@@ -57,6 +58,11 @@ class Request:
             path=path,
             ip=client[0] if client else "unknown",
         )
+
+    @property
+    def route_name(self) -> str:
+        """What the request is counted under."""
+        return UNMATCHED if self.route is None else self.route.name
 
     @property
     def user_agent(self) -> str | None:
