@@ -182,11 +182,6 @@ class TlsPostgres:
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
         return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, cwd="/", **self._as)
 
-    def _spawn(self) -> "subprocess.Popen[bytes]":
-        nothing = subprocess.DEVNULL
-        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
-        return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, cwd="/", **self._as)
-
     def _make(self) -> None:
         self._folder.mkdir()
         data = self._folder / "data"
