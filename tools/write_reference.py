@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from offerhub.app import VERSION, Product
+from offerhub.app import Product
 from offerhub.edge import openapi
+from offerhub.kernel.version import VERSION
 from offerhub.runtime.routes import Route
 from offerhub.settings import render_reference
 from reference_pages import commands, errors, events, jobs, states

@@ -8,8 +8,6 @@ import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncIterator, Mapping
-from importlib.metadata import version
-from typing import Final
 
 import redis.asyncio
 from starlette.types import ASGIApp
@@ -37,6 +35,7 @@ from offerhub.events.subscription import Limits
 from offerhub.findings import api as findings_api
 from offerhub.findings import metrics as findings_metrics
 from offerhub.kernel.clock import Clock, SystemClock
+from offerhub.kernel.version import VERSION
 from offerhub.lines import lines
 from offerhub.operations import api as operations_api
 from offerhub.operations import maintenance, reserves
@@ -100,8 +99,6 @@ from offerhub.withdrawals import airtm_steps
 from offerhub.withdrawals import api as withdrawals_api
 from offerhub.withdrawals.service import Withdrawals
 from offerhub.withdrawals.steps import PayOut
-
-VERSION: Final = version("offerhub")
 
 
 class Product:

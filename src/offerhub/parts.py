@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from typing import Final
 
 import redis.asyncio
@@ -11,6 +10,7 @@ from redis.backoff import NoBackoff
 
 from offerhub.kernel.clock import Clock
 from offerhub.kernel.failures import OperatorError
+from offerhub.kernel.version import VERSION
 from offerhub.providers.airtm.client import Airtm
 from offerhub.runtime.counted_redis import CountedRedis
 from offerhub.runtime.database import Database
@@ -45,13 +45,12 @@ async def traced(settings: Settings) -> AsyncIterator[None]:
         raise NoTraces(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: offerhub[otel]"
         ) from error
-    release = version("offerhub")
     async with exporting(
         endpoint=wanted.endpoint,
         headers=wanted.headers.reveal(),
-        resource={"service.version": release, **wanted.resource},
+        resource={"service.version": VERSION, **wanted.resource},
         sample=sampler(wanted.sampler, wanted.ratio),
-        version=release,
+        version=VERSION,
     ):
         yield
 

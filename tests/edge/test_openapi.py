@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from offerhub.app import VERSION
 from offerhub.edge import decoding, documentation, openapi
 from offerhub.edge.openapi_schemas import PATH_PARAMETERS, SHARED
 from offerhub.errors import InvalidAmount, InvalidSplit, OrderNotFound, ValidationFailed, catalogue
+from offerhub.kernel.version import VERSION
 from offerhub.orders.model import MilestoneBody
 from offerhub.runtime.routes import Body, Document, Envelope, Redirect, Route, Shape
 from offerhub.runtime.vocabulary import Amount, OrderId, Timestamp, UserId

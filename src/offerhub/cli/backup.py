@@ -12,12 +12,12 @@ import asyncpg
 from cyclopts import Parameter
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
-from offerhub.app import VERSION
 from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.remote import AsJson
 from offerhub.cli.secrets import write_private
 from offerhub.events.journal import AuditEntry, record
 from offerhub.kernel.clock import SystemClock, to_wire
+from offerhub.kernel.version import VERSION
 from offerhub.runtime.actor import system
 from offerhub.runtime.database import UNREACHABLE, Database
 from offerhub.runtime.postgres_tools import ToolError, find_tool

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from offerhub.kernel.failures import OperatorError
+from offerhub.kernel.version import VERSION
 from offerhub.runtime import telemetry
 from offerhub.runtime.embedded import embedded_services
 from offerhub.runtime.error_reports import reporter
@@ -34,7 +34,7 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
     server = settings.server
     report = None
     if server.sentry_dsn:
-        report = reporter(server.sentry_dsn.reveal(), settings.environment, version("offerhub"))
+        report = reporter(server.sentry_dsn.reveal(), settings.environment, VERSION)
     telemetry.configure(
         level=server.log_level, production=settings.is_production, queues=server.log_queues, report=report
     )

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from offerhub.app import VERSION, Product
+from offerhub.app import Product
+from offerhub.kernel.version import VERSION
 from offerhub.operations.metrics import queue_source
 from offerhub.queues import NAMES
 from offerhub.runtime.metrics import MEDIA_TYPE

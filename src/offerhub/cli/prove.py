@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from offerhub.app import VERSION
 from offerhub.cli.database import require_schema
 from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.kernel.money import format_chain_amount
+from offerhub.kernel.version import VERSION
 from offerhub.operations import bundle
 from offerhub.operations.checks import CHECKS
 from offerhub.operations.proof import PACE_POSTINGS_MIN, Proof, prove
