@@ -169,6 +169,16 @@ async def test_wallets_that_do_not_open_are_named_and_the_others_go_on(safe: Saf
         await safe.keyring(AFTER).require_keys()
 
 
+async def test_each_version_is_tried_on_a_wallet_of_its_own(safe: Safe) -> None:
+    assert await safe.keyring(DURING).opens_by_version() == {}, "there is no wallet yet"
+    await safe.fill(2)
+    await safe.fill(2, AFTER)
+    await safe.fill(1, Vault({7: OTHER}, 7))
+    assert await safe.keyring(DURING).opens_by_version() == {1: True, 2: True, 7: False}, "7 has no key here"
+    edited = Vault({1: OTHER, 2: NEW}, 2)
+    assert await safe.keyring(edited).opens_by_version() == {1: False, 2: True, 7: False}, "1 has another one"
+
+
 async def test_killed_anywhere_it_loses_nothing_and_goes_on(safe: Safe) -> None:
     """Before and after every statement, BEGIN and COMMIT included; each time the next run finishes the rest."""
     await safe.fill(4)

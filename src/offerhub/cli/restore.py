@@ -25,7 +25,7 @@ from offerhub.runtime.database import Database, Tx
 from offerhub.runtime.postgres_tools import ToolError, find_tool
 from offerhub.runtime.vault import Vault
 from offerhub.settings import Keys
-from offerhub.wallets.keyring import Keyring, WrongWalletKey
+from offerhub.wallets.keyring import Keyring
 
 RESTORED: Final = "RESTORE_DATABASE_URL"
 HELD_DAYS: Final = 36_500
@@ -166,28 +166,12 @@ async def verify_restored(manifest: Manifest, url: str, keys: Keys | None = None
         verdict = await chain.verify(database, vault, head, lambda _: None)
         if not verdict.holds:
             faults.append("the audit trail is not intact: offerhub audit verify names the places")
-        faults += await _unopened(database, vault)
+        for version, opens in (await Keyring(database, vault, "").opens_by_version()).items():
+            if not opens:
+                faults.append(f"wallets under key version {version} do not open with the keys that are set here")
     finally:
         await database.close()
     return Verified(faults, proof)
-
-
-async def _unopened(database: Database, vault: Vault) -> list[str]:
-    """Wallets, one of each version of the key, that do not open here."""
-    keyring = Keyring(database, vault, "")
-    sample = "SELECT DISTINCT ON (key_version) key_version, public_key FROM wallets"
-    faults = []
-    for row in await database.run(lambda tx: tx.rows(sample), read_only=True):
-        version = row["key_version"]
-        try:
-            opens = version in vault.keys
-            if opens:
-                await keyring.require_opens(row["public_key"])
-        except WrongWalletKey:
-            opens = False
-        if not opens:
-            faults.append(f"wallets under key version {version} do not open with the keys that are set here")
-    return faults
 
 
 async def hold(manifest: Manifest, url: str) -> list[str]:

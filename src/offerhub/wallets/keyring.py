@@ -56,10 +56,8 @@ class Keyring:
     async def require_opens(self, public_key: str) -> None:
         """See whether a wallet's secret can be opened, before anything depends on it. Raises WrongWalletKey."""
         sealed = await self._database.run(lambda tx: store.sealed_secrets(tx, [public_key]), read_only=True)
-        try:
-            wipe(self._vault.open(sealed[public_key], bound_to=public_key))
-        except VaultError as error:
-            raise WrongWalletKey from error
+        if not self._opens(sealed[public_key], public_key):
+            raise WrongWalletKey
 
     async def require_keys(self) -> None:
         """See whether there is a key for every version in use. Raises MissingWalletKeys."""
@@ -67,6 +65,18 @@ class Keyring:
         missing = [version for version in used if version not in self._vault.keys]
         if missing:
             raise MissingWalletKeys(missing)
+
+    async def opens_by_version(self) -> dict[int, bool]:
+        """Whether a wallet opens here, of each version of the key in use; one of each is tried."""
+        sample = await self._database.run(store.one_of_each_key_version, read_only=True)
+        return {sealed.version: self._opens(sealed, address) for address, sealed in sample.items()}
+
+    def _opens(self, sealed: Sealed, public_key: str) -> bool:
+        try:
+            wipe(self._vault.open(sealed, bound_to=public_key))
+        except VaultError:
+            return False
+        return True
 
     def reseal(self, public_key: str, sealed: Sealed) -> Sealed:
         """The same secret under the current key. Raises VaultError when it does not open."""

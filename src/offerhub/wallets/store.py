@@ -105,6 +105,12 @@ async def key_versions(tx: Tx) -> list[int]:
     return [row["version"] for row in rows]
 
 
+async def one_of_each_key_version(tx: Tx) -> dict[str, Sealed]:
+    """Address to sealed secret, of one wallet under each version of the key."""
+    rows = await tx.rows("SELECT DISTINCT ON (key_version) public_key, secret_blob, key_version FROM wallets")
+    return {row["public_key"]: Sealed(row["key_version"], row["secret_blob"]) for row in rows}
+
+
 async def count_by_key_version(tx: Tx) -> dict[int, int]:
     """How many wallets each version of the key seals."""
     rows = await tx.rows("SELECT key_version, count(*) AS n FROM wallets GROUP BY key_version ORDER BY key_version")

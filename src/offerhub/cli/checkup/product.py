@@ -18,7 +18,7 @@ from offerhub.operations import store
 from offerhub.operations.model import Finding
 from offerhub.runtime.queue import Queues
 from offerhub.settings import Settings
-from offerhub.wallets.keyring import WrongWalletKey
+from offerhub.wallets.keyring import MissingWalletKeys, WrongWalletKey
 
 REMEDIES: Final[Mapping[str, str]] = {
     "queue": "offerhub queues shows them; start `offerhub worker`, or look at `offerhub dlq list`.",
@@ -32,6 +32,9 @@ REMEDIES: Final[Mapping[str, str]] = {
 """By the names of health; database, schema and redis are looked at elsewhere."""
 BACKUP_HOURS_MAX: Final = 26
 """One a day, and what it takes; the alert OfferhubBackupOld waits as long."""
+LOST_KEY: Final = (
+    "Bring back the key that sealed them: without it their money cannot move (docs/operating/secrets.md)."
+)
 NOT_YET: Final = "The platform's account is not set up yet"
 
 
@@ -59,18 +62,14 @@ async def examine_product(report: Report, settings: Settings, clock: Clock, *, r
 async def _wallets(report: Report, made: Product) -> None:
     try:
         await made.keyring.require_keys()
-        sample = await made.database.run(
-            lambda tx: tx.rows("SELECT DISTINCT ON (key_version) public_key FROM wallets"), read_only=True
-        )
-        for row in sample:
-            await made.keyring.require_opens(row["public_key"])
-    except WrongWalletKey as error:
-        remedy = (
-            "Bring back the key that sealed them: without it their money cannot move (docs/operating/secrets.md)."
-        )
-        report.failed("wallet keys", str(error), remedy)
+    except MissingWalletKeys as error:
+        report.failed("wallet keys", str(error), LOST_KEY)
+        return
+    opens = await made.keyring.opens_by_version()
+    if not all(opens.values()):
+        report.failed("wallet keys", str(WrongWalletKey()), LOST_KEY)
     else:
-        report.ok("wallet keys", "every version of the wallets' key opens" if sample else "there are no wallets yet")
+        report.ok("wallet keys", "every version of the wallets' key opens" if opens else "there are no wallets yet")
 
 
 async def _backups(report: Report, made: Product) -> None:
