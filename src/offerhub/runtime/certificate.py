@@ -1,4 +1,4 @@
-"""How long the certificate that a server shows is still valid, whoever has signed it."""
+"""The certificate that a server shows, whoever has signed it, and how long it is still valid."""
 
 import asyncio
 import contextlib
@@ -17,24 +17,33 @@ _PORT: Final = 443
 async def valid_seconds(url: str, clock: Clock) -> float | None:
     """Seconds until the certificate behind an https address expires, negative once it has.
 
-    None for an address without TLS, and while it cannot be reached from here. Nothing is sent but the handshake, and
-    nothing of the answer is trusted, so an expired or foreign certificate is told of as well.
+    None for an address without TLS, and while it cannot be reached from here.
     """
     parts = urlsplit(url)
     if parts.scheme != "https" or parts.hostname is None:
         return None
+    try:
+        certificate = await shown(parts.hostname, parts.port or _PORT, SECONDS_MAX)
+    except OSError:
+        return None
+    return (x509.load_der_x509_certificate(certificate).not_valid_after_utc - clock.now()).total_seconds()
+
+
+async def shown(host: str, port: int, seconds_max: float) -> bytes:
+    """What a server shows in a TLS handshake, as DER, be it expired or a stranger's.
+
+    Nothing is sent but the handshake, and nothing of the answer is trusted. Raises OSError, of which what TLS refuses
+    and the time-out are kinds.
+    """
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    async with asyncio.timeout(seconds_max):
+        _, writer = await asyncio.open_connection(host, port, ssl=context, ssl_shutdown_timeout=seconds_max)
     try:
-        async with asyncio.timeout(SECONDS_MAX):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port or _PORT, ssl=context)
-    except OSError:  # also what TLS refuses, and the time-out
-        return None
-    try:
-        shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     finally:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-    return (x509.load_der_x509_certificate(shown).not_valid_after_utc - clock.now()).total_seconds()
+    return certificate

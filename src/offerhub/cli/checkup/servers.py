@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from offerhub.cli.checkup.report import Report
 from offerhub.kernel.clock import Clock
-from offerhub.runtime import migrations
+from offerhub.runtime import certificate, migrations
 from offerhub.runtime.migrations import MigrationError
 from offerhub.settings import Settings
 from offerhub.settings.variable import split_url
@@ -234,19 +234,14 @@ async def _redis_remedy(error: Exception, url: str) -> str:
 
 
 async def _speaks_tls(host: str, port: int) -> bool:
-    """Does a server answer a TLS handshake there? Nothing is sent over it, so it need not be trusted."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    """Does a server answer a TLS handshake there?"""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            _, writer = await asyncio.open_connection(host, port, ssl=context)
+        await certificate.shown(host, port, ANSWER_SECONDS_MAX)
     except ssl.SSLError as error:
         # A server that wants a certificate of ours has spoken TLS, too.
         return "CERTIFICATE" in str(error).upper()
     except OSError:
         return False
-    writer.close()
     return True
 
 
