@@ -100,7 +100,7 @@ def init(
     settings = _settings(values)
     if not no_check:
         _check(settings, console, interactive=interactive)
-    done = Installed(output, env_file.write(output, text, replace=True))
+    done = Installed(output, env_file.write(output, text))
     console.print(f"{output} written; only its owner can read it.", highlight=False)
     if not no_migrate:
         with services(settings) as running:

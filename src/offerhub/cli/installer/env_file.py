@@ -48,15 +48,10 @@ def _quoted(name: str, value: str) -> str:
     raise CommandError(f"{name} has both kinds of quotes, or several lines: put it into a file, and use {name}_FILE.")
 
 
-def write(path: Path, text: str, *, replace: bool) -> Path | None:
-    """Write the file, for its owner alone. One that is there is moved aside when `replace` says so, never lost.
-
-    Returns where it was moved to. Raises CommandError when there is one and `replace` is not given.
-    """
+def write(path: Path, text: str) -> Path | None:
+    """Write the file, for its owner alone. One that is there is moved aside, never lost; returns where to."""
     aside = None
     if path.exists():
-        if not replace:
-            raise CommandError(f"{path} exists, and is left as it is: --replace moves it aside first.")
         names = (path.with_name(f"{path.name}.before-{number}") for number in range(1, SET_ASIDE_MAX))
         aside = next(itertools.dropwhile(Path.exists, names))
         path.rename(aside)
