@@ -9,9 +9,9 @@ from offerhub.operations.model import Facts, Finding, Probe
 from offerhub.operations.needs import needs
 from offerhub.operations.queues import queue_counts
 from offerhub.queues import NAMES
-from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.database import Database
 from offerhub.runtime.line import Line
-from offerhub.runtime.migrations import read_migrations
+from offerhub.runtime.migrations import read_applied, read_migrations
 from offerhub.runtime.queue import Queues
 from offerhub.runtime.urgency import Urgency, working
 from offerhub.treasury.service import TreasuryLow
@@ -85,12 +85,7 @@ def _versions() -> frozenset[int]:
 
 async def _schema(database: Database) -> Facts:
     """The schema that this program needs; a newer one is as good, because migrations only add."""
-
-    async def read(tx: Tx) -> list[int]:
-        exists = await tx.value("SELECT to_regclass('schema_migrations') IS NOT NULL")
-        return [row["version"] for row in await tx.rows("SELECT version FROM schema_migrations")] if exists else []
-
-    applied = await database.run(read, read_only=True)
+    applied = await database.run(lambda tx: read_applied(tx.rows), read_only=True)
     facts = Facts(version=max(applied, default=0))
     if pending := len(_versions().difference(applied)):
         raise Finding(f"{pending} migrations are not applied", facts, unusable=True)

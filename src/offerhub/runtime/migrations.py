@@ -120,6 +120,8 @@ class MigrationStatus:
 
 
 Observe = Callable[[Connection, Migration], Awaitable[None]]
+Fetch = Callable[[str], Awaitable[Sequence[asyncpg.Record]]]
+"""The rows of a query."""
 
 
 def read_migrations(folder: Path | None = None) -> list[Migration]:
@@ -153,7 +155,7 @@ async def migrate(dsn: str, folder: Path | None = None, observe: "Observe | None
         await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
         await connection.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)
         await connection.execute(_CREATE_TABLE)
-        pending = _pending(migrations, await _applied(connection))
+        pending = _pending(migrations, await read_applied(connection.fetch))
         return [await _apply_when_free(connection, migration, observe) for migration in pending]
     finally:
         await connection.close()  # which gives the lock back
@@ -164,11 +166,19 @@ async def status(dsn: str, folder: Path | None = None) -> list[MigrationStatus]:
     migrations = {migration.version: migration for migration in read_migrations(folder)}
     connection = await asyncpg.connect(dsn)
     try:
-        exists = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
-        applied = await _applied(connection) if exists else {}
+        applied = await read_applied(connection.fetch)
     finally:
         await connection.close()
     return [_status(migrations.get(v), applied.get(v)) for v in sorted(migrations.keys() | applied.keys())]
+
+
+async def read_applied(fetch: Fetch) -> dict[int, asyncpg.Record]:
+    """What a database says that was applied to it, by version; nothing where no migration ever was."""
+    [exists] = await fetch("SELECT to_regclass('schema_migrations') IS NOT NULL")
+    if not exists[0]:
+        return {}
+    rows = await fetch("SELECT version, name, checksum, applied_at FROM schema_migrations")
+    return {row["version"]: row for row in rows}
 
 
 def _status(migration: Migration | None, row: asyncpg.Record | None) -> MigrationStatus:
@@ -179,11 +189,6 @@ def _status(migration: Migration | None, row: asyncpg.Record | None) -> Migratio
         return MigrationStatus(row["version"], row["name"], "newer", row["applied_at"])
     state: Literal["applied", "changed"] = "applied" if migration.checksum == row["checksum"] else "changed"
     return MigrationStatus(migration.version, migration.name, state, row["applied_at"])
-
-
-async def _applied(connection: Connection) -> dict[int, asyncpg.Record]:
-    rows = await connection.fetch("SELECT version, name, checksum, applied_at FROM schema_migrations")
-    return {row["version"]: row for row in rows}
 
 
 def _pending(migrations: Sequence[Migration], applied: dict[int, asyncpg.Record]) -> list[Migration]:
