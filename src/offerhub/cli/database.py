@@ -12,7 +12,7 @@ async def _up(settings: Settings) -> None:
     applied = await migrations.migrate(settings.storage.direct_url.reveal())
     console = Console()
     for one in applied:
-        console.print(f"applied {one.version:04d}_{one.name} in {one.seconds:.2f} s")
+        console.print(f"applied {one.label} in {one.seconds:.2f} s")
     if not applied:
         console.print("the schema is up to date")
 

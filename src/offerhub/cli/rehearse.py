@@ -168,7 +168,7 @@ def _show(found: Rehearsal, console: Console) -> None:
     table = Table("migration", Column("seconds", justify="right"), "tables in use that stand still meanwhile")
     for one in found.applied:
         locks = [f"{name}: {SHOWN.get(mode, 'nobody writes')}" for name, mode in found.locks[one.version]]
-        table.add_row(f"{one.version:04d}_{one.name}", f"{one.seconds:.2f}", "\n".join(locks) or "none")
+        table.add_row(one.label, f"{one.seconds:.2f}", "\n".join(locks) or "none")
     console.print(f"cloned in {found.clone_seconds:.1f} s", highlight=False)
     console.print(table)
     show_proof(found.proof, console)

@@ -80,19 +80,25 @@ class DataCheckError(MigrationError):
 
 
 @dataclass(frozen=True, slots=True)
-class Migration:
-    """A migration as its files have it."""
+class Numbered:
+    """A migration, by its place in the order."""
 
     version: int
     name: str
-    up: str
-    before: str | None
-    after: str | None
 
     @property
     def label(self) -> str:
-        """The folder's name."""
+        """The name of its folder."""
         return f"{self.version:04d}_{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration(Numbered):
+    """A migration as its files have it."""
+
+    up: str
+    before: str | None
+    after: str | None
 
     @property
     def checksum(self) -> str:
@@ -101,20 +107,16 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Numbered):
     """A migration that this run has applied."""
 
-    version: int
-    name: str
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class MigrationStatus:
+class MigrationStatus(Numbered):
     """Where a migration stands. `newer`: the database has it and the files do not."""
 
-    version: int
-    name: str
     state: Literal["applied", "pending", "changed", "newer"]
     applied_at: datetime | None
 
@@ -202,7 +204,7 @@ def _pending(migrations: Sequence[Migration], applied: dict[int, asyncpg.Record]
             )
     newest_file = max((migration.version for migration in migrations), default=0)
     known = {migration.version for migration in migrations}
-    lost = [f"{v:04d}_{applied[v]['name']}" for v in sorted(applied.keys() - known) if v < newest_file]
+    lost = [Numbered(v, applied[v]["name"]).label for v in sorted(applied.keys() - known) if v < newest_file]
     if lost:
         raise MigrationOrderError(f"{', '.join(lost)}: applied to the database, and no longer among the files")
     pending = [migration for migration in migrations if migration.version not in applied]

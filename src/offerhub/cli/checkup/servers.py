@@ -122,7 +122,7 @@ async def _schema(report: Report, connection: "asyncpg.Connection[Any]", setting
     changed = [one for one in found if one.state == "changed"]
     pending = [one for one in found if one.state == "pending"]
     if changed:
-        names = ", ".join(f"{one.version:04d}_{one.name}" for one in changed)
+        names = ", ".join(one.label for one in changed)
         report.failed(
             "schema",
             f"{names}: not what this program would have applied",
