@@ -1,4 +1,4 @@
-"""What start-up imports must not load stellar-sdk, which takes more than a second."""
+"""What start-up imports must not load stellar-sdk, which takes more than a second, nor what few processes need."""
 
 import subprocess
 import sys
@@ -20,6 +20,14 @@ LIGHT = [
 def test_the_light_modules_are_light() -> None:
     code = f"import sys, {', '.join(LIGHT)}; sys.exit('stellar_sdk' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_service_begins_without_what_few_need() -> None:
+    """stellar-sdk is loaded beside the start, Markdown for the page /docs, aiohttp's server for METRICS_PORT."""
+    few_need = {"stellar_sdk", "markdown_it", "aiohttp.web"}
+    code = f"import sys, offerhub.cli.serve; print(*{few_need}.intersection(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == []
 
 
 @pytest.mark.parametrize("module", ["offerhub.providers.stellar.transactions"])

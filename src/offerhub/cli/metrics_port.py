@@ -3,8 +3,6 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from aiohttp import web
-
 from offerhub.app import Product
 from offerhub.kernel.version import VERSION
 from offerhub.operations.metrics import queue_source
@@ -23,6 +21,8 @@ async def metrics_port(made: Product, *, queues_are_told: bool) -> AsyncIterator
     if not settings.server.metrics_port:
         yield
         return
+    # Only here: most processes have no such port, and need no server of aiohttp.
+    from aiohttp import web
 
     async def health(_: web.Request) -> web.Response:
         return web.json_response({"status": "healthy", "version": VERSION})

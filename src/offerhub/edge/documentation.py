@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from offerhub.edge import documentation_page, openapi
+from offerhub.edge import openapi
 from offerhub.runtime.routes import Call, Document, Envelope, Route
 
 
@@ -27,6 +27,9 @@ def routes(others: Sequence[Route], *, version: str) -> tuple[Route, ...]:
 
     @functools.cache
     def page() -> Document:
+        # Only here: a process of whose API nobody reads the page needs no Markdown.
+        from offerhub.edge import documentation_page
+
         written = documentation_page.render(described())
         return Document(written.content, "text/html; charset=utf-8", written.content_security_policy)
 
