@@ -320,3 +320,38 @@ async def test_a_saga_of_a_newer_program_is_left_to_it(database: Database, start
     assert await older.sweep() == 0
     await newer.wait(saga_id, 5)
     assert len(plan.succeeded) == 1
+
+
+class NoSaga:
+    """A database in which there is no such saga. Each look but the first waits for `answer`."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.answer = asyncio.Event()
+
+    async def run(self, work: Any) -> None:
+        self.looks += 1
+        if self.looks > 1:
+            await self.answer.wait()
+
+
+async def test_a_drive_that_has_just_ended_is_none_to_wait_for() -> None:
+    """Its saga may have become due since it last looked, so whoever asks in that moment drives anew."""
+    database: Any = NoSaga()
+    engine = Engine(database, QuickClock())
+    first = asyncio.create_task(engine.drive("sga_1"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (database.looks, first.done()) == (1, False), "it has ended, and nobody has been told yet"
+
+    async def another() -> None:
+        shared = asyncio.create_task(engine.drive("sga_1"))
+        await asyncio.sleep(0)
+        database.answer.set()
+        await shared
+
+    other = asyncio.create_task(another())
+    await engine.drive("sga_1")
+    assert database.looks == 2, "what was told before says nothing of now"
+    await asyncio.gather(first, other)
+    assert database.looks == 2, "the second drive is shared: the end of the first has not made it forgotten"

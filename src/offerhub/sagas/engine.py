@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -204,11 +205,16 @@ class Engine:
 
     def _drive_task(self, saga_id: str) -> asyncio.Task[None]:
         task = self._driving.get(saga_id)
-        if task is None:
+        # One that has just ended looks at nothing any more, and may not be forgotten yet.
+        if task is None or task.done():
             task = asyncio.create_task(self._drive(saga_id), name=f"saga {saga_id}", context=beside())
             self._driving[saga_id] = task
-            task.add_done_callback(lambda _: self._driving.pop(saga_id, None))
+            task.add_done_callback(partial(self._forget, saga_id))
         return task
+
+    def _forget(self, saga_id: str, ended: asyncio.Task[None]) -> None:
+        if self._driving.get(saga_id) is ended:
+            del self._driving[saga_id]
 
     async def _drive(self, saga_id: str) -> None:
         if self._stopping:
