@@ -3,9 +3,9 @@
 import contextlib
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, TextIO, TypeVar
+from typing import Annotated, Final, TextIO
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -13,32 +13,15 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from offerhub.audit import chain
-from offerhub.cli.database import require_schema
-from offerhub.cli.environment import CommandError, environment, run, services, settings_of
+from offerhub.cli.database import with_database
+from offerhub.cli.environment import CommandError
 from offerhub.runtime.database import Database
 from offerhub.runtime.vault import Vault
 from offerhub.settings import Settings
 
-T = TypeVar("T")
+NAME: Final = "offerhub audit"
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
-
-
-def _with_database(work: Callable[[Database, Vault], Awaitable[T]]) -> T:
-    found: list[T] = []
-
-    async def work_on(settings: Settings) -> None:
-        await require_schema(settings)
-        keys = settings.keys
-        database = await Database.connect(settings.storage.database_url.reveal(), pool_size=2, name="offerhub audit")
-        try:
-            found.append(await work(database, Vault(keys.wallet_keys, keys.wallet_key_version)))
-        finally:
-            await database.close()
-
-    with services(settings_of(environment()), begin=False) as settings:
-        run(work_on(settings))
-    return found[0]
 
 
 @contextlib.contextmanager
@@ -73,15 +56,21 @@ def verify(
             f"--head must be what `offerhub audit verify` printed, such as 1200:4f…: {error}"
         ) from error
     with _counting(Console(stderr=True)) as progress:
-        verdict = (
-            _of_file(file, anchor) if file else _with_database(lambda d, v: chain.verify(d, v, anchor, progress))
-        )
+        verdict = _of_file(file, anchor) if file else _of_database(anchor, progress)
     if as_json:
         print(json.dumps(verdict.wire(), indent=2))
     else:
         _show(verdict)
     if not verdict.holds:
         sys.exit(1)
+
+
+def _of_database(anchor: chain.Head | None, progress: Callable[[int], None]) -> chain.Verdict:
+    async def verified(settings: Settings, database: Database) -> chain.Verdict:
+        vault = Vault(settings.keys.wallet_keys, settings.keys.wallet_key_version)
+        return await chain.verify(database, vault, anchor, progress)
+
+    return with_database(verified, NAME)
 
 
 def _of_file(file: Path, anchor: chain.Head | None) -> chain.Verdict:
@@ -120,7 +109,7 @@ def export(
 
     def write(to: TextIO) -> chain.Head:
         with _counting(Console(stderr=True)) as progress:
-            return _with_database(lambda database, _: chain.export(database, to, after, progress))
+            return with_database(lambda _, database: chain.export(database, to, after, progress), NAME)
 
     if out is None:
         end = write(sys.stdout)

@@ -12,6 +12,7 @@ import asyncpg
 from cyclopts import Parameter
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
+from offerhub.cli.database import connected
 from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.remote import AsJson
 from offerhub.cli.secrets import write_private
@@ -19,10 +20,11 @@ from offerhub.events.journal import AuditEntry, record
 from offerhub.kernel.clock import SystemClock, to_wire
 from offerhub.kernel.version import VERSION
 from offerhub.runtime.actor import system
-from offerhub.runtime.database import UNREACHABLE, Database
+from offerhub.runtime.database import UNREACHABLE
 from offerhub.runtime.postgres_tools import ToolError, find_tool
 from offerhub.settings import Settings
 
+NAME: Final = "offerhub backup"
 FORMAT: Final = 1
 MANIFEST_SUFFIX: Final = ".manifest.json"
 LOCK_WAIT: Final = "--lock-wait-timeout=60s"
@@ -70,22 +72,18 @@ def backup(file: Path, /, *, postgres_bin: Bin = None, as_json: AsJson = False) 
     """
     if file.exists():
         raise CommandError(f"{file} is there already.")
-    made: list[Manifest] = []
-    not_noted: list[str] = []
 
-    async def work(settings: Settings) -> None:
-        made.append(await write_backup(settings, file, postgres_bin))
+    async def work(settings: Settings) -> Manifest:
+        made = await write_backup(settings, file, postgres_bin)
         try:
-            await note(settings, file, made[0])
+            await note(settings, file, made)
         except UNREACHABLE as error:
             # At a standby, or before an upgrade whose program this already is. The file is as good.
-            not_noted.append(str(error))
+            print(f"offerhub: its age will not be told, because it could not be noted: {error}", file=sys.stderr)
+        return made
 
     with services(settings_of(environment()), begin=False) as settings:
-        run(work(settings))
-    (manifest,) = made
-    for reason in not_noted:
-        print(f"offerhub: its age will not be told, because it could not be noted: {reason}", file=sys.stderr)
+        manifest = run(work(settings))
     if as_json:
         print(json.dumps(asdict(manifest), indent=2))
     else:
@@ -98,7 +96,7 @@ async def write_backup(settings: Settings, file: Path, folder: Path | None = Non
     """Write file and manifest. Raises CommandError without a fitting pg_dump, or when that fails."""
     url = settings.storage.direct_url.reveal()
     part, manifest_file = file.with_name(f"{file.name}.part"), manifest_of(file)
-    connection = await asyncpg.connect(url, server_settings={"application_name": "offerhub backup"})
+    connection = await asyncpg.connect(url, server_settings={"application_name": NAME})
     try:
         tool = await find_tool("pg_dump", connection.get_server_version().major, folder)
         part.unlink(missing_ok=True)
@@ -127,11 +125,8 @@ async def note(settings: Settings, file: Path, manifest: Manifest) -> None:
     after = {"file": file.name, "sha256": manifest.sha256, "bytes": manifest.bytes, "createdAt": manifest.createdAt}
     entry = AuditEntry("BACKUP_CREATED", "Backup", "installation", after=after)
     actor = system(DEFAULT_MARKETPLACE_ID, "backup")
-    database = await Database.connect(settings.storage.direct_url.reveal(), pool_size=1, name="offerhub backup")
-    try:
+    async with connected(settings.storage.direct_url.reveal(), NAME, connections=1) as database:
         await database.run(lambda tx: record(tx, actor, audit=[entry]))
-    finally:
-        await database.close()
 
 
 async def describe(connection: "asyncpg.Connection[Any]") -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from offerhub.kernel.failures import OperatorError
 from offerhub.kernel.version import VERSION
@@ -12,6 +12,8 @@ from offerhub.runtime import telemetry
 from offerhub.runtime.embedded import embedded_services
 from offerhub.runtime.error_reports import reporter
 from offerhub.settings import Settings, load, read_env_file, with_development_key
+
+T = TypeVar("T")
 
 ENV_FILE = Path(".env")
 
@@ -63,8 +65,8 @@ def services(settings: Settings, *, begin: bool = True) -> Iterator[Settings]:
         yield settings.with_services(urls.database_url, urls.redis_url)
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end on uvloop."""
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on uvloop; returns what it returns."""
     import uvloop
 
-    uvloop.run(main)
+    return uvloop.run(main)

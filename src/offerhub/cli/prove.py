@@ -4,9 +4,9 @@ import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Final, TypeVar
+from typing import IO, Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from offerhub.cli.database import require_schema
-from offerhub.cli.environment import CommandError, environment, run, services, settings_of
+from offerhub.cli.database import CONNECTIONS, with_database
+from offerhub.cli.environment import CommandError
 from offerhub.kernel.money import format_chain_amount
 from offerhub.kernel.version import VERSION
 from offerhub.operations import bundle
@@ -24,8 +24,7 @@ from offerhub.operations.proof import PACE_POSTINGS_MIN, Proof, prove
 from offerhub.runtime.database import Database
 from offerhub.settings import Settings
 
-T = TypeVar("T")
-CONNECTIONS: Final = 2
+NAME: Final = "offerhub prove"
 
 
 def prove_command(
@@ -67,12 +66,13 @@ def prove_command(
     """
     if export is None:
         with _bar(len(CHECKS), "checks") as step:
-            proof = _with_database(
+            proof = with_database(
                 lambda _, database: prove(
                     database,
                     connections=connections,
                     progress=lambda done, check: step(done, "" if check is None else check.sentence),
                 ),
+                NAME,
                 connections,
             )
         if as_json:
@@ -88,23 +88,6 @@ def prove_command(
         print(json.dumps({"manifestSha256": written.manifest_sha256, "rows": written.rows}, indent=2))
     else:
         _show_bundle(written, export, Console(soft_wrap=True))
-
-
-def _with_database(work: Callable[[Settings, Database], Awaitable[T]], connections: int) -> T:
-    found: list[T] = []
-
-    async def work_on(settings: Settings) -> None:
-        await require_schema(settings)
-        url = settings.storage.database_url.reveal()
-        database = await Database.connect(url, pool_size=connections, name="offerhub prove")
-        try:
-            found.append(await work(settings, database))
-        finally:
-            await database.close()
-
-    with services(settings_of(environment()), begin=False) as settings:
-        run(work_on(settings))
-    return found[0]
 
 
 @contextlib.contextmanager
@@ -138,7 +121,9 @@ def _export(file: Path, audit: bool, step: Callable[..., None]) -> bundle.Bundle
         part.unlink(missing_ok=True)
         part.touch(mode=0o600)
         with part.open("wb") as to:
-            written = _with_database(lambda settings, database: _write(settings, database, to, audit, step), 1)
+            written = with_database(
+                lambda settings, database: _write(settings, database, to, audit, step), NAME, connections=1
+            )
         part.rename(file)
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error}") from error

@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from offerhub.cli.backup import Bin, write_backup
+from offerhub.cli.database import connected
 from offerhub.cli.environment import CommandError, environment, run, services, settings_of
 from offerhub.cli.prove import show_proof
 from offerhub.cli.remote import AsJson
 from offerhub.cli.restore import load_backup
 from offerhub.operations.proof import Proof, prove
 from offerhub.runtime import migrations
-from offerhub.runtime.database import Database
 from offerhub.runtime.migrations import Migration
 from offerhub.settings import Settings
 
@@ -88,14 +88,8 @@ def rehearse(
         Its data stays there. Without it, a database is made beside the real one, for which the user of DIRECT_URL
         needs the right to create databases.
     """
-    done: list[Rehearsal] = []
-
-    async def work(settings: Settings) -> None:
-        done.append(await rehearse_on_clone(settings, clone, postgres_bin))
-
     with services(settings_of(environment()), begin=False) as settings:
-        run(work(settings))
-    (found,) = done
+        found = run(rehearse_on_clone(settings, clone, postgres_bin))
     if as_json:
         print(json.dumps(found.wire(), indent=2))
     else:
@@ -116,11 +110,8 @@ async def rehearse_on_clone(settings: Settings, clone: str | None = None, folder
             await load_backup(file, await write_backup(settings, file, folder), target, folder)
         found.clone_seconds = time.perf_counter() - started
         await _migrate(found, target)
-        database = await Database.connect(target, pool_size=2, name="offerhub rehearse")
-        try:
+        async with connected(target, "offerhub rehearse") as database:
             found.proof = await prove(database)
-        finally:
-            await database.close()
     return found
 
 

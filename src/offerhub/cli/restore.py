@@ -15,21 +15,33 @@ from rich.console import Console
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.audit import chain
 from offerhub.cli.backup import FORMAT, Bin, Manifest, describe, digest_of, manifest_of
+from offerhub.cli.database import connected
 from offerhub.cli.environment import CommandError, environment, run, settings_of
 from offerhub.cli.prove import show_proof
 from offerhub.cli.remote import AsJson
 from offerhub.operations import maintenance
 from offerhub.operations.proof import Proof, prove
 from offerhub.runtime.actor import system
-from offerhub.runtime.database import Database, Tx
+from offerhub.runtime.database import Tx
 from offerhub.runtime.postgres_tools import ToolError, find_tool
 from offerhub.runtime.vault import Vault
 from offerhub.settings import Keys
 from offerhub.wallets.keyring import Keyring
 
+NAME: Final = "offerhub restore"
 RESTORED: Final = "RESTORE_DATABASE_URL"
 HELD_DAYS: Final = 36_500
 """How long a saga is held back unless somebody lets it go on. The books' proof wants a moment that comes."""
+
+_OCCUPIED: Final = """
+SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
+"""
+_HOLD: Final = """
+UPDATE sagas SET next_attempt_at = clock_timestamp() + make_interval(days => $1), lease_holder = NULL,
+    lease_until = '-infinity'
+WHERE status = 'RUNNING' RETURNING id, kind, subject_id
+"""
 
 
 def restore(
@@ -64,19 +76,15 @@ def restore(
     manifest = read_manifest(file)
     if to is None:
         raise CommandError(f"say where to, with --to or {RESTORED}: the URL of an empty database.")
-    verified: list[Verified] = []
-    held: list[str] = []
 
-    async def work() -> None:
+    async def work() -> tuple[Verified | None, list[str]]:
         await load_backup(file, manifest, to, postgres_bin)
-        if verify:
-            verified.append(await verify_restored(manifest, to))
-        if not as_it_was:
-            held.extend(await hold(manifest, to))
+        verified = await verify_restored(manifest, to) if verify else None
+        return verified, [] if as_it_was else await hold(manifest, to)
 
-    run(work())
+    verified, held = run(work())
     _tell(manifest, verified, held, as_json)
-    if not all(one.holds for one in verified):
+    if verified is not None and not verified.holds:
         sys.exit(1)
 
 
@@ -110,22 +118,9 @@ async def load_backup(file: Path, manifest: Manifest, url: str, folder: Path | N
         raise CommandError(f"nothing was restored: {error}") from error
 
 
-_OCCUPIED: Final = """
-SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
-"""
-
-
-_HOLD: Final = """
-UPDATE sagas SET next_attempt_at = clock_timestamp() + make_interval(days => $1), lease_holder = NULL,
-    lease_until = '-infinity'
-WHERE status = 'RUNNING' RETURNING id, kind, subject_id
-"""
-
-
 @asynccontextmanager
 async def _connected(url: str) -> "AsyncIterator[asyncpg.Connection[Any]]":
-    connection = await asyncpg.connect(url, server_settings={"application_name": "offerhub restore"})
+    connection = await asyncpg.connect(url, server_settings={"application_name": NAME})
     try:
         yield connection
     finally:
@@ -157,11 +152,9 @@ async def verify_restored(manifest: Manifest, url: str, keys: Keys | None = None
         faults.append(f"schema {found['schemaVersion']}, the backup had {manifest.schemaVersion}")
     keys = keys or settings_of(environment()).keys
     vault = Vault(keys.wallet_keys, keys.wallet_key_version)
-    database = await Database.connect(url, pool_size=2, name="offerhub restore")
-    try:
+    async with connected(url, NAME) as database:
         proof = await prove(database)
-        if not proof.holds:
-            faults += [f"{one.check.invariant}: {one.check.sentence}" for one in proof.findings]
+        faults += [f"{one.check.invariant}: {one.check.sentence}" for one in proof.findings]
         head = chain.Head.parse(manifest.auditHead) if manifest.auditHead else None
         verdict = await chain.verify(database, vault, head, lambda _: None)
         if not verdict.holds:
@@ -169,8 +162,6 @@ async def verify_restored(manifest: Manifest, url: str, keys: Keys | None = None
         for version, opens in (await Keyring(database, vault, "").opens_by_version()).items():
             if not opens:
                 faults.append(f"wallets under key version {version} do not open with the keys that are set here")
-    finally:
-        await database.close()
     return Verified(faults, proof)
 
 
@@ -184,29 +175,26 @@ async def hold(manifest: Manifest, url: str) -> list[str]:
         rows = await tx.rows(_HOLD, HELD_DAYS)
         return [f"{row['id']} {row['kind']} {row['subject_id']}" for row in rows]
 
-    database = await Database.connect(url, pool_size=1, name="offerhub restore")
-    try:
+    async with connected(url, NAME, connections=1) as database:
         return await database.run(use_case)
-    finally:
-        await database.close()
 
 
-def _tell(manifest: Manifest, verified: Sequence[Verified], held: Sequence[str], as_json: bool) -> None:
+def _tell(manifest: Manifest, verified: Verified | None, held: Sequence[str], as_json: bool) -> None:
     if as_json:
         told: Mapping[str, Any] = {
             "manifest": asdict(manifest),
-            "verified": verified[0].holds if verified else None,
-            "faults": [fault for one in verified for fault in one.faults],
+            "verified": None if verified is None else verified.holds,
+            "faults": [] if verified is None else verified.faults,
             "held": list(held),
         }
         print(json.dumps(told, indent=2))
         return
     print(f"restored: schema {manifest.schemaVersion}, as of {manifest.createdAt}")
-    for one in verified:
-        show_proof(one.proof, Console())
-        for fault in one.faults:
+    if verified is not None:
+        show_proof(verified.proof, Console())
+        for fault in verified.faults:
             print(f"does not hold: {fault}")
-        print("verified" if one.holds else "NOT verified")
+        print("verified" if verified.holds else "NOT verified")
     for saga in held:
         print(f"held back: {saga}")
     print("Before a service starts on it: docs/operating/backup.md says what to do about what has happened since.")

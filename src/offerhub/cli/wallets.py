@@ -15,8 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
-from offerhub.cli.database import require_schema
-from offerhub.cli.environment import environment, run, services, settings_of
+from offerhub.cli.database import with_database
 from offerhub.edge import idempotency
 from offerhub.kernel.clock import SystemClock
 from offerhub.runtime.actor import system
@@ -28,6 +27,7 @@ from offerhub.wallets.keyring import Keyring
 from offerhub.webhook_endpoints import rotation as webhook_rotation
 from offerhub.webhook_endpoints.signing import SecretBox
 
+NAME: Final = "offerhub wallets"
 UNREADABLE_SHOWN_MAX: Final = 50
 """How many wallets that do not open the table names."""
 
@@ -84,46 +84,35 @@ async def _report(database: Database, vault: Vault, **done: Any) -> Report:
     return Report(vault.current, sorted(vault.keys), wallets, secrets, **done)
 
 
-async def _status(settings: Settings) -> Report:
-    await require_schema(settings)
-    database, vault = await _opened(settings)
-    try:
-        return await _report(database, vault, rotated=0, rotated_secrets=0, answers=0, unreadable={})
-    finally:
-        await database.close()
+async def _status(settings: Settings, database: Database) -> Report:
+    return await _report(database, _vault(settings), rotated=0, rotated_secrets=0, answers=0, unreadable={})
 
 
-async def _opened(settings: Settings) -> tuple[Database, Vault]:
-    keys = settings.keys
-    database = await Database.connect(settings.storage.database_url.reveal(), pool_size=2, name="offerhub wallets")
-    return database, Vault(keys.wallet_keys, keys.wallet_key_version)
+def _vault(settings: Settings) -> Vault:
+    return Vault(settings.keys.wallet_keys, settings.keys.wallet_key_version)
 
 
-async def _rotate(settings: Settings, *, batch: int, dry: bool, console: Console) -> Report:
-    await require_schema(settings)
-    database, vault = await _opened(settings)
-    try:
-        keyring = Keyring(database, vault, settings.stellar.passphrase)
-        actor = system(DEFAULT_MARKETPLACE_ID, "rotation")
-        turn = rotation.Rotation(database, keyring, vault.current, actor, SystemClock(), batch=batch, dry=dry)
-        before = await rotation.wallets_by_version(database)
-        with _bar(console) as bar:
-            total = sum(count for version, count in before.items() if version != vault.current)
-            task = bar.add_task("wallets", total=total)
-            done = await turn.run(lambda seen: bar.update(task, advance=seen))
-        secrets = await webhook_rotation.rotate(database, SecretBox(vault), actor, dry=dry)
-        answers = 0 if dry else await _rotate_answers(database, vault)
-        return await _report(
-            database,
-            vault,
-            rotated=done.wallets,
-            rotated_secrets=secrets.secrets,
-            answers=answers,
-            unreadable=done.unreadable | secrets.unreadable,
-            dry=dry,
-        )
-    finally:
-        await database.close()
+async def _rotate(settings: Settings, database: Database, *, batch: int, dry: bool) -> Report:
+    vault = _vault(settings)
+    keyring = Keyring(database, vault, settings.stellar.passphrase)
+    actor = system(DEFAULT_MARKETPLACE_ID, "rotation")
+    turn = rotation.Rotation(database, keyring, vault.current, actor, SystemClock(), batch=batch, dry=dry)
+    before = await rotation.wallets_by_version(database)
+    with _bar(Console(stderr=True)) as bar:
+        total = sum(count for version, count in before.items() if version != vault.current)
+        task = bar.add_task("wallets", total=total)
+        done = await turn.run(lambda seen: bar.update(task, advance=seen))
+    secrets = await webhook_rotation.rotate(database, SecretBox(vault), actor, dry=dry)
+    answers = 0 if dry else await _rotate_answers(database, vault)
+    return await _report(
+        database,
+        vault,
+        rotated=done.wallets,
+        rotated_secrets=secrets.secrets,
+        answers=answers,
+        unreadable=done.unreadable | secrets.unreadable,
+        dry=dry,
+    )
 
 
 async def _rotate_answers(database: Database, vault: Vault) -> int:
@@ -163,14 +152,7 @@ def status(*, as_json: Json = False) -> None:
     as_json
         Print JSON instead of a table.
     """
-    found: list[Report] = []
-
-    async def look(settings: Settings) -> None:
-        found.append(await _status(settings))
-
-    with services(settings_of(environment()), begin=False) as settings:
-        run(look(settings))
-    (report,) = found
+    report = with_database(_status, NAME)
     if as_json:
         print(json.dumps(report.wire(), indent=2))
     else:
@@ -199,14 +181,7 @@ def rotate(
     as_json
         Print JSON instead of a table.
     """
-    found: list[Report] = []
-
-    async def turn(settings: Settings) -> None:
-        found.append(await _rotate(settings, batch=batch, dry=dry_run, console=Console(stderr=True)))
-
-    with services(settings_of(environment()), begin=False) as settings:
-        run(turn(settings))
-    (report,) = found
+    report = with_database(partial(_rotate, batch=batch, dry=dry_run), NAME)
     if as_json:
         print(json.dumps(report.wire(), indent=2))
     else:

@@ -8,12 +8,12 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from offerhub.cli.database import connected
 from offerhub.cli.demo.script import DEPOSIT, Cast, Script, short
 from offerhub.cli.prove import show_proof
 from offerhub.kernel.money import format_amount, format_chain_amount, parse_amount, parse_chain_amount
 from offerhub.ledger.chart import Kind
 from offerhub.operations.proof import Proof, prove
-from offerhub.runtime.database import Database
 
 SHOULD: Final = {
     "buyer": "189.88",
@@ -107,11 +107,8 @@ def gather(script: Script, database_url: str, fee_account: str) -> Report:
 
 
 async def _prove(database_url: str) -> Proof:
-    database = await Database.connect(database_url, pool_size=2, name="offerhub demo")
-    try:
+    async with connected(database_url, "offerhub demo") as database:
         return await prove(database)
-    finally:
-        await database.close()
 
 
 def compare(
