@@ -160,7 +160,7 @@ async def test_it_asks_and_asks_again(tmp_path: Path, fresh_database_url: str, r
         ("Stellar network", ""),
         ("Trustless Work API key", ""),
         ("Its webhook secret", ""),
-        ("offerhub doctor", None),
+        ("offerhub dev", None),
     )
     loop = asyncio.get_running_loop()
     hidden = False

@@ -235,6 +235,7 @@ QUIET = {
     "money: USDC of the treasury",
     "money: Treasury and floor",
     "money: Ages",
+    "money: Archiving fails",
     "money: Work under way",
     "money: The oldest of it",
     "money: Steps of unknown outcome",
@@ -243,7 +244,7 @@ QUIET = {
     "work: Breakers",
     "work: Calls that were not let out",
 }
-"""Queries without an answer while nothing fails, nothing is under way and there is no treasury and no certificate."""
+"""Queries without an answer while nothing fails or is under way, without treasury, certificate and archive."""
 
 
 @pytest.mark.long

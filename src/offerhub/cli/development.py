@@ -12,6 +12,8 @@ from typing import Any, Final
 from offerhub.cli.environment import environment, run, services, settings_of
 from offerhub.cli.serve import serve_with
 from offerhub.providers.stellar.network import TESTNET_PASSPHRASE
+from offerhub.settings.catalogue import OFFERHUB_MASTER_KEY
+from offerhub.settings.variable import Reader
 
 READY: Final = "sandbox ready "
 STOP_SECONDS: Final = 10
@@ -122,6 +124,7 @@ def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1
     ) as pointed:
         settings = settings_of(given | pointed)
         print(f"sandbox at {pointed['OFFERHUB_SANDBOX_URL']}", flush=True)
-        print(f"master key in {data_dir / 'master.key'}", flush=True)
+        if not Reader(given).raw(OFFERHUB_MASTER_KEY):
+            print(f"master key in {data_dir / 'master.key'}", flush=True)
         with services(settings) as running:
             run(serve_with(running))

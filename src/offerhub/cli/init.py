@@ -173,4 +173,7 @@ def _tell(done: Installed, settings: Settings, console: Console) -> None:
     console.print(
         f"Keep a copy of {done.env_file} apart from the database's backups: without its keys wallets are lost."
     )
-    console.print("Then: `offerhub serve`, and `offerhub doctor` beside it.")
+    if settings.is_production or settings.trustless_work.api_key:
+        console.print("Then: `offerhub serve`, and `offerhub doctor` beside it.")
+    else:
+        console.print("Then: `offerhub dev`, which brings a sandbox of the providers with it.")

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from offerhub.cli.remote import NOWHERE, Access, AsJson
+from offerhub.cli.tables import Cell, print_list
 
 LISTED_MAX: Final = 1000
 TOKEN_SECONDS_DEFAULT: Final = 3600
@@ -30,13 +31,14 @@ def list_keys(
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table("id", "key", "name", "scopes", "user", "created", "last used", "state")
+    rows: list[list[Cell]] = []
     for one in found:
-        state = "[red]revoked[/red]" if one.get("revokedAt") else "valid"
+        state = Text("revoked", style="red") if one.get("revokedAt") else "valid"
         told = [one.get(name) or "" for name in ("id", "maskedKey", "name")]
         times = [(one.get(name) or "")[:19] for name in ("createdAt", "lastUsedAt")]
-        table.add_row(*told, " ".join(one["scopes"]), one.get("userId") or "", *times, state)
-    Console().print(table)
+        rows.append([*told, " ".join(one["scopes"]), one.get("userId") or "", *times, state])
+    columns = ("id", "key", "name", "scopes", "user", "created", "last used", "state")
+    print_list(columns, rows, folded=("name", "scopes"))
 
 
 def create(

@@ -11,9 +11,11 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from offerhub.cli.environment import CommandError
 from offerhub.cli.remote import NOWHERE, Access, AsJson, Service
+from offerhub.cli.tables import Cell, print_list
 from offerhub.operations.needs import needs
 
 LETTERS_MAX: Final = 1_000
@@ -39,7 +41,7 @@ def show_queues(
     if as_json:
         print(json.dumps({name: {**queue, "needs": needed[name]} for name, queue in found.items()}, indent=2))
     else:
-        Console().print(_table(found, needed))
+        _print_queues(found, needed)
     if check and any(needed.values()):
         sys.exit(1)
 
@@ -53,21 +55,15 @@ def _needs(queue: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _table(found: Mapping[str, Mapping[str, Any]], needed: Mapping[str, list[str]]) -> Table:
+def _print_queues(found: Mapping[str, Mapping[str, Any]], needed: Mapping[str, list[str]]) -> None:
     numbers = ("not handed over", *COUNTED, "dead letters", "oldest", "workers")
-    table = Table("queue", *(Column(name, justify="right") for name in numbers), "needs")
+    rows: list[list[Cell]] = []
     for name, queue in found.items():
         oldest = queue["oldestSeconds"]
-        table.add_row(
-            name,
-            str(queue["notHandedOver"]),
-            *(str(queue[state]) for state in COUNTED),
-            str(queue["deadLetters"]),
-            "" if oldest is None else f"{oldest:.1f} s",
-            "?" if queue["workers"] is None else str(queue["workers"]),
-            f"[yellow]{', '.join(needed[name])}[/yellow]",
-        )
-    return table
+        counts = (queue["notHandedOver"], *(queue[state] for state in COUNTED), queue["deadLetters"])
+        told = "" if oldest is None else f"{oldest:.1f} s", "?" if queue["workers"] is None else str(queue["workers"])
+        rows.append([name, *map(str, counts), *told, Text(", ".join(needed[name]), style="yellow")])
+    print_list(("queue", *numbers, "needs"), rows, right=numbers, folded=("needs",))
 
 
 def list_letters(
@@ -90,11 +86,11 @@ def list_letters(
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table("id", "job", Column("attempts", justify="right"), "failed", "reason")
+    rows = []
     for one in found:
-        reason = escape(one["reason"].splitlines()[0][:120]) if one["reason"] else ""
-        table.add_row(one["id"], one["job"], str(one["attempts"]), one["failedAt"][:19], reason)
-    Console().print(table)
+        reason = one["reason"].splitlines()[0][:120] if one["reason"] else ""
+        rows.append((one["id"], one["job"], str(one["attempts"]), one["failedAt"][:19], reason))
+    print_list(("id", "job", "attempts", "failed", "reason"), rows, right=("attempts",), folded=("reason",))
 
 
 def show_letter(letter: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:

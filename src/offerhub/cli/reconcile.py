@@ -5,10 +5,9 @@ import sys
 from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Column, Table
 
 from offerhub.cli.remote import NOWHERE, Access, AsJson
+from offerhub.cli.tables import print_list
 
 LISTED_MAX: Final = 1000
 _FINDINGS: Final = "/admin/reconciliation/findings"
@@ -48,14 +47,17 @@ def runs(*, job: str | None = None, limit: int = 20, as_json: AsJson = False, ac
         print(json.dumps(found, indent=2))
         return
     numbers = ("checked", "changed", "discrepancies", "errors")
-    table = Table("job", "started", "state", *(Column(name, justify="right") for name in numbers), "failure")
-    for one in found:
-        table.add_row(
-            *(one["job"], _time(one["startedAt"]), one["status"]),
+    rows = [
+        (
+            one["job"],
+            _time(one["startedAt"]),
+            one["status"],
             *(str(one[name]) for name in numbers),
             one["failure"] or "",
         )
-    Console().print(table)
+        for one in found
+    ]
+    print_list(("job", "started", "state", *numbers, "failure"), rows, right=numbers, folded=("failure",))
 
 
 def findings(
@@ -88,12 +90,12 @@ def findings(
     if as_json:
         print(json.dumps(found, indent=2))
     else:
-        table = Table("id", "kind", "about", Column("amount", justify="right"), "age", "last seen", "state")
+        rows = []
         for one in found:
             about = f"{one['subjectType']} {one['subjectId']}"
             seen = (_age(one["ageSeconds"]), _time(one["lastSeenAt"]), one["status"])
-            table.add_row(one["id"], one["kind"], about, one["amount"] or "", *seen)
-        Console().print(table)
+            rows.append((one["id"], one["kind"], about, one["amount"] or "", *seen))
+        print_list(("id", "kind", "about", "amount", "age", "last seen", "state"), rows, right=("amount",))
     if any(one["status"] == "OPEN" for one in found):
         sys.exit(1)
 
@@ -159,15 +161,13 @@ def stuck(
     if as_json:
         print(json.dumps(told, indent=2))
     elif told["items"]:
-        heads = ("what", "state", "for", Column("amount", justify="right"), "cause", "waits for", "next")
-        table = Table(*heads, show_lines=True)
+        rows = []
         for one in told["items"]:
             when = "" if one["nextStepAt"] is None else f" ({_time(one['nextStepAt'])})"
-            table.add_row(
-                *(f"{one['type']} {one['id']}", one["state"], _age(one["ageSeconds"]), one["amount"] or ""),
-                *(one["cause"], one["waitsFor"], one["nextStep"] + when),
-            )
-        Console().print(table)
+            what = (f"{one['type']} {one['id']}", one["state"], _age(one["ageSeconds"]), one["amount"] or "")
+            rows.append((*what, one["cause"], one["waitsFor"], one["nextStep"] + when))
+        columns = ("what", "state", "for", "amount", "cause", "waits for", "next")
+        print_list(columns, rows, right=("amount",), folded=("cause", "waits for", "next"))
         if told["hasMore"]:
             print(f"and more: these are the {len(told['items'])} oldest")
     else:

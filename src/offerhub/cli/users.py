@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from offerhub.cli.remote import NOWHERE, Access, AsJson
+from offerhub.cli.tables import print_list
 
 LISTED_MAX: Final = 1_000
 
@@ -38,11 +39,11 @@ def list_users(
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table("id", "external id", "type", "status", "mail", "created")
-    for one in found:
-        words = (one["id"], one["externalUserId"], one["type"], one["status"], one.get("email") or "")
-        table.add_row(*(escape(word) for word in words), one["createdAt"][:19])
-    Console().print(table)
+    rows = [
+        (one["id"], one["externalUserId"], one["type"], one["status"], one.get("email") or "", one["createdAt"][:19])
+        for one in found
+    ]
+    print_list(("id", "external id", "type", "status", "mail", "created"), rows)
 
 
 def show(user_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:

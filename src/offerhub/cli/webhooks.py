@@ -6,10 +6,9 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
-from rich.table import Table
 
 from offerhub.cli.remote import NOWHERE, Access, AsJson, Service, given
+from offerhub.cli.tables import print_list
 
 webhooks = App(
     name="webhooks",
@@ -260,10 +259,7 @@ def _rows(columns: Sequence[str], found: Sequence[dict[str, Any]], *, as_json: b
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table(*columns)
-    for row in found:
-        table.add_row(*[_text(row.get(column)) for column in columns])
-    Console().print(table)
+    print_list(columns, [[_text(row.get(column)) for column in columns] for row in found])
 
 
 def _text(value: Any) -> str:
