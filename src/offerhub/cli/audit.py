@@ -15,13 +15,12 @@ from rich.progress import Progress, TextColumn
 from offerhub.audit import chain
 from offerhub.cli.database import with_database
 from offerhub.cli.environment import CommandError
+from offerhub.cli.remote import AsJson
 from offerhub.runtime.database import Database
 from offerhub.runtime.vault import Vault
 from offerhub.settings import Settings
 
 NAME: Final = "offerhub audit"
-
-Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @contextlib.contextmanager
@@ -37,17 +36,12 @@ def verify(
     *,
     head: Annotated[str | None, Parameter(help="The end of the chain as an earlier run printed it.")] = None,
     file: Annotated[Path | None, Parameter(help="Check this export instead of the database.")] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Walk the chain of the audit trail and name every entry that was edited, removed, reordered or slipped in.
 
     Reads only, on one consistent snapshot. Prints the end of the chain: kept elsewhere and given back with --head, it
     also shows when the newest entries were taken away. Exits with 1 when anything is found.
-
-    Parameters
-    ----------
-    as_json
-        Print JSON instead of words.
     """
     try:
         anchor = None if head is None else chain.Head.parse(head)

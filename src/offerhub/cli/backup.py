@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,7 +99,7 @@ async def write_backup(settings: Settings, file: Path, folder: Path | None = Non
     try:
         tool = await find_tool("pg_dump", connection.get_server_version().major, folder)
         part.unlink(missing_ok=True)
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        part.touch(mode=0o600, exist_ok=False)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             # The dump and what the manifest says of it are of one moment.
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")

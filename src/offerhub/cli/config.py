@@ -1,27 +1,26 @@
 """`offerhub config`: which service the commands ask, kept in a file that only its owner reads."""
 
 import json
-import os
+from typing import Final
 
 from offerhub.cli.environment import CommandError
-from offerhub.cli.remote import NOWHERE, Access, AsJson, config_file, read_config
+from offerhub.cli.remote import NOWHERE, Access, AsJson, config_file, given, read_config
+from offerhub.cli.secrets import write_private
 
-KEY_SHOWN_CHARACTERS = 10
+KEY_SHOWN_CHARACTERS: Final = 10
 
 
 def set_config(*, access: Access = NOWHERE) -> None:
     """Keep the URL and the key of a service, so that other commands need no flags. What is not given stays."""
     if access.url is None and access.key is None:
         raise CommandError("nothing to keep: give --url, --key or both.")
-    kept = read_config()
-    kept |= {name: value for name, value in (("apiUrl", access.url), ("apiKey", access.key)) if value is not None}
+    kept = read_config() | given(apiUrl=access.url, apiKey=access.key)
     path = config_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Never readable by others, not even for a moment: written beside, then moved into place.
     beside = path.with_suffix(".new")
     beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(kept, file, indent=2)
+    write_private(beside, json.dumps(kept, indent=2))
     beside.replace(path)
     print(f"kept in {path}")
 

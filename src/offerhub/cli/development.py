@@ -12,7 +12,8 @@ from typing import Any, Final
 from offerhub.cli.environment import environment, run, services, settings_of
 from offerhub.cli.serve import serve_with
 from offerhub.providers.stellar.network import TESTNET_PASSPHRASE
-from offerhub.settings.catalogue import OFFERHUB_MASTER_KEY
+from offerhub.settings.catalogue import OFFERHUB_DATA_DIR, OFFERHUB_MASTER_KEY
+from offerhub.settings.sources import DEVELOPMENT_KEY_FILE
 from offerhub.settings.variable import Reader
 
 READY: Final = "sandbox ready "
@@ -116,7 +117,7 @@ def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1
         Seconds between two ledgers of the sandbox.
     """
     given = environment(PORT=str(port), RATE_LIMIT_MAX="0", PAYMENT_PROVIDER="crypto")
-    data_dir = Path(given.get("OFFERHUB_DATA_DIR", ".offerhub"))
+    data_dir = Reader(given).get(OFFERHUB_DATA_DIR)
     state_file = data_dir / "sandbox.log"
     told = [f"http://127.0.0.1:{port}/api/v1/webhooks/airtm"]
     with sandbox_process(
@@ -125,6 +126,6 @@ def dev(*, port: int = 4000, sandbox_port: int = 4010, ledger_seconds: float = 1
         settings = settings_of(given | pointed)
         print(f"sandbox at {pointed['OFFERHUB_SANDBOX_URL']}", flush=True)
         if not Reader(given).raw(OFFERHUB_MASTER_KEY):
-            print(f"master key in {data_dir / 'master.key'}", flush=True)
+            print(f"master key in {data_dir / DEVELOPMENT_KEY_FILE}", flush=True)
         with services(settings) as running:
             run(serve_with(running))

@@ -11,14 +11,13 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from offerhub.cli.environment import CommandError
-from offerhub.cli.remote import NOWHERE, Access, Service, refuse
+from offerhub.cli.remote import BEGINNING, NOWHERE, Access, Service, refuse
 
 SILENCE_SECONDS_MAX: Final = 90
 """A stream shows a sign of life every 30 s; one that is silent for longer has been lost."""
 RETRY_SECONDS: Final = 2.0
 BUSY: Final = (429, 502, 503, 504)
 """Statuses of a service that is asked again."""
-BEGINNING: Final = "1970-01-01T00:00:00Z"
 
 
 def tail(

@@ -1,17 +1,16 @@
 """`offerhub keys`: API keys of a running service."""
 
 import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from offerhub.cli.remote import NOWHERE, Access, AsJson
+from offerhub.cli.remote import LISTED_MAX, NOWHERE, Access, AsJson, given, listed
 from offerhub.cli.tables import Cell, print_list
 
-LISTED_MAX: Final = 1000
 TOKEN_SECONDS_DEFAULT: Final = 3600
 
 
@@ -58,8 +57,7 @@ def create(
     name
         What to call it in lists.
     """
-    body: dict[str, Any] = {"scopes": [one.strip() for one in scopes.split(",") if one.strip()]}
-    body |= {key: value for key, value in (("name", name), ("userId", user)) if value is not None}
+    body = given(scopes=listed(scopes) or [], name=name, userId=user)
     made = access.service().ask("POST", "/auth/api-keys", body=body)["data"]
     if as_json:
         print(json.dumps(made, indent=2))

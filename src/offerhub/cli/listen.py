@@ -16,8 +16,8 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from offerhub.cli.environment import CommandError
-from offerhub.cli.remote import NOWHERE, Access, Service
-from offerhub.cli.webhooks import PATH, endpoint_path, listed, redeliver_all
+from offerhub.cli.remote import BEGINNING, NOWHERE, Access, Service, listed
+from offerhub.cli.webhooks import PATH, endpoint_path, redeliver_all
 from offerhub.webhook_endpoints import signing
 from offerhub.webhook_endpoints.model import RESPONSE_BYTES_KEPT, WAIT_SECONDS_MAX
 
@@ -25,7 +25,6 @@ ANSWER_SECONDS_MAX: Final = 30
 RETRY_SECONDS: Final = 1.0
 PACE_SECONDS: Final = 1.0
 """At least so long lies between two questions to the service."""
-BEGINNING: Final = "1970-01-01T00:00:00Z"
 
 
 def listen(

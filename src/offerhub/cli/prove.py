@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from offerhub.cli.database import CONNECTIONS, with_database
 from offerhub.cli.environment import CommandError
+from offerhub.cli.remote import AsJson
 from offerhub.kernel.money import format_chain_amount
 from offerhub.kernel.version import VERSION
 from offerhub.operations import bundle
@@ -40,7 +41,7 @@ def prove_command(
     connections: Annotated[
         int, Parameter(validator=Number(gte=1, lte=16), help="How many checks run beside one another.")
     ] = CONNECTIONS,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Derive every balance again from its postings and hold every state against the books.
 
@@ -58,11 +59,6 @@ def prove_command(
 
     The command prints the SHA-256 of the manifest. Kept elsewhere and given back to `verify.py` with --manifest, it
     shows that the bundle is still that one.
-
-    Parameters
-    ----------
-    as_json
-        Print JSON instead of tables.
     """
     if export is None:
         with _bar(len(CHECKS), "checks") as step:
@@ -119,7 +115,7 @@ def _export(file: Path, audit: bool, step: Callable[..., None]) -> bundle.Bundle
         raise CommandError(f"{file} is there already.")
     try:
         part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
+        part.touch(mode=0o600, exist_ok=False)
         with part.open("wb") as to:
             written = with_database(
                 lambda settings, database: _write(settings, database, to, audit, step), NAME, connections=1

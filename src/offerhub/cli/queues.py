@@ -7,18 +7,16 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
 from offerhub.cli.environment import CommandError
-from offerhub.cli.remote import NOWHERE, Access, AsJson, Service
+from offerhub.cli.remote import LISTED_MAX, NOWHERE, Access, AsJson, Limit, Service
 from offerhub.cli.tables import Cell, print_list
 from offerhub.operations.needs import needs
 
-LETTERS_MAX: Final = 1_000
 COUNTED: Final = ("waiting", "prioritized", "active", "delayed", "completed", "failed")
 
 
@@ -69,7 +67,7 @@ def _print_queues(found: Mapping[str, Mapping[str, Any]], needed: Mapping[str, l
 def list_letters(
     *,
     queue: str | None = None,
-    limit: Annotated[int, Parameter(validator=Number(gte=1, lte=LETTERS_MAX))] = 50,
+    limit: Limit = 50,
     as_json: AsJson = False,
     access: Access = NOWHERE,
 ) -> None:
@@ -79,8 +77,6 @@ def list_letters(
     ----------
     queue
         Only those of this queue.
-    limit
-        How many at most.
     """
     found = list(_letters(access.service(), queue, limit))
     if as_json:
@@ -175,7 +171,7 @@ def _decide(
     if queue is not None and not every:
         raise CommandError("--queue goes with --all; an id names its queue already.")
     service = access.service()
-    chosen = [one["id"] for one in _letters(service, queue, LETTERS_MAX)] if every else letters
+    chosen = [one["id"] for one in _letters(service, queue, LISTED_MAX)] if every else letters
     moved = []
     for letter in chosen:
         moved.append(service.ask(method, _path(letter) + action)["data"])

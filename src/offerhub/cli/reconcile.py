@@ -6,10 +6,9 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from offerhub.cli.remote import NOWHERE, Access, AsJson
+from offerhub.cli.remote import LISTED_MAX, NOWHERE, Access, AsJson
 from offerhub.cli.tables import print_list
 
-LISTED_MAX: Final = 1000
 _FINDINGS: Final = "/admin/reconciliation/findings"
 
 Status = Literal["OPEN", "ACKNOWLEDGED", "RESOLVED"]

@@ -16,10 +16,11 @@ from typing import Annotated, Any, Final, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from offerhub.cli.environment import CommandError, environment
 from offerhub.settings import SettingsError
-from offerhub.settings.catalogue import OFFERHUB_API_KEY, OFFERHUB_API_URL
+from offerhub.settings.catalogue import OFFERHUB_API_KEY, OFFERHUB_API_URL, PORT
 from offerhub.settings.variable import Reader
 
 URL_VARIABLE: Final = OFFERHUB_API_URL.name
@@ -27,8 +28,12 @@ KEY_VARIABLE: Final = OFFERHUB_API_KEY.name
 ANSWER_SECONDS_MAX: Final = 60
 PAGE_MAX: Final = 100
 """The longest page of most lists."""
-PORT_DEFAULT: Final = 4000
+LISTED_MAX: Final = 1_000
+"""How many items a command lists at most."""
+BEGINNING: Final = "1970-01-01T00:00:00Z"
+"""The time that stands for `--from beginning`."""
 
+Limit = Annotated[int, Parameter(validator=Number(gte=1, lte=LISTED_MAX), help="How many at most.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of tables.")]
 
 
@@ -111,7 +116,7 @@ class Access:
         """
         told, kept = environment(), read_config()
         url = self.url or told.get(URL_VARIABLE) or kept.get("apiUrl")
-        url = url or f"http://localhost:{told.get('PORT') or PORT_DEFAULT}"
+        url = url or f"http://localhost:{told.get(PORT.name) or PORT.default}"
         reader = Reader(told)
         key = self.key or reader.raw(OFFERHUB_API_KEY) or kept.get("apiKey")
         if reader.faults:
@@ -162,3 +167,8 @@ def refuse(found: Any, status: int) -> NoReturn:
 def given(**told: Any) -> dict[str, Any]:
     """What was told, without what was not."""
     return {name: value for name, value in told.items() if value is not None}
+
+
+def listed(text: str | None) -> list[str] | None:
+    """What stands between commas; None for nothing."""
+    return [one.strip() for one in text.split(",") if one.strip()] if text else None

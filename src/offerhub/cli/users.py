@@ -1,25 +1,22 @@
 """`offerhub users`: the users of a running service."""
 
 import json
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from offerhub.cli.remote import NOWHERE, Access, AsJson
+from offerhub.cli.remote import NOWHERE, Access, AsJson, Limit
 from offerhub.cli.tables import print_list
-
-LISTED_MAX: Final = 1_000
 
 
 def list_users(
     *,
     user_type: Annotated[Literal["BUYER", "SELLER", "BOTH"] | None, Parameter(name="--type")] = None,
     status: str | None = None,
-    limit: Annotated[int, Parameter(validator=Number(gte=1, lte=LISTED_MAX))] = 100,
+    limit: Limit = 100,
     as_json: AsJson = False,
     access: Access = NOWHERE,
 ) -> None:
@@ -31,8 +28,6 @@ def list_users(
         Only users of this type.
     status
         Only users in this state, such as `ACTIVE`.
-    limit
-        How many at most.
     """
     query = {"type": user_type, "status": status}
     found: list[dict[str, Any]] = list(access.service().items("/users", query=query, limit=limit))

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from offerhub.access.model import DEFAULT_MARKETPLACE_ID
 from offerhub.cli.database import with_database
+from offerhub.cli.remote import AsJson
 from offerhub.edge import idempotency
 from offerhub.kernel.clock import SystemClock
 from offerhub.runtime.actor import system
@@ -30,8 +31,6 @@ from offerhub.webhook_endpoints.signing import SecretBox
 NAME: Final = "offerhub wallets"
 UNREADABLE_SHOWN_MAX: Final = 50
 """How many wallets that do not open the table names."""
-
-Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +143,8 @@ def _show(report: Report, console: Console) -> None:
         console.print(f"… and {len(report.unreadable) - UNREADABLE_SHOWN_MAX} more (--json names all)")
 
 
-def status(*, as_json: Json = False) -> None:
-    """Show how many wallets each version of the key seals. Exits with 1 when there is no key for one of them.
-
-    Parameters
-    ----------
-    as_json
-        Print JSON instead of a table.
-    """
+def status(*, as_json: AsJson = False) -> None:
+    """Show how many wallets each version of the key seals. Exits with 1 when there is no key for one of them."""
     report = with_database(_status, NAME)
     if as_json:
         print(json.dumps(report.wire(), indent=2))
@@ -165,7 +158,7 @@ def rotate(
     *,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     batch: Annotated[int, Parameter(validator=Number(gte=1, lte=rotation.BATCH_MAX))] = rotation.BATCH_DEFAULT,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Seal all wallets anew under the current key, while the service runs. Safe to stop and to repeat.
 
@@ -178,8 +171,6 @@ def rotate(
         Open every wallet, but change nothing; exits with 1 when one does not open.
     batch
         How many wallets one transaction seals.
-    as_json
-        Print JSON instead of a table.
     """
     report = with_database(partial(_rotate, batch=batch, dry=dry_run), NAME)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from offerhub.cli.remote import NOWHERE, Access, AsJson, Service, given
+from offerhub.cli.remote import NOWHERE, Access, AsJson, Limit, Service, given, listed
 from offerhub.cli.tables import print_list
 
 webhooks = App(
@@ -18,17 +18,11 @@ webhooks = App(
 
 PATH: Final = "/webhook-endpoints"
 Events = Annotated[str | None, Parameter(help="Which events, with commas: `order.*,withdrawal.completed`.")]
-Limit = Annotated[int, Parameter(validator=Number(gte=1, lte=1000), help="How many at most.")]
 
 
 def endpoint_path(endpoint_id: str) -> str:
     """Where an endpoint is at the service."""
     return f"{PATH}/{endpoint_id}"
-
-
-def listed(text: str | None) -> list[str] | None:
-    """What stands between commas; None for nothing."""
-    return [one.strip() for one in text.split(",") if one.strip()] if text else None
 
 
 def redeliver_all(service: Service, endpoint_id: str, wanted: dict[str, Any]) -> Iterator[int]:

@@ -17,8 +17,10 @@ from typing import Final
 from offerhub.cli.demo.client import Client, ConnectionCut, DemoFailed
 from offerhub.cli.demo.progress import Progress
 from offerhub.cli.development import sandbox_process
-from offerhub.runtime.embedded import DATA_DIR_DEFAULT, embedded_services
+from offerhub.runtime.embedded import embedded_services
 from offerhub.runtime.embedded.supervisor import free_port
+from offerhub.settings.catalogue import OFFERHUB_DATA_DIR
+from offerhub.settings.variable import Reader
 
 READY_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 30.0
@@ -117,7 +119,7 @@ def remove_folder(folder: Path) -> None:
 
 def data_dir_of(environ: Mapping[str, str]) -> Path:
     """The data folder that runs of the demo live in."""
-    return Path(environ.get("OFFERHUB_DATA_DIR") or DATA_DIR_DEFAULT)
+    return Reader(environ).get(OFFERHUB_DATA_DIR)
 
 
 @contextmanager

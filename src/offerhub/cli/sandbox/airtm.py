@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from offerhub.cli.remote import given
-from offerhub.cli.sandbox.client import DEFAULT_URL, AsJson, Url, ask, refuse
+from offerhub.cli.remote import AsJson, given
+from offerhub.cli.sandbox.client import DEFAULT_URL, Url, ask, refuse
 from offerhub.cli.sandbox.show import facts, rows
 
 PayinAction = Literal["list", "process", "confirm", "fail", "cancel"]

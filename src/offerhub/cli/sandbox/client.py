@@ -20,7 +20,6 @@ Url = Annotated[
     str,
     Parameter(name="--url", env_var=URL_VARIABLE, help="Where the sandbox listens."),
 ]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of tables.")]
 
 
 def ask(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

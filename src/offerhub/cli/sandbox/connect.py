@@ -4,8 +4,8 @@ from typing import Literal
 
 from cyclopts import App
 
-from offerhub.cli.remote import given
-from offerhub.cli.sandbox.client import DEFAULT_URL, AsJson, Url, ask, refuse
+from offerhub.cli.remote import AsJson, given
+from offerhub.cli.sandbox.client import DEFAULT_URL, Url, ask, refuse
 from offerhub.cli.sandbox.show import facts, rows
 
 Kyc = Literal["verified", "in_progress", "pending_review", "unverified"]

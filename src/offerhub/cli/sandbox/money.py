@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from offerhub.cli.remote import given
-from offerhub.cli.sandbox.client import DEFAULT_URL, AsJson, Url, ask, refuse
+from offerhub.cli.remote import AsJson, given
+from offerhub.cli.sandbox.client import DEFAULT_URL, Url, ask, refuse
 from offerhub.cli.sandbox.show import facts, rows
 
 Memo = Annotated[str | None, Parameter(help="The transaction's memo.")]

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from offerhub.cli.remote import given
-from offerhub.cli.sandbox.client import DEFAULT_URL, AsJson, Url, ask
+from offerhub.cli.remote import AsJson, given
+from offerhub.cli.sandbox.client import DEFAULT_URL, Url, ask
 from offerhub.cli.sandbox.show import facts, rows
 
 webhooks = App(
