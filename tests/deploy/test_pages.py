@@ -1,6 +1,9 @@
 """The pages about deployment: what they point to is there, and the deployment guide's lines are all met."""
 
+import base64
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,20 @@ def test_files_that_pages_name_are_there() -> None:
     for page in PAGES:
         named = re.findall(r"`((?:deploy|tests|src|docs|requirements)/[\w./-]*)", page.read_text(encoding="utf-8"))
         assert [path for path in named if not (ROOT / path).exists()] == [], page.name
+
+
+def test_google_cloud_is_given_the_key_and_nothing_else(tmp_path: Path) -> None:
+    """The page's pipeline, with a stand-in for gcloud that keeps what it is given."""
+    page = (ROOT / "docs" / "operating" / "deploy" / "gcp.md").read_text(encoding="utf-8")
+    (pipeline,) = re.findall(r"^ *(offerhub secrets generate .*\n.*--data-file=-)$", page, re.MULTILINE)
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text("#!/bin/sh\nexec cat > given\n")
+    gcloud.chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", pipeline], cwd=tmp_path, env={"PATH": path}, check=True)
+    given = (tmp_path / "given").read_text()
+    assert len(base64.b64decode(given, validate=True)) == 32
+    assert f"OFFERHUB_MASTER_KEY={given}\n" in (tmp_path / "key.env").read_text()
 
 
 def test_pages_that_files_name_are_there() -> None:

@@ -1,5 +1,6 @@
 """Railway, Render, Fly and systemd: fields that they document, commands and addresses that the product has."""
 
+import json
 import re
 import subprocess
 import sys
@@ -117,6 +118,33 @@ def test_units_run_what_there_is_and_wait_long_enough() -> None:
             assert int(stop) >= STOP_SECONDS
         assert "NoNewPrivileges=yes" in text
         assert "User=offerhub" in text
+
+
+def test_commands_beside_systemd_read_its_file_as_it_does(tmp_path: Path) -> None:
+    """Step 6 of the page, with a URL that a shell would take apart."""
+    page = (ROOT / "docs" / "operating" / "deploy" / "systemd.md").read_text(encoding="utf-8")
+    (step,) = re.findall(r"^ *(ln -s offerhub\.env .*\n.*offerhub doctor)$", page, re.MULTILINE)
+    url = "postgresql://u:pa$w@db.example/offerhub?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem"
+    example = (DEPLOY / "systemd" / "offerhub.env.example").read_text(encoding="utf-8")
+    given = {
+        "DATABASE_URL": url,
+        "REDIS_URL": "rediss://:p@redis.example:6379",
+        "OFFERHUB_MASTER_KEY": "VdYI/gmPuYVDXnMt7FOdtgiLKSHJ+W9fGCh0/FrdaTY=",
+        "TRUSTLESS_API_KEY": "trustless.key",
+        "TRUSTLESS_WEBHOOK_SECRET": "tw_whsec_something",
+    }
+    for name, value in given.items():
+        example = example.replace(f"\n{name}=\n", f"\n{name}={value}\n")
+    (tmp_path / "offerhub.env").write_text(example, encoding="utf-8")
+    (tmp_path / "offerhub.env").chmod(0o600)
+    command = step.replace("/etc/offerhub", str(tmp_path)).replace("doctor", "config check --json")
+    command = command.replace("/opt/offerhub/.venv/bin", str(Path(sys.executable).parent))
+    told = subprocess.run(
+        ["/bin/bash", "-euc", command], capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"}
+    )
+    checks = {one["check"]: one for one in json.loads(told.stdout)["checks"]}
+    assert checks["configuration"]["state"] == "ok", told.stdout
+    assert any("sslmode=verify-full" in one["found"] for one in json.loads(told.stdout)["checks"])
 
 
 @pytest.mark.long
