@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from offerhub.errors import ProviderError
-from offerhub.operations.model import Facts, Finding, Probe
+from offerhub.operations.model import Facts, Probe, Shortcoming
 from offerhub.operations.needs import needs
 from offerhub.operations.queues import queue_counts
 from offerhub.queues import NAMES
@@ -41,13 +41,13 @@ def probes(made: "Product", client: "redis.asyncio.Redis", queues: Queues) -> di
         await made.horizon.latest_ledger()
         low = await made.platform.shortage()
         if low is not None:
-            raise Finding(low)
+            raise Shortcoming(low)
 
     async def treasury() -> None:
         try:
             await made.treasury.check_floor()
         except TreasuryLow as error:
-            raise Finding(str(error)) from error
+            raise Shortcoming(str(error)) from error
 
     airtm = Probe(None)
     if made.airtm is not None and made.lines.airtm is not None:
@@ -73,7 +73,7 @@ def _provider(line: Line, reach: Callable[[], Awaitable[None]]) -> Probe:
             with working(Urgency.PROBE):
                 await reach()
         except ProviderError as error:
-            raise Finding("It refuses our credentials") from error
+            raise Shortcoming("It refuses our credentials") from error
 
     return Probe(check, breaker=lambda: line.breaker)
 
@@ -88,7 +88,7 @@ async def _schema(database: Database) -> Facts:
     applied = await database.run(lambda tx: read_applied(tx.rows), read_only=True)
     facts = Facts(version=max(applied, default=0))
     if pending := len(_versions().difference(applied)):
-        raise Finding(f"{pending} migrations are not applied", facts, unusable=True)
+        raise Shortcoming(f"{pending} migrations are not applied", facts, unusable=True)
     return facts
 
 
@@ -104,14 +104,14 @@ async def _queues(database: Database, queues: Queues) -> None:
         )
         told += [f"{name} needs {what}" for what in needed]
     if told:
-        raise Finding("; ".join(told))
+        raise Shortcoming("; ".join(told))
 
 
 async def _deposits(watcher: DepositWatcher) -> Facts:
     lag = await watcher.lag()
     facts = Facts(lag=lag.seconds)
     if lag.gaps:
-        raise Finding(f"{lag.gaps} spans of ledgers were missed and are not filled", facts)
+        raise Shortcoming(f"{lag.gaps} spans of ledgers were missed and are not filled", facts)
     if lag.seconds is not None and lag.seconds > DEPOSIT_LAG_SECONDS_MAX:
-        raise Finding("Deposits are not being booked", facts)
+        raise Shortcoming("Deposits are not being booked", facts)
     return facts

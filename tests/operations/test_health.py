@@ -11,7 +11,7 @@ from offerhub.errors import NotReady, Refusal
 from offerhub.kernel.clock import ManualClock
 from offerhub.operations import service
 from offerhub.operations.api import routes
-from offerhub.operations.model import Facts, Finding, Probe, PublicConfig
+from offerhub.operations.model import Facts, Probe, PublicConfig, Shortcoming
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.routes import Call
 
@@ -32,7 +32,7 @@ async def hanging() -> None:
 
 
 async def short() -> None:
-    raise Finding("The platform's account has 1.0000000 XLM left")
+    raise Shortcoming("The platform's account has 1.0000000 XLM left")
 
 
 async def refused() -> None:
@@ -122,7 +122,7 @@ async def test_a_dependency_that_heeds_no_cancellation_is_not_waited_for_either(
 
 
 async def outdated() -> Facts:
-    raise Finding("2 migrations are not applied", Facts(version=34), unusable=True)
+    raise Shortcoming("2 migrations are not applied", Facts(version=34), unusable=True)
 
 
 async def current() -> Facts:

@@ -1,4 +1,4 @@
-"""The routes of operations: what is public (contract 2.1), and maintenance and queues (contract 2.14)."""
+"""The routes of operations: what is public (contract 2.1); maintenance, queues, and what is stuck (2.14)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -46,7 +46,7 @@ LIMITS: Final = LimitsAnswer(
 def routes(
     *, version: str, probes: Mapping[str, Probe], config: PublicConfig, clock: Clock | None = None
 ) -> tuple[Route, ...]:
-    """The public routes. `probes` are named as on the wire: database, redis, airtm, trustlessWork, stellar."""
+    """The public routes. `probes` are named as on the wire, such as `trustlessWork`."""
     handlers = _Handlers(version, probes, config, clock or SystemClock())
     public: dict[str, Any] = {
         "scope": "public",

@@ -1,4 +1,4 @@
-"""Health: what is asked of a dependency, and what is answered (contract 2.1); maintenance and queues (2.14)."""
+"""What operations tell: health (contract 2.1), and maintenance, queues and what is stuck (2.14)."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from offerhub.kernel.clock import to_wire
+from offerhub.operations.budgets import Waits
 from offerhub.runtime.breaker import BreakerState
 from offerhub.runtime.routes import Body, Shape
 from offerhub.runtime.vocabulary import Amount, Timestamp
@@ -28,7 +29,7 @@ class Facts:
     version: int | None = None
 
 
-class Finding(Exception):
+class Shortcoming(Exception):
     """A dependency answers, but somebody should look: the text is told to everybody who asks.
 
     `unusable` says that it is of no use as it is, although it answers.
@@ -44,10 +45,10 @@ class Finding(Exception):
 class Probe:
     """How to ask a dependency whether it answers.
 
-    `check` returns when it does and raises when it does not, or Finding when it does but is short of something; None
-    says that this installation does not use it. `essential` tells whether the service is unhealthy without it, or
-    only degraded. `breaker` tells the state of the circuit breaker on the line to it, which the check itself neither
-    heeds nor moves. A check may return facts to be shown.
+    `check` returns when it does and raises when it does not, or Shortcoming when it does but somebody should look;
+    None says that this installation does not use it. `essential` tells whether the service is unhealthy without it,
+    or only degraded. `breaker` tells the state of the circuit breaker on the line to it, which the check itself
+    neither heeds nor moves. A check may return facts to be shown.
     """
 
     check: Callable[[], Awaitable[Facts | None]] | None
@@ -363,7 +364,7 @@ class StuckItemAnswer(Shape):
         ),
     ]
     waitsFor: Annotated[
-        Literal["SYSTEM", "PROVIDER", "USER", "MARKETPLACE", "OPERATOR"],
+        Waits,
         Meta(description="Who has to act: the service itself, Airtm, the user, the marketplace, or you."),
     ]
     nextStep: Annotated[str, Meta(description="What happens next by itself, or what the one who has to act does.")]

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from offerhub.errors import NotReady
 from offerhub.kernel.clock import Clock
-from offerhub.operations.model import DependencyAnswer, Facts, Finding, Health, Probe
+from offerhub.operations.model import DependencyAnswer, Facts, Health, Probe, Shortcoming
 from offerhub.runtime.breaker import BreakerState
 
 PROBE_SECONDS_MAX: Final = 5.0
@@ -79,12 +79,12 @@ async def _ask(name: str, probe: Probe, clock: Clock, seconds_max: float) -> Dep
     latency = round((clock.monotonic() - started) * 1000, 2)
     try:
         facts = task.result() or Facts()
-    except Finding as finding:
-        log.error("probe_finding", dependency=name, finding=str(finding))  # noqa: TRY400 - no error of the program
-        status: Health = "unhealthy" if finding.unusable and probe.essential else "degraded"
-        told = finding.facts
+    except Shortcoming as shortcoming:
+        log.error("probe_finding", dependency=name, finding=str(shortcoming))  # noqa: TRY400 - no error of the program
+        status: Health = "unhealthy" if shortcoming.unusable and probe.essential else "degraded"
+        told = shortcoming.facts
         return DependencyAnswer(
-            status=status, error=str(finding), breaker=_breaker(probe), lag=_lag(told), version=_version(told)
+            status=status, error=str(shortcoming), breaker=_breaker(probe), lag=_lag(told), version=_version(told)
         )
     except Exception as error:  # noqa: BLE001 - whatever broke is told in one form
         # The driver's words name hosts and users: they belong in the log, not in a public answer.

@@ -15,7 +15,7 @@ from offerhub.cli.checkup.servers import ANSWER_SECONDS_MAX, compare_clocks
 from offerhub.errors import Refusal
 from offerhub.kernel.clock import Clock
 from offerhub.operations import store
-from offerhub.operations.model import Finding
+from offerhub.operations.model import Shortcoming
 from offerhub.runtime.queue import Queues
 from offerhub.settings import Settings
 from offerhub.wallets.keyring import MissingWalletKeys, WrongWalletKey
@@ -90,8 +90,8 @@ async def _asked(report: Report, name: str, check: Callable[[], Awaitable[Any]])
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             facts = await check()
-    except Finding as finding:
-        said = f"{finding}"
+    except Shortcoming as shortcoming:
+        said = f"{shortcoming}"
         if said == NOT_YET:
             report.warning(name, said, "offerhub bootstrap makes it, and says where to send XLM on mainnet.")
         else:
