@@ -14,6 +14,7 @@ from offerhub.cli.remote import NOWHERE, Access, AsJson
 STATUSES: Final[Mapping[str, int]] = {"healthy": 0, "unhealthy": 1, "degraded": 3}
 """What the program ends with; 2 is for no answer, as everywhere."""
 _COLOURS: Final[Mapping[str, str]] = {"healthy": "green", "degraded": "yellow", "unhealthy": "red"}
+_FACTS: Final[Mapping[str, str]] = {"version": "migration", "lag": "seconds behind:", "breaker": "breaker"}
 
 
 def health(*, as_json: AsJson = False, access: Access = NOWHERE) -> None:
@@ -40,9 +41,6 @@ def _table(dependencies: Mapping[str, Mapping[str, Any]]) -> Table:
         status = "not used" if unused else _coloured(one["status"])
         table.add_row(name, status, latency, ", ".join(facts), "" if unused else escape(one.get("error", "")))
     return table
-
-
-_FACTS: Final[Mapping[str, str]] = {"version": "migration", "lag": "seconds behind:", "breaker": "breaker"}
 
 
 def _coloured(status: str) -> str:

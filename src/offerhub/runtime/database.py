@@ -306,6 +306,6 @@ class Database:
             return result
 
     async def script(self, sql: str) -> None:
-        """Run a script of several statements outside a use case; migrations only."""
+        """Run a script of several statements outside a use case. The service itself has none: for tests and tools."""
         async with self._pool.acquire() as connection:
             await connection.execute(sql)

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Doorbell:
-    """Rings in this process and, while `run` runs, in all others that use the same Redis."""
+    """Rings in this process and, while it is `at_work`, in all others that use the same Redis."""
 
     def __init__(self, redis_url: str) -> None:
         """An empty URL rings in this process only."""

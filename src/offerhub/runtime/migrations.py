@@ -143,7 +143,7 @@ def read_migrations(folder: Path | None = None) -> list[Migration]:
     return list(found.values())
 
 
-async def migrate(dsn: str, folder: Path | None = None, observe: "Observe | None" = None) -> list[Applied]:
+async def migrate(dsn: str, folder: Path | None = None, observe: Observe | None = None) -> list[Applied]:
     """Apply what is pending and return it; waits while another process does the same.
 
     `observe` is called inside the transaction of each migration, once its change is made and its checks have passed.
@@ -217,7 +217,7 @@ def _pending(migrations: Sequence[Migration], applied: dict[int, asyncpg.Record]
     return pending
 
 
-async def _apply_when_free(connection: Connection, migration: Migration, observe: "Observe | None") -> Applied:
+async def _apply_when_free(connection: Connection, migration: Migration, observe: Observe | None) -> Applied:
     """Apply it once nobody is in its way; the tables stay in use meanwhile."""
     for attempt in itertools.count(1):
         try:
@@ -230,7 +230,7 @@ async def _apply_when_free(connection: Connection, migration: Migration, observe
     raise AssertionError("unreachable")
 
 
-async def _apply(connection: Connection, migration: Migration, observe: "Observe | None") -> Applied:
+async def _apply(connection: Connection, migration: Migration, observe: Observe | None) -> Applied:
     started = time.perf_counter()
     try:
         async with connection.transaction():

@@ -31,8 +31,8 @@ async def fetch(
     """One page of the marketplace's rows of `select … FROM table`; a filter of None is left out.
 
     A filter's name is a column, or a condition with `?` for the value. Table, columns and the select are constants
-    of the caller, never input. Raises ValidationFailed for a limit
-    below 1 or a cursor that names no row of the table.
+    of the caller, never input. Raises ValidationFailed for a limit below 1, or a cursor that names no row of the
+    table.
     """
     limit = LIMIT_DEFAULT if query.limit is None else min(query.limit, LIMIT_MAX)
     if limit < 1:

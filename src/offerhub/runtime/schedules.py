@@ -2,8 +2,8 @@
 
 They are BullMQ's job schedulers: one record per schedule in Redis, from which whoever takes a job makes the next one.
 Redis may lose the records, so every process looks after them: what is missing, differs or has no next job is put in
-order. A schedule that this program does not have (any more) is
-removed once, when a process starts; two versions that run side by side during an upgrade do not fight.
+order. A schedule that this program does not have (any more) is removed once, when a process starts; two versions that
+run side by side during an upgrade do not fight.
 """
 
 import asyncio

@@ -1,1 +1,1 @@
-"""The installer behind `offerhub init`: questions, the env file, and the first steps of an installation."""
+"""What `offerhub init` asks, and the env file that it writes."""
