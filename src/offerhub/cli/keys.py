@@ -12,6 +12,7 @@ from offerhub.cli.remote import LISTED_MAX, NOWHERE, Access, AsJson, given, list
 from offerhub.cli.tables import Cell, print_list
 
 TOKEN_SECONDS_DEFAULT: Final = 3600
+KeyId = Annotated[str, Parameter(help="`key_…`, as `offerhub keys list` shows it.")]
 
 
 def list_keys(
@@ -69,20 +70,14 @@ def create(
     console.print("Keep it now: it is not shown again.")
 
 
-def revoke(key_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
-    """Revoke an API key and all its tokens. Every process refuses it a second later.
-
-    Parameters
-    ----------
-    key_id
-        `key_…`, as `offerhub keys list` shows it.
-    """
+def revoke(key_id: KeyId, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
+    """Revoke an API key and all its tokens. Every process refuses it a second later."""
     told = access.service().ask("DELETE", f"/auth/api-keys/{key_id}")["data"]
     print(json.dumps(told, indent=2) if as_json else f"revoked {key_id}")
 
 
 def token(
-    key_id: str,
+    key_id: KeyId,
     /,
     *,
     ttl: Annotated[int, Parameter(validator=Number(gte=1))] = TOKEN_SECONDS_DEFAULT,
@@ -93,8 +88,6 @@ def token(
 
     Parameters
     ----------
-    key_id
-        `key_…`, as `offerhub keys list` shows it.
     ttl
         How many seconds it is valid.
     """

@@ -12,6 +12,7 @@ from offerhub.cli.tables import print_list
 _FINDINGS: Final = "/admin/reconciliation/findings"
 
 Status = Literal["OPEN", "ACKNOWLEDGED", "RESOLVED"]
+FindingId = Annotated[str, Parameter(help="`fnd_…`, as `offerhub reconcile findings` shows it.")]
 Reason = Annotated[
     str, Parameter(help="What you know about it, or what you have done. It goes into the audit trail.")
 ]
@@ -99,14 +100,8 @@ def findings(
         sys.exit(1)
 
 
-def show(finding_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
-    """Show one finding, with its evidence and what to do next.
-
-    Parameters
-    ----------
-    finding_id
-        `fnd_…`, as `offerhub reconcile findings` shows it.
-    """
+def show(finding_id: FindingId, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
+    """Show one finding, with its evidence and what to do next."""
     one = access.service().ask("GET", f"{_FINDINGS}/{finding_id}")["data"]
     if as_json:
         print(json.dumps(one, indent=2))
@@ -114,25 +109,15 @@ def show(finding_id: str, /, *, as_json: AsJson = False, access: Access = NOWHER
     _print_finding(one)
 
 
-def acknowledge(finding_id: str, /, *, reason: Reason, as_json: AsJson = False, access: Access = NOWHERE) -> None:
-    """Say that you look at a finding.
-
-    Parameters
-    ----------
-    finding_id
-        `fnd_…`, as `offerhub reconcile findings` shows it.
-    """
+def acknowledge(
+    finding_id: FindingId, /, *, reason: Reason, as_json: AsJson = False, access: Access = NOWHERE
+) -> None:
+    """Say that you look at a finding."""
     _decide(finding_id, "acknowledge", reason, as_json=as_json, access=access)
 
 
-def resolve(finding_id: str, /, *, reason: Reason, as_json: AsJson = False, access: Access = NOWHERE) -> None:
-    """Say that a finding is dealt with. Nothing else changes.
-
-    Parameters
-    ----------
-    finding_id
-        `fnd_…`, as `offerhub reconcile findings` shows it.
-    """
+def resolve(finding_id: FindingId, /, *, reason: Reason, as_json: AsJson = False, access: Access = NOWHERE) -> None:
+    """Say that a finding is dealt with. Nothing else changes."""
     _decide(finding_id, "resolve", reason, as_json=as_json, access=access)
 
 

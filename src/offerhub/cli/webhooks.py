@@ -17,6 +17,7 @@ webhooks = App(
 )
 
 PATH: Final = "/webhook-endpoints"
+EndpointId = Annotated[str, Parameter(help="`whe_…`, as `offerhub webhooks endpoints` shows it.")]
 Events = Annotated[str | None, Parameter(help="Which events, with commas: `order.*,withdrawal.completed`.")]
 
 
@@ -77,7 +78,7 @@ def endpoints(*, limit: Limit = 100, as_json: AsJson = False, access: Access = N
 
 @webhooks.command
 def update(
-    endpoint_id: str,
+    endpoint_id: EndpointId,
     /,
     *,
     target: str | None = None,
@@ -91,8 +92,6 @@ def update(
 
     Parameters
     ----------
-    endpoint_id
-        `whe_…`, as `offerhub webhooks endpoints` shows it.
     target
         The new address.
     description
@@ -106,21 +105,15 @@ def update(
 
 
 @webhooks.command
-def delete(endpoint_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
-    """Delete an endpoint and its secrets.
-
-    Parameters
-    ----------
-    endpoint_id
-        `whe_…`, as `offerhub webhooks endpoints` shows it.
-    """
+def delete(endpoint_id: EndpointId, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
+    """Delete an endpoint and its secrets."""
     found = access.service().ask("DELETE", endpoint_path(endpoint_id))["data"]
     print(json.dumps(found, indent=2) if as_json else f"deleted {endpoint_id}")
 
 
 @webhooks.command
 def rotate_secret(
-    endpoint_id: str,
+    endpoint_id: EndpointId,
     /,
     *,
     overlap_seconds: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
@@ -131,8 +124,6 @@ def rotate_secret(
 
     Parameters
     ----------
-    endpoint_id
-        `whe_…`, as `offerhub webhooks endpoints` shows it.
     overlap_seconds
         How long the old one signs as well; without it a day.
     """
@@ -146,21 +137,15 @@ def rotate_secret(
 
 
 @webhooks.command(name="test")
-def send_test(endpoint_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
-    """Send the event `webhook.test` to an endpoint, whatever its filter.
-
-    Parameters
-    ----------
-    endpoint_id
-        `whe_…`, as `offerhub webhooks endpoints` shows it.
-    """
+def send_test(endpoint_id: EndpointId, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
+    """Send the event `webhook.test` to an endpoint, whatever its filter."""
     found = access.service().ask("POST", f"{endpoint_path(endpoint_id)}/test")["data"]
     _facts(found, ("id", "eventId", "status"), as_json=as_json)
 
 
 @webhooks.command
 def deliveries(
-    endpoint_id: str,
+    endpoint_id: EndpointId,
     /,
     *,
     status: Literal["PENDING", "DELIVERED", "FAILED", "CANCELED"] | None = None,
@@ -177,8 +162,6 @@ def deliveries(
 
     Parameters
     ----------
-    endpoint_id
-        `whe_…`, as `offerhub webhooks endpoints` shows it.
     status
         Only those in this state.
     """
@@ -189,13 +172,11 @@ def deliveries(
 
 
 @webhooks.command
-def show(endpoint_id: str, delivery_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
+def show(endpoint_id: EndpointId, delivery_id: str, /, *, as_json: AsJson = False, access: Access = NOWHERE) -> None:
     """Show a delivery: what was sent, and what came back at each attempt.
 
     Parameters
     ----------
-    endpoint_id
-        `whe_…`, as `offerhub webhooks endpoints` shows it.
     delivery_id
         `whd_…`, as `offerhub webhooks deliveries` shows it.
     """
@@ -210,7 +191,7 @@ def show(endpoint_id: str, delivery_id: str, /, *, as_json: AsJson = False, acce
 
 @webhooks.command
 def redeliver(
-    endpoint_id: str,
+    endpoint_id: EndpointId,
     delivery_id: str | None = None,
     /,
     *,
@@ -224,8 +205,6 @@ def redeliver(
 
     Parameters
     ----------
-    endpoint_id
-        `whe_…`, as `offerhub webhooks endpoints` shows it.
     delivery_id
         `whd_…`, as `offerhub webhooks deliveries` shows it.
     every
