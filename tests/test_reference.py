@@ -1,6 +1,8 @@
 """The pages of docs/reference/ that are made from the code are what the code says, and the code says enough."""
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,7 @@ from offerhub.errors import InsufficientFunds, InvalidState, RateLimited, Unauth
 from reference_pages import errors
 from reference_pages.markdown import block, filled, table
 
+ROOT: Final = Path(__file__).parents[1]
 FILES: Final = write_reference.files()
 REFUSALS: Final = {one.__name__: one for one in errors.declared()}
 
@@ -60,3 +63,34 @@ def test_only_the_block_of_a_page_is_written() -> None:
 
 def test_a_cell_cannot_end_its_row() -> None:
     assert table(["a"], [["x | y\nz"]]).splitlines()[-1] == r"| x \| y z |"
+
+
+def calls(page: Path) -> Iterator[tuple[str, str]]:
+    """Every operation that a page names, or calls in its blocks, as method and path."""
+    text = page.read_text(encoding="utf-8")
+    yield from re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`\s]*)", text)
+    code = re.compile(r"^ *```(?:sh|text|bash)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+    for lines in code.findall(text.replace("\\\n", " ")):
+        for method, path in re.findall(r"\b(get|post) \"?(/[^\s\"';|]*)", lines):
+            yield method.upper(), path
+        for rest, path in re.findall(r"curl ([^|;\n]*?)(?:\$API|https://(?:your-domain\.com|…))(/[^\s\"']*)", lines):
+            named = re.search(r"-X (\w+)", rest)
+            yield named[1] if named else "GET", path
+
+
+def test_every_operation_that_a_page_names_is_there() -> None:
+    routes = [
+        (one.method, re.compile(re.sub(r"\{\w+\}", "[^/]+", one.path))) for one in write_reference.declared_routes()
+    ]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("README.md")]
+    seen = 0
+    for page in pages:
+        if page.parent.name == "decisions":  # they speak of others' operations, and of what was
+            continue
+        for method, path in calls(page):
+            bare = re.sub(r"\{[^}]*\}", "x", path.partition("?")[0].removeprefix("/api/v1"))
+            if bare.startswith(("/_sim/", "/airtm/")) or "$(" in bare:  # the sandbox's; and what only a shell knows
+                continue
+            assert any(method == one and of.fullmatch(bare) for one, of in routes), f"{page.name}: {method} {path}"
+            seen += 1
+    assert seen > 500

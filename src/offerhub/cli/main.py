@@ -28,7 +28,7 @@ events = App(name="events", help="What happens at a running service: `tail` prin
 app.command(events)
 secrets = App(name="secrets", help="The keys of an installation: `generate` makes new ones.")
 app.command(secrets)
-config = App(name="config", help="`check` this set-up's configuration; `set` and `show` which service is asked.")
+config = App(name="config", help="The configuration: `check` this set-up's, `set` and `show` which service is asked.")
 app.command(config)
 
 # The modules are imported when they are called, so a listing has only these words to show.
