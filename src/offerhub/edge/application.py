@@ -184,6 +184,8 @@ class Edge:
             await self._limit(request, actor)
         elif self._limiter is not None:
             request.allowance = self._limiter.unlimited()
+        ids = {name: value for name, value in path.items() if name.endswith("_id")}
+        request.told = structlog.contextvars.bind_contextvars(marketplace_id=actor.marketplace_id, **ids)
         scopes.require(actor, route)
         await self._require_open(route)
         return await self._endpoint.serve(route, path, actor, request)
@@ -214,12 +216,15 @@ class Edge:
 
 @contextlib.contextmanager
 def _named(request: Request) -> Iterator[None]:
-    """Log lines name the request. Structlog's own context manager reads every variable of the context before."""
+    """Log lines name the request, and once it is known whose it is, the marketplace and the ids of its path.
+
+    Structlog's own context manager reads every variable of the context before.
+    """
     tokens = structlog.contextvars.bind_contextvars(request_id=request.correlation_id)
     try:
         yield
     finally:
-        structlog.contextvars.reset_contextvars(**tokens)
+        structlog.contextvars.reset_contextvars(**tokens, **request.told)
 
 
 _UNREACHABLE: Final = (

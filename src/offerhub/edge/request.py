@@ -3,8 +3,10 @@
 import asyncio
 import re
 import uuid
+from collections.abc import Mapping
+from contextvars import Token
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
@@ -25,7 +27,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 @dataclass(slots=True)
 class Request:
-    """One request. `path` is below the base path; `allowance` and `route` are filled in once known."""
+    """One request. `path` is below the base path; `allowance`, `route` and `told` are filled in once known."""
 
     scope: Scope
     receive: Receive
@@ -36,6 +38,8 @@ class Request:
     ip: str
     allowance: Allowance | None = field(default=None)
     route: Route | None = None
+    told: Mapping[str, Token[Any]] = field(default_factory=dict)
+    """What log lines name besides the request, by its names."""
 
     @classmethod
     def read(cls, scope: Scope, receive: Receive) -> "Request":
