@@ -9,15 +9,19 @@ import pytest
 
 OPERATING: Final = Path(__file__).parents[2] / "docs" / "operating"
 BLOCK: Final = re.compile(r"^ *```sql\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-PAGES: Final = [page for page in sorted(OPERATING.glob("*.md")) if BLOCK.search(page.read_text(encoding="utf-8"))]
+PAGES: Final = {
+    page.stem: found
+    for page in sorted(OPERATING.glob("*.md"))
+    if (found := BLOCK.findall(page.read_text(encoding="utf-8")))
+}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-async def test_every_statement_of_a_page_can_be_run(fresh_database_url: str, page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES)
+async def test_every_statement_of_a_page_can_be_run(fresh_database_url: str, page: str) -> None:
     connection = await asyncpg.connect(fresh_database_url)
     role = await connection.fetchval("SELECT current_user")
     try:
-        for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for block in PAGES[page]:
             change = connection.transaction()
             await change.start()
             # On the pages `offerhub` stands for the role in use.
