@@ -22,7 +22,7 @@ import pytest
 from asgi_client import Heard
 from offerhub.runtime import migrations
 from offerhub.runtime.migrations import MIGRATIONS_FOLDER, Migration, migrate, read_migrations
-from support.fleet import Fleet, Member, fleet
+from support.fleet import fleet
 from support.long_runs import Tally, long_runs
 from support.outside import World, eventually
 from support.own_redis import OwnRedis
@@ -267,11 +267,6 @@ def yesterday(current: Sequence[Migration]) -> tuple[str, int] | None:
     return None
 
 
-async def start(ours: Fleet, *, older: Path | None = None) -> Member:
-    """Start a process that serves and runs jobs; `older` is where the sources of another version are."""
-    return await ours.start_api("--jobs", **({"PYTHONPATH": str(older / "src")} if older else {}))
-
-
 @pytest.mark.long
 async def test_yesterdays_program_and_todays_share_a_database_during_the_upgrade(
     empty_database_url: str,
@@ -295,7 +290,7 @@ async def test_yesterdays_program_and_todays_share_a_database_during_the_upgrade
     await own_redis.start()
     environ = environment(empty_database_url, own_redis.url, sandbox_environ, OFFERHUB_MASTER_KEY=MASTER_KEY)
     async with fleet(tmp_path, environ, apis=0, workers=0) as ours:
-        old = await start(ours, older=older)
+        old = await ours.start_api("--jobs", sources=older / "src")
         await old.ready()
         live = ours.at(old)
         versions = "SELECT max(version), count(*) FROM schema_migrations"
@@ -306,7 +301,7 @@ async def test_yesterdays_program_and_todays_share_a_database_during_the_upgrade
         on_the_old = asyncio.create_task(load.run(2))
         await load.goes_on(50)
         begun = [await before.order(buyer, seller, "10.00", "ESCROW_FUNDING") for _ in range(4)]
-        news = [await start(ours) for _ in range(2)]
+        news = [await ours.start_api("--jobs") for _ in range(2)]
         await asyncio.gather(*(new.ready() for new in news))
         current = len(read_migrations())
         assert tuple((await live.rows(versions))[0]) == (current, current), "each was applied once"

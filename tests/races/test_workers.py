@@ -115,7 +115,7 @@ async def test_webhooks_jobs_and_requests_after_one_payin_credit_it_once(
     made = await shop.done("POST", "/users", {"externalUserId": unique("payer")}, status=201)
     await shop.done("POST", f"/users/{made['id']}/airtm/link", {"email": f"{unique('payer')}@example.com"})
     jobs = [
-        Processing(live.product.database, live.product.engine, live.product.airtm)
+        Processing(live.product.database, live.product.engine, live.product.airtm, looks_max=8)
         for live in (shop.live, airtm_replica)
     ]
     for number in range(1, TOPUPS + 1):

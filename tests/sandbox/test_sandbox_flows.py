@@ -28,6 +28,16 @@ async def test_what_went_from_whom_to_whom() -> None:
         out = {target: amount for (source, target), (amount, _) in pairs.items() if source == contract}
         assert out[sandbox.info["trustless_work_fee_account"]] == "0.3000000"
         assert sum(Decimal(amount) for amount in out.values()) == 100
+        # Of one address only, as is its state; what has moved since is there.
+        await sandbox.sim("/pay", body)
+        own = (await sandbox.sim(f"/flows?address={stranger.public_key}"))["usdc"]
+        assert {(one["from"], one["to"], one["amount"]) for one in own} == {
+            (sandbox.info["usdc"]["issuer"], stranger.public_key, "2.0000000"),
+            (stranger.public_key, contract, "1.5000000"),
+        }
+        state = await sandbox.sim(f"/state?address={stranger.public_key}&address={contract}")
+        assert [one["address"] for one in state["accounts"]] == [stranger.public_key]
+        assert [one["address"] for one in state["contracts"]] == [contract]
 
 
 async def test_a_payout_that_comes_back_is_a_deposit() -> None:

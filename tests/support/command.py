@@ -107,11 +107,28 @@ def _run(printed: Connection, words: tuple[str, ...], folder: str, environ: dict
     main()
 
 
+def _environ(variables: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: text for name, text in os.environ.items() if name in INHERITED}
+    return {**inherited, "OFFERHUB_MASTER_KEY": MASTER_KEY, "COLUMNS": "200", **variables}
+
+
 async def started(folder: Path, *words: str, **variables: str) -> Command:
     """Start a command in a folder, with these variables and no others that matter."""
-    inherited = {name: text for name, text in os.environ.items() if name in INHERITED}
-    environ = {**inherited, "OFFERHUB_MASTER_KEY": MASTER_KEY, "COLUMNS": "200", **variables}
-    return await Command(words, folder, environ).open()
+    return await Command(words, folder, _environ(variables)).open()
+
+
+async def started_from(sources: Path, folder: Path, *words: str, **variables: str) -> asyncio.subprocess.Process:
+    """Start a command of another version of the program, whose sources these are: nothing of this one is loaded."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from offerhub.cli.main import main; main()",
+        *words,
+        cwd=folder,
+        env=_environ({**variables, "PYTHONPATH": str(sources)}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
 
 
 async def offerhub(folder: Path, *words: str, **variables: str) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from offerhub.app import product
 from offerhub.settings import load
-from support.command import Command, started
+from support.command import Command, started, started_from
 from support.product import Running
 
 START_SECONDS: Final = 90.0
@@ -27,7 +27,7 @@ def free_port() -> int:
 class Member:
     """One process, and what it has printed."""
 
-    def __init__(self, name: str, process: Command, url: str = "") -> None:
+    def __init__(self, name: str, process: Command | asyncio.subprocess.Process, url: str = "") -> None:
         self.name = name
         self.url = url
         self.process = process
@@ -91,11 +91,15 @@ class Fleet:
         """The product as one of its processes answers."""
         return Running(self._watching.product, api.url)
 
-    async def start_api(self, jobs: str = "--no-jobs", **more: str) -> Member:
-        """Start `offerhub serve`, alone or with `--jobs`; it is not ready yet."""
+    async def start_api(self, jobs: str = "--no-jobs", *, sources: Path | None = None, **more: str) -> Member:
+        """Start `offerhub serve`, alone or with `--jobs`, perhaps of another version; it is not ready yet."""
         port = free_port()
         variables = {**self._environ, "PORT": str(port), "HOST": "127.0.0.1", **more}
-        process = await started(self._folder, "serve", jobs, **variables)
+        process: Command | asyncio.subprocess.Process
+        if sources is None:
+            process = await started(self._folder, "serve", jobs, **variables)
+        else:
+            process = await started_from(sources, self._folder, "serve", jobs, **variables)
         self.apis.append(Member(f"api {len(self.apis)}", process, f"http://127.0.0.1:{port}"))
         return self.apis[-1]
 

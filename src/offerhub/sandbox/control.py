@@ -1,6 +1,7 @@
 """The control face under `/_sim`: what a test or a demo may do to the world behind the wires (providers.md 8.2)."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -27,12 +28,14 @@ from offerhub.sandbox.control_bodies import (
 )
 from offerhub.sandbox.fault_kinds import KINDS
 from offerhub.sandbox.faults import FaultRequest, Faults
-from offerhub.sandbox.flows import flows
+from offerhub.sandbox.flows import Flows
 from offerhub.sandbox.history import TransactionRecord
 from offerhub.sandbox.house import House
 from offerhub.sandbox.ledger_timer import LedgerTimer
 from offerhub.sandbox.multi_encoding import Part
 from offerhub.sandbox.state import NATIVE
+
+T = TypeVar("T")
 
 
 class ControlFace:
@@ -48,6 +51,7 @@ class ControlFace:
         self._chain_faults = ChainFaults(chain, timer)
         self._base_url = base_url
         self._more = more
+        self._moved = Flows(chain.history, self._usdc)
 
     def routes(self) -> list[Route]:
         """Every route of this face, without its prefix."""
@@ -103,10 +107,12 @@ class ControlFace:
         )
 
     async def _flows(self, request: Request) -> Response:
-        return JSONResponse({"usdc": flows(self._chain.history, self._usdc)})
+        return JSONResponse({"usdc": self._moved.told(set(request.query_params.getlist("address")))})
 
     async def _state(self, request: Request) -> Response:
+        """All accounts and contracts, or those with one of the addresses asked for: a long run has very many."""
         state, usdc = self._chain.state, self._usdc
+        asked = request.query_params.getlist("address")
         accounts = [
             {
                 "address": account.id,
@@ -118,7 +124,7 @@ class ControlFace:
                 and state.trustlines[account.id, usdc].authorized,
                 "sequence": str(account.sequence),
             }
-            for account in state.accounts.values()
+            for account in _chosen(state.accounts, asked).values()
         ]
         contracts = [
             {
@@ -133,7 +139,7 @@ class ControlFace:
                 "resolved": escrow.resolved,
                 "milestones": [_part_shown(part) for part in escrow.milestones if isinstance(part, Part)],
             }
-            for contract, escrow in state.escrows.items()
+            for contract, escrow in _chosen(state.escrows, asked).items()
         ]
         return JSONResponse(
             {
@@ -255,3 +261,9 @@ def _part_shown(part: Part) -> dict[str, Any]:
 
 def _included(record: TransactionRecord) -> dict[str, Any]:
     return {"hash": record.envelope.hash, "ledger": record.ledger}
+
+
+def _chosen(all_of_them: Mapping[str, T], addresses: Sequence[str]) -> Mapping[str, T]:
+    if not addresses:
+        return all_of_them
+    return {address: all_of_them[address] for address in addresses if address in all_of_them}

@@ -1,27 +1,41 @@
 """How much of an asset went from whom to whom since the beginning: what a test holds its books against."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from offerhub.kernel.money import format_chain_amount, parse_chain_amount
 from offerhub.sandbox.history import History
 
 
-def flows(history: History, asset: str) -> list[dict[str, Any]]:
-    """`{"from", "to", "amount", "count"}` for each pair between which the asset moved; `asset` is `CODE:ISSUER`."""
-    sums: dict[tuple[str, str], int] = defaultdict(int)
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    for operation in history.payments:
-        if not operation.success:
-            continue
-        for source, target, units in movements(operation.body, asset):
-            sums[source, target] += units
-            counts[source, target] += 1
-    return [
-        {"from": source, "to": target, "amount": format_chain_amount(units), "count": counts[source, target]}
-        for (source, target), units in sums.items()
-    ]
+class Flows:
+    """The sums of an asset, `CODE:ISSUER`; each payment of the history is looked at once, however often one asks."""
+
+    def __init__(self, history: History, asset: str) -> None:
+        self._history = history
+        self._asset = asset
+        self._begin()
+
+    def _begin(self) -> None:
+        self._payments = self._history.payments
+        self._seen = 0
+        self._sums: dict[tuple[str, str], int] = defaultdict(int)
+        self._counts: dict[tuple[str, str], int] = defaultdict(int)
+
+    def told(self, addresses: Collection[str]) -> list[dict[str, Any]]:
+        """`{"from", "to", "amount", "count"}` for each pair between which it moved; only those of these addresses."""
+        if self._payments is not self._history.payments:
+            self._begin()  # the network has been reset
+        for operation in self._payments[self._seen :]:
+            for source, target, units in movements(operation.body, self._asset) if operation.success else ():
+                self._sums[source, target] += units
+                self._counts[source, target] += 1
+        self._seen = len(self._payments)
+        return [
+            {"from": pair[0], "to": pair[1], "amount": format_chain_amount(units), "count": self._counts[pair]}
+            for pair, units in self._sums.items()
+            if not addresses or pair[0] in addresses or pair[1] in addresses
+        ]
 
 
 def movements(body: dict[str, Any], asset: str) -> Iterator[tuple[str, str, int]]:

@@ -181,13 +181,14 @@ class Stage:
 
     async def _contract(self, address: str) -> list[str]:
         """What the chain says that a contract holds, and all that has ever left it."""
-        state, flows = await self.world.control("GET", "state"), await self.world.control("GET", "flows")
-        held = next(one["usdc"] for one in state["contracts"] if one["address"] == address)
+        state = await self.world.control("GET", f"state?address={address}")
+        flows = await self.world.control("GET", f"flows?address={address}")
+        [held] = [one["usdc"] for one in state["contracts"]]
         return [held, *sorted(one["amount"] for one in flows["usdc"] if one["from"] == address)]
 
     async def _arrived(self, address: str) -> str:
-        state = await self.world.control("GET", "state")
-        return str(next(one["usdc"] for one in state["accounts"] if one["address"] == address))
+        [found] = (await self.world.control("GET", f"state?address={address}"))["accounts"]
+        return str(found["usdc"])
 
     async def _account(self, user_id: str) -> tuple[int, int, int | None]:
         """What the chain says of a user's wallet: its XLM, how much of that is reserved, and its USDC."""

@@ -137,8 +137,8 @@ class World:
 
     async def on_chain(self, address: str) -> int:
         """What the chain says an address holds, in units of USDC."""
-        state = await simulate(self.sandbox_url, "state")
-        return next(parse_chain_amount(one["usdc"]) for one in state["accounts"] if one["address"] == address)
+        [found] = (await simulate(self.sandbox_url, f"state?address={address}"))["accounts"]
+        return parse_chain_amount(found["usdc"])
 
     async def mint(self, address: str, amount: str) -> None:
         """Send new USDC to an address."""
