@@ -91,7 +91,7 @@ async def test_what_reaches_the_network_has_been_stored_before(
 ) -> None:
     """I18: while the first byte is on its way, the envelope and its wrapper stand in the database already."""
     target, _ = await world.outside_wallet()
-    held = await world.fault("horizon", "/transactions$", "delay", seconds=0.5, times=1, method="POST")
+    held = await world.fault("horizon", "/transactions$", "delay", seconds=3, times=1, method="POST")
     body = {"userId": pair[0].id, "amount": "5.00", "destinationType": "crypto", "destinationRef": target}
     asking = asyncio.create_task(shop.done("POST", "/withdrawals", body, status=201))
     await eventually(held.fired, lambda count: count == 1)

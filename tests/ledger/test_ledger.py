@@ -15,6 +15,7 @@ from offerhub.ledger.ledger import AlreadyPosted, Entry, Hold, Leg
 from offerhub.operations.proof import prove
 from offerhub.runtime.actor import Actor
 from offerhub.runtime.database import Database, Tx
+from support.outside import eventually
 
 ONE = 10_000_000
 
@@ -69,6 +70,34 @@ async def test_sixty_four_spenders_share_what_is_there(database: Database, actor
     assert sum(won) == 10
     assert await balance(database, user_id) == (0, 10 * ONE)
     assert (await prove(database)).holds
+
+
+async def test_a_change_that_waits_for_another_counts_it(database: Database, actor: Actor, user_id: str) -> None:
+    """Ten are there; while six are being held, six more are asked for, and wait for what becomes of the first."""
+    await database.run(lambda tx: ledger.post(tx, actor, deposit(user_id, 10 * ONE)))
+    held, may_commit = asyncio.Event(), asyncio.Event()
+
+    async def hold(tx: Tx, number: int) -> None:
+        held_for = Hold(user_id, "order", f"order-{number}")
+        await ledger.hold(tx, actor, f"{user_id}:{number}", held_for, 6 * ONE)
+
+    async def first(tx: Tx) -> None:
+        await hold(tx, 1)
+        held.set()
+        await may_commit.wait()
+
+    one = asyncio.create_task(database.run(first))
+    await held.wait()
+    two = asyncio.create_task(database.run(lambda tx: hold(tx, 2)))
+    waiting = """
+        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
+    await eventually(lambda: database.run(lambda tx: tx.value(waiting), read_only=True), lambda count: count > 0)
+    may_commit.set()
+    await one
+    with pytest.raises(InsufficientFunds):
+        await two
+    assert await balance(database, user_id) == (4 * ONE, 6 * ONE)
 
 
 async def test_transfers_in_both_directions_never_deadlock(database: Database, actor: Actor, user_id: str) -> None:

@@ -109,3 +109,4 @@ async def _insist(at: Desk, flow: Flow, thing: Thing, time: Time | None) -> None
                 await asyncio.sleep(MOMENT_SECONDS)
                 if time is not None and flow.alone:
                     await time.look_again(thing["mark"])
+                    await time.end_runs()

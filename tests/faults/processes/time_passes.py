@@ -35,12 +35,17 @@ class Time:
         """The dead do not renew what they had leased."""
         async with self._turn:
             await self._connection.execute(_LEASED_BY, f"{pid}:%")
-            await self._connection.execute(_RUNS)
+        await self.end_runs()
 
     async def look_again(self, subject: str) -> None:
         """If Airtm was asked about it, it is the next that Airtm is asked about again."""
         async with self._turn:
             await self._connection.execute(_LOOKS, subject)
+
+    async def end_runs(self) -> None:
+        """A run of which nobody knows whether it has begun is renewed by nobody."""
+        async with self._turn:
+            await self._connection.execute(_RUNS)
 
     async def pass_on(self) -> None:
         """What is to be tried again later is tried now; until cancelled."""
