@@ -20,7 +20,7 @@ from offerhub.runtime.round_trips import note_sql
 from offerhub.runtime.together import Together
 
 LANES: Final = 2
-"""Batches at once, where many ask: while one waits for its commit to be durable, the next is at work."""
+"""Batches at once: while one waits for its commit to be durable, the next is at work."""
 BATCH_MAX: Final = 32
 """Each request is a subtransaction, and PostgreSQL keeps 64 of one transaction at hand."""
 

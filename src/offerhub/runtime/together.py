@@ -14,9 +14,7 @@ A = TypeVar("A")
 class Together(Generic[Q, A]):
     """Calls `ask` with up to `most` questions at a time, in at most `lanes` calls at once; it answers each in order.
 
-    Nobody waits for others to come: a question alone is asked alone, at once. While a call is under way questions
-    gather, and another lane begins once there are half as many as a call takes: few large calls cost less than many
-    small ones.
+    Nobody waits for others to come: a question alone is asked alone, at once.
     """
 
     def __init__(self, ask: Callable[[list[Q]], Awaitable[Sequence[A]]], *, lanes: int, most: int) -> None:
@@ -30,8 +28,7 @@ class Together(Generic[Q, A]):
         """The answer to a question. Raises what the call raised that held it."""
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
-        is_worth_it = not self._working or len(self._waiting) >= self._most // 2
-        if is_worth_it and len(self._working) < self._lanes:
+        if len(self._working) < self._lanes:
             task = asyncio.create_task(self._work(), context=beside())
             self._working.add(task)
             task.add_done_callback(self._working.discard)
