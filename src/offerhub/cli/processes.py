@@ -33,17 +33,20 @@ log = structlog.get_logger("offerhub.processes")
 
 def listening(host: str, port: int) -> socket.socket:
     """A socket that shares its port with other processes' of this user."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=True)
+    return _bound(host, port, shared=True)
 
 
 def require_free(host: str, port: int) -> None:
     """Raise CommandError when somebody listens there: with a shared port both would be asked, in turns."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port), family=family).close()
+        _bound(host, port, shared=False).close()
     except OSError as error:
         raise CommandError(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.") from error
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
 
 
 @dataclass(frozen=True, slots=True)

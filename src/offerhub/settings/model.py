@@ -21,8 +21,9 @@ class Server:
     host: str
     port: int
     metrics_port: int
-    processes: int
     """Another port, for metrics and liveness; 0 for none."""
+    processes: int
+    """How many share `port`."""
     public_base_url: str
     allowed_origins: tuple[str, ...]
     log_level: str

@@ -35,6 +35,10 @@ _About = tuple[Provider, str | None]
 log = structlog.get_logger("offerhub.webhooks")
 
 
+def _key(payload: Mapping[str, Any]) -> store.Key:
+    return payload["provider"], payload["eventId"]
+
+
 class NotYetKnown(Exception):
     """The provider was quicker than our own call's answer: look again later."""
 
@@ -56,18 +60,17 @@ class Processing:
 
     async def process(self, payload: Mapping[str, Any]) -> None:
         """One job. Raises when it must be tried again: the provider did not answer, or does not show it yet."""
-        event = await self.database.run(
-            lambda tx: store.get(tx, payload["provider"], payload["eventId"]), read_only=True
-        )
-        if event is None or event.status in ENDED:
+        events = await self._open([payload])
+        if not events:
             return
+        [event] = events
         try:
             status, outcome = await self._look(event)
         except (Refusal, NotYetKnown) as error:
             reason = str(error) or type(error).__name__
-            await self.database.run(lambda tx: store.end(tx, event, "FAILED", reason))
+            await self.database.run(lambda tx: store.end(tx, [(event, "FAILED", reason)]))
             raise
-        await self.database.run(lambda tx: store.end(tx, event, status, outcome))
+        await self.database.run(lambda tx: store.end(tx, [(event, status, outcome)]))
         log.info("webhook_processed", provider=event.provider, kind=event.event_type, status=status, outcome=outcome)
 
     async def process_in_bulk(self, payloads: Sequence[Mapping[str, Any]]) -> list[bool]:
@@ -75,23 +78,24 @@ class Processing:
 
         What has not is left as it is: the provider did not answer, not soon enough, or does not show it yet.
         """
-        keys = [(payload["provider"], payload["eventId"]) for payload in payloads]
-        events = await self.database.run(lambda tx: store.get_all(tx, keys), read_only=True)
-        open_events = [event for event in events.values() if event.status not in ENDED]
-        about = {(event.provider, event.subject): event for event in open_events}
-        found = await self._looks(about)
-        ended = [
-            (event, *found[event.provider, event.subject])
-            for event in open_events
-            if (event.provider, event.subject) in found
-        ]
+        events = await self._open(payloads)
+        found = await self._looks({(event.provider, event.subject): event for event in events})
+        ended, left = [], set()
+        for event in events:
+            if (became := found.get((event.provider, event.subject))) is None:
+                left.add((event.provider, event.event_id))
+            else:
+                ended.append((event, *became))
         if ended:
-            await self.database.run(lambda tx: store.end_all(tx, ended))
-            log.info("webhooks_processed", events=len(ended), looks=len(found), left=len(open_events) - len(ended))
-        left = {(event.provider, event.event_id) for event in open_events} - {
-            (event.provider, event.event_id) for event, _, _ in ended
-        }
-        return [key not in left for key in keys]
+            await self.database.run(lambda tx: store.end(tx, ended))
+            log.info("webhooks_processed", events=len(ended), looks=len(found), left=len(left))
+        return [_key(payload) not in left for payload in payloads]
+
+    async def _open(self, payloads: Sequence[Mapping[str, Any]]) -> list[WebhookEvent]:
+        """The events of these jobs that have not ended."""
+        keys = [_key(payload) for payload in payloads]
+        found = await self.database.run(lambda tx: store.get(tx, keys), read_only=True)
+        return [event for event in found.values() if event.status not in ENDED]
 
     async def _looks(self, about: Mapping[_About, WebhookEvent]) -> dict[_About, tuple[str, str]]:
         """What became of each; one that failed, or is not done in time, is not there."""
@@ -109,10 +113,11 @@ class Processing:
             await end(*(task for task in tasks.values() if not task.done()))
         found: dict[_About, tuple[str, str]] = {}
         for key, task in tasks.items():
-            error = None if task.cancelled() else task.exception()
-            if error is None and not task.cancelled():
+            if task.cancelled():
+                continue
+            if (error := task.exception()) is None:
                 found[key] = task.result()
-            elif error is not None:
+            else:
                 log.debug("webhook_look_failed", provider=key[0], subject=key[1], error=repr(error))
         return found
 

@@ -8,25 +8,15 @@ from offerhub.webhooks.model import Provider, WebhookEvent
 
 OUTCOME_CHARACTERS_MAX: Final = 500
 
+Key = tuple[Provider, str]
+"""A provider, and its id of an event."""
+
 
 def _event(row: Row) -> WebhookEvent:
     return WebhookEvent(row["provider"], row["event_id"], row["event_type"], row["subject"], row["status"])
 
 
-async def get(tx: Tx, provider: Provider, event_id: str) -> WebhookEvent | None:
-    """An event of the inbox."""
-    row = await tx.row(
-        """
-        SELECT provider, event_id, event_type, subject, status FROM webhook_events
-        WHERE provider = $1 AND event_id = $2
-        """,
-        provider,
-        event_id,
-    )
-    return None if row is None else _event(row)
-
-
-async def get_all(tx: Tx, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], WebhookEvent]:
+async def get(tx: Tx, keys: Sequence[Key]) -> dict[Key, WebhookEvent]:
     """Events of the inbox, by provider and event id."""
     rows = await tx.rows(
         """
@@ -40,26 +30,12 @@ async def get_all(tx: Tx, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, st
     return {(row["provider"], row["event_id"]): _event(row) for row in rows}
 
 
-async def end(tx: Tx, event: WebhookEvent, status: str, outcome: str) -> None:
-    """Say what became of an event; one that has ended already stays as it is."""
-    await tx.execute(
-        """
-        UPDATE webhook_events SET status = $3, outcome = $4,
-            processed_at = CASE WHEN $3 IN ('PROCESSED', 'IGNORED') THEN clock_timestamp() END
-        WHERE provider = $1 AND event_id = $2 AND status IN ('RECEIVED', 'FAILED')
-        """,
-        event.provider,
-        event.event_id,
-        status,
-        outcome[:OUTCOME_CHARACTERS_MAX],
-    )
-
-
-async def end_all(tx: Tx, ended: Sequence[tuple[WebhookEvent, str, str]]) -> None:
+async def end(tx: Tx, ended: Sequence[tuple[WebhookEvent, str, str]]) -> None:
     """Say what became of events, each with its new status and outcome; those that have ended already stay."""
     await tx.execute(
         """
-        UPDATE webhook_events e SET status = ended.status, outcome = ended.outcome, processed_at = clock_timestamp()
+        UPDATE webhook_events e SET status = ended.status, outcome = ended.outcome,
+            processed_at = CASE WHEN ended.status IN ('PROCESSED', 'IGNORED') THEN clock_timestamp() END
         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS ended (provider, event_id, status, outcome)
         WHERE e.provider = ended.provider AND e.event_id = ended.event_id AND e.status IN ('RECEIVED', 'FAILED')
         """,
