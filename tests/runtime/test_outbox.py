@@ -193,15 +193,17 @@ async def test_what_is_done_in_bulk_never_becomes_a_job(database: Database, queu
     assert queues.asked == ["outbox-4"]
 
 
-@pytest.mark.parametrize("defect", [False, True])
+@pytest.mark.parametrize(
+    "defect", [None, ValueError("a defect"), asyncpg.DataError("a defect"), TimeoutError()], ids=repr
+)
 async def test_what_comes_to_nothing_in_bulk_is_handed_over(
-    database: Database, queues: NotedQueues, queue: str, redis_url: str, defect: bool
+    database: Database, queues: NotedQueues, queue: str, redis_url: str, defect: Exception | None
 ) -> None:
     ran: list[int] = []
 
     async def in_bulk(payloads: Sequence[dict[str, Any]]) -> list[bool]:
         if defect:
-            raise ValueError("a defect")
+            raise defect
         return [payload["n"] != 2 for payload in payloads]
 
     async def handler(payload: dict[str, Any]) -> None:

@@ -265,8 +265,6 @@ class Relay:
             # Half the claim, and the other half to hand over what is left.
             async with asyncio.timeout(CLAIM_SECONDS / 2):
                 return await handler([row.payload for row in rows])
-        except UNREACHABLE:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever broke, the queue counts attempts and keeps what fails
             log.warning("outbox.bulk_failed", rows=len(rows), error=repr(error))
             return [False] * len(rows)
