@@ -223,6 +223,46 @@ async def test_many_writers_and_many_sealers(trail: Database) -> None:
     assert (verdict.findings, verdict.entries, verdict.waiting) == ([], 7 + 6 * 20 * 2, 0)
 
 
+PAUSED = """
+CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+CREATE TRIGGER pause BEFORE INSERT ON audit_entries FOR EACH ROW WHEN (NEW.action = 'STEP_8') EXECUTE FUNCTION pause()"""
+STILL = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted"
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["a younger one", "an older one"])
+async def test_an_entry_is_waited_for_whose_position_was_drawn_before_another_ones(
+    trail: Database, older: bool
+) -> None:
+    """Its transaction writes nothing else, and the sealer passes by between its position and its row."""
+    await trail.script(PAUSED)
+
+    async def write_beside(tx: Tx) -> asyncio.Task[None]:
+        if older:
+            await tx.value("SELECT pg_current_xact_id()::text")
+        late = asyncio.create_task(write(trail, 8))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await trail.run(lambda other: other.value(STILL)):
+                await asyncio.sleep(0.01)
+        await record(tx, ACTOR, audit=[entry(9)])
+        return late
+
+    async def overtake(tx: Tx) -> asyncio.Task[None]:
+        await tx.execute("SELECT pg_advisory_xact_lock(1)")
+        late = await trail.run(write_beside)
+        for number in range(10, 14):
+            await seal(trail)
+            await write(trail, number)
+        await seal(trail)
+        assert (await verify(trail, VAULT)).findings == []
+        return late
+
+    await (await trail.run(overtake))
+    await settle(trail)
+    verdict = await verify(trail, VAULT)
+    assert (verdict.findings, verdict.entries, verdict.waiting) == ([], 7 + 6, 0)
+
+
 async def test_seals_of_a_key_that_is_gone_do_not_matter_once_a_newer_one_stands(trail: Database) -> None:
     both = Vault({1: b"k" * 32, 2: b"n" * 32}, 2)
     after = Vault({2: b"n" * 32}, 2)

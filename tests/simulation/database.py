@@ -33,8 +33,6 @@ T = TypeVar("T")
 TEMPLATE: Final = "simulation"
 PROCESS_CONNECTIONS: Final = 10
 STATEMENT_SECONDS_MAX: Final = 0.003
-XID: Final = "pending_until"
-"""Names the one column into which a transaction's number goes by way of the program."""
 _CLOCKS: Final = {
     "now": ("sim.now", "STABLE"),
     "transaction_timestamp": ("sim.now", "STABLE"),
@@ -249,9 +247,7 @@ class Wire:
             self._trace.add(now, who, "sql", f"{sql} {args!r} {type(error).__name__}")
             raise
         told = found if isinstance(found, str) else len(found) if isinstance(found, list) else found is not None
-        # Numbers of transactions are the server's, which has had other seeds before.
-        shown = "" if XID in sql else repr(args)
-        self._trace.add(now, who, "sql", f"{sql} {shown} {told}")
+        self._trace.add(now, who, "sql", f"{sql} {args!r} {told}")
         self._trace.count("statements")
         if verb == "COMMIT" or sql == "ROLLBACK":
             self._end(one)

@@ -19,12 +19,14 @@ async def link(shop: Marketplace, user_id: str) -> str:
     return email
 
 
-async def top_up(shop: Marketplace, person: Person, amount: str, *, fee: str | None = None) -> str:
+async def top_up(
+    shop: Marketplace, person: Person, amount: str, *, fee: str | None = None, email: str | None = None
+) -> str:
     """Pay in as a user does, at Airtm's page, and wait until it is booked; returns the payer's address at Airtm.
 
-    `fee` is what Airtm keeps, such as `0.25`.
+    `fee` is what Airtm keeps, such as `0.25`. `email` is the address of somebody who has paid before.
     """
-    email = await link(shop, person.id)
+    email = email or await link(shop, person.id)
     made: dict[str, Any] = await shop.done("POST", "/topups", {"userId": person.id, "amount": amount}, status=201)
     form = {"action": "pay", "email": email}
     async with shop.http.post(made["confirmationUri"], data=form, allow_redirects=False) as answer:

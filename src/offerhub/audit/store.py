@@ -61,7 +61,8 @@ async def entries(tx: Tx, marketplace_id: str, search: Search, bound_to: str | N
 class Turn:
     """A turn of sealing: how far it has got, and what could be seen of the trail when it began.
 
-    `settled`, `pending` and `top` are positions; `pending_until`, `oldest` and `next` are transaction ids.
+    `settled`, `pending` and `top` are positions; `pending_until`, `oldest` and `next` are transaction ids: the one that
+    `pending` waits for, the oldest that was running, and one above all that had ended.
     """
 
     settled: int
@@ -74,12 +75,14 @@ class Turn:
     next: int
 
 
-_LOCK: Final = "SELECT settled, pending, pending_until FROM audit_sealing FOR UPDATE SKIP LOCKED"
+# An advisory lock, since one on a row would give this transaction its id before it has looked.
+_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('audit_sealing', 0))"
 # After the lock, so that the end of the chain is the one that the last turn left.
 _LOOK: Final = """
-SELECT coalesce(c.sequence, 0) AS sequence, c.hash, coalesce((SELECT max(position) FROM audit_entries), 0) AS top,
+SELECT p.settled, p.pending, p.pending_until, coalesce(c.sequence, 0) AS sequence, c.hash,
+    coalesce((SELECT max(position) FROM audit_entries), 0) AS top,
     pg_snapshot_xmin(now)::text::bigint AS oldest, pg_snapshot_xmax(now)::text::bigint AS next
-FROM pg_current_snapshot() AS now
+FROM audit_sealing p, pg_current_snapshot() AS now
 LEFT JOIN LATERAL (SELECT sequence, hash FROM audit_chain ORDER BY sequence DESC LIMIT 1) c ON true"""
 _UNSEALED: Final = f"""
 SELECT e.id, {CONTENT} AS content FROM audit_entries e
@@ -90,7 +93,8 @@ INSERT INTO audit_chain (sequence, entry_id, hash)
 SELECT $1 + l.place, l.entry_id, l.hash
 FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS l (entry_id, hash, place)"""
 _SEAL: Final = "INSERT INTO audit_seals (last_sequence, key_version, seal) VALUES ($1, $2, $3)"
-_PROGRESS: Final = "UPDATE audit_sealing SET settled = $1, pending = $2, pending_until = $3"
+_PROGRESS: Final = """
+UPDATE audit_sealing SET settled = $1, pending = $2, pending_until = pg_current_xact_id()::text::bigint"""
 _LINKS: Final = f"""
 SELECT c.sequence, c.entry_id, c.hash, CASE WHEN e.id IS NOT NULL THEN {CONTENT} END AS content
 FROM audit_chain c LEFT JOIN audit_entries e ON e.id = c.entry_id
@@ -106,8 +110,7 @@ SELECT count(*) FROM audit_entries e WHERE e.position > (SELECT settled FROM aud
 
 async def begin_sealing(tx: Tx) -> Turn | None:
     """Take the turn of sealing until this transaction ends; None while another has it."""
-    progress = await tx.row(_LOCK)
-    return None if progress is None else Turn(*progress, *(await tx.one(_LOOK)))
+    return Turn(*(await tx.one(_LOOK))) if await tx.value(_LOCK) else None
 
 
 async def unsealed(tx: Tx, settled: int, limit: int) -> list[Row]:
@@ -128,16 +131,17 @@ async def keep_seal(tx: Tx, sequence: int, key_version: int, seal: bytes) -> Non
 async def note_progress(tx: Tx, turn: Turn) -> None:
     """After a turn that left nothing: move the position below which nothing will appear any more.
 
-    What stood below `pending` when it was noted was written by transactions before `pending_until`; once the oldest
-    that runs is not below that, they have all ended, and this turn has seen what they wrote.
+    A transaction has its id before it draws a position (migration 0032), and this one gets its own after it has seen
+    `top`: whoever drew a position below `top` has a lower id. Once the oldest that runs is not below `pending_until`,
+    those below `pending` have all ended, and this turn has seen what they wrote.
     """
     ended = turn.oldest >= turn.pending_until
     # A database that was restored elsewhere counts its transactions anew.
     elsewhere = turn.next < turn.pending_until
     if ended and turn.settled < turn.pending:
-        await tx.execute(_PROGRESS, turn.pending, turn.top, turn.next)
+        await tx.execute(_PROGRESS, turn.pending, turn.top)
     elif (ended or elsewhere) and turn.pending < turn.top:
-        await tx.execute(_PROGRESS, turn.settled, turn.top, turn.next)
+        await tx.execute(_PROGRESS, turn.settled, turn.top)
 
 
 async def links(tx: Tx, after: int, limit: int) -> list[Row]:
