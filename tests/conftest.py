@@ -1,7 +1,8 @@
 """What all tests share: real servers, and databases with the current schema.
 
-Without DATABASE_URL and REDIS_URL, servers of our own run for this test run only, one pair for all xdist workers.
-With them (`make test-compat`) those servers are used; the database's user must be allowed to create databases.
+Without DATABASE_URL and REDIS_URL, servers of our own run for this test run only: one PostgreSQL for all xdist
+workers, and a Valkey for each. With them (`make test-compat`) those servers are used; the database's user must be allowed to
+create databases, and Redis must have REDIS_INDEXES of them for each worker.
 """
 
 import gc
@@ -30,6 +31,8 @@ pytest_plugins = [
 ]
 
 TEST_DATA_DIR = "OFFERHUB_TEST_DATA_DIR"
+REDIS_INDEXES = 4
+"""The tests' own, and one for each product that runs beside another (support.product_fixtures)."""
 TESTS = Path(__file__).parent
 LONGEST_FIRST = ("simulation", "faults", "cli", "model", "races", "hostile", "fuzz", "sandbox", "product", "contract")
 
@@ -90,14 +93,13 @@ def data_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server_urls() -> Iterator[tuple[str, str]]:
-    """PostgreSQL and Redis for this run."""
-    database_url = os.environ.get("DATABASE_URL", "")
-    redis_url = os.environ.get("REDIS_URL", "")
-    with embedded_services(
-        Path(os.environ[TEST_DATA_DIR]), durable=False, want_postgres=not database_url, want_redis=not redis_url
-    ) as urls:
-        yield database_url or urls.database_url, redis_url or urls.redis_url
+def server_url() -> Iterator[str]:
+    """PostgreSQL for this run."""
+    if given := os.environ.get("DATABASE_URL"):
+        yield given
+        return
+    with embedded_services(Path(os.environ[TEST_DATA_DIR]), durable=False, want_redis=False) as urls:
+        yield urls.database_url
 
 
 @asynccontextmanager
@@ -113,43 +115,51 @@ async def _new_database(server_url: str, template: str = "template1") -> AsyncIt
 
 
 @pytest.fixture(scope="session")
-async def template_database_url(server_urls: tuple[str, str]) -> AsyncIterator[str]:
+async def template_database_url(server_url: str) -> AsyncIterator[str]:
     """The current schema, empty; only to be cloned, never connected to."""
-    async with _new_database(server_urls[0]) as url:
+    async with _new_database(server_url) as url:
         await migrate(url)
         yield url
 
 
 @pytest.fixture(scope="session")
-async def folder_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+async def folder_database_url(server_url: str, template_database_url: str) -> AsyncIterator[str]:
     """A database with the current schema, for a folder of tests that must have it to themselves."""
-    async with _new_database(server_urls[0], urlsplit(template_database_url).path[1:]) as url:
+    async with _new_database(server_url, urlsplit(template_database_url).path[1:]) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-async def database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+async def database_url(server_url: str, template_database_url: str) -> AsyncIterator[str]:
     """A database with the current schema, shared by the tests of one worker."""
-    async with _new_database(server_urls[0], urlsplit(template_database_url).path[1:]) as url:
+    async with _new_database(server_url, urlsplit(template_database_url).path[1:]) as url:
         yield url
 
 
 @pytest.fixture
-async def fresh_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+async def fresh_database_url(server_url: str, template_database_url: str) -> AsyncIterator[str]:
     """A database with the current schema, for one test."""
-    async with _new_database(server_urls[0], urlsplit(template_database_url).path[1:]) as url:
+    async with _new_database(server_url, urlsplit(template_database_url).path[1:]) as url:
         yield url
 
 
 @pytest.fixture
-async def empty_database_url(server_urls: tuple[str, str]) -> AsyncIterator[str]:
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
     """A database without any schema, for one test."""
-    async with _new_database(server_urls[0]) as url:
+    async with _new_database(server_url) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def redis_url(server_urls: tuple[str, str], worker_id: str) -> str:
-    """Redis, with a database index of this worker's own."""
-    index = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
-    return with_database(server_urls[1], str(index))
+def redis_url(worker_id: str) -> Iterator[str]:
+    """Redis: index 0 of a server of this worker's own, or the first of its indexes at the one that is given.
+
+    A test may hold its server up: no other worker shall feel it.
+    """
+    if given := os.environ.get("REDIS_URL"):
+        yield with_database(given, str(REDIS_INDEXES * int(worker_id.removeprefix("gw").replace("master", "0"))))
+        return
+    folder = new_data_dir()
+    with embedded_services(folder, durable=False, want_postgres=False) as urls:
+        yield with_database(urls.redis_url, "0")
+    remove_data_dir(folder)

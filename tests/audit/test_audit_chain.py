@@ -226,7 +226,8 @@ async def test_many_writers_and_many_sealers(trail: Database) -> None:
 PAUSED = """
 CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
-CREATE TRIGGER pause BEFORE INSERT ON audit_entries FOR EACH ROW WHEN (NEW.action = 'STEP_8') EXECUTE FUNCTION pause()"""
+CREATE TRIGGER pause BEFORE INSERT ON audit_entries
+FOR EACH ROW WHEN (NEW.action = 'STEP_8') EXECUTE FUNCTION pause()"""
 STILL = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted"
 
 

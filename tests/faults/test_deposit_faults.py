@@ -129,13 +129,13 @@ KINDS = (
 async def test_f16_a_bad_wire_neither_loses_nor_doubles(reader: Marketplace, world: World) -> None:
     [alice] = await reader.people(None)
     face, route = READS[reader.live.product.deposits.source.name]
-    for kind in KINDS:
+    for number, kind in enumerate(KINDS, 1):
         more = {"seconds": 0.00001} if kind == "slow_body" else {}
         fault = await world.fault(face, f"{route}$", kind, times=1, **more)
         await credit(world, "call", alice.address, alice.address, amount="1")
         await eventually(fault.fired, lambda fired: fired == 1)
-    whole = {"available": 2 * len(KINDS) * UNIT}
-    await eventually(lambda: reader.units(alice.id), lambda found: found == whole)
+        arrived = {"available": 2 * number * UNIT}
+        await eventually(lambda: reader.units(alice.id), lambda found, arrived=arrived: found == arrived)
     booked = await reader.live.value("SELECT count(*) FROM deposits WHERE user_id = $1", alice.id)
     assert booked == 2 * len(KINDS)
     await reader.live.assert_conserved(world)

@@ -25,14 +25,12 @@ def canaries() -> Canaries:
 
 
 @pytest.fixture(scope="session")
-async def guarded_database_url(
-    server_urls: tuple[str, str], template_database_url: str, canaries: Canaries
-) -> AsyncIterator[str]:
+async def guarded_database_url(server_url: str, template_database_url: str, canaries: Canaries) -> AsyncIterator[str]:
     """A database of its own, that is reached with a password of its own."""
     name, password = f"offerhub_canary_{secrets.token_hex(6)}", canary("DATABASE_PASSWORD")
     canaries.add("the database's password", password)
     template = urlsplit(template_database_url)
-    connection = await asyncpg.connect(server_urls[0])
+    connection = await asyncpg.connect(server_url)
     await connection.execute(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{password}'")
     await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template.path[1:]}" OWNER {name}')
     yield urlunsplit(

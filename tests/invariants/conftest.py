@@ -15,9 +15,9 @@ from support.databases import cloned
 
 
 @pytest.fixture(scope="session")
-async def stand(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[Stand]:
+async def stand(server_url: str, template_database_url: str) -> AsyncIterator[Stand]:
     """The history is proven first: whatever is found later was done later."""
-    async with cloned(server_urls[0], template_database_url) as url:
+    async with cloned(server_url, template_database_url) as url:
         stand = await _proven(url)
         yield stand
         await stand.database.close()

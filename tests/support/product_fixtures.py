@@ -18,10 +18,10 @@ from support.outside import LEDGER_SECONDS, World
 from support.payloads import assert_described
 from support.product import Marketplace, Person, Running, environment, running
 
-REDIS_INDEX_OFFSET = 4
-AIRTM_REDIS_INDEX_OFFSET = 8
-OFFICE_INDEX_OFFSET = 12
-"""Beside the indexes of the other tests, which empty theirs."""
+REDIS_INDEX_OFFSET = 1
+AIRTM_REDIS_INDEX_OFFSET = 2
+OFFICE_INDEX_OFFSET = 3
+"""Beside the index of the other tests, which empty theirs."""
 
 
 def _with_path(url: str, path: str) -> str:
@@ -52,9 +52,9 @@ async def new_database(server_url: str, template_url: str) -> AsyncIterator[str]
 
 
 @pytest.fixture(scope="session")
-async def product_database_url(server_urls: tuple[str, str], template_database_url: str) -> AsyncIterator[str]:
+async def product_database_url(server_url: str, template_database_url: str) -> AsyncIterator[str]:
     """A database of the product's own: other tests leave rows behind that no product would write."""
-    async with new_database(server_urls[0], template_database_url) as url:
+    async with new_database(server_url, template_database_url) as url:
         yield url
 
 
@@ -94,11 +94,11 @@ async def live(environ: dict[str, str]) -> AsyncIterator[Running]:
 
 @pytest.fixture(scope="session")
 async def airtm_environ(
-    server_urls: tuple[str, str], template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
+    server_url: str, template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
 ) -> AsyncIterator[dict[str, str]]:
     """The variables of a product on the rail of Airtm, with servers of its own, beside the same sandbox."""
     queue = _redis_at(redis_url, AIRTM_REDIS_INDEX_OFFSET)
-    async with new_database(server_urls[0], template_database_url) as database_url:
+    async with new_database(server_url, template_database_url) as database_url:
         yield environment(database_url, queue, sandbox_environ, PAYMENT_PROVIDER="airtm")
 
 
@@ -111,7 +111,7 @@ async def airtm_live(airtm_environ: dict[str, str]) -> AsyncIterator[Running]:
 
 @pytest.fixture(scope="module")
 async def tight_live(
-    server_urls: tuple[str, str], template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
+    server_url: str, template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
 ) -> AsyncIterator[Running]:
     """A product of a module's own, with all rails and little patience with its providers."""
     queue = _redis_at(redis_url, OFFICE_INDEX_OFFSET)
@@ -124,7 +124,7 @@ async def tight_live(
         "PROVIDER_BREAKER_SECONDS": "3",
     }
     async with (
-        new_database(server_urls[0], template_database_url) as database_url,
+        new_database(server_url, template_database_url) as database_url,
         running(environment(database_url, queue, sandbox_environ, **tight)) as found,
     ):
         yield found
@@ -140,14 +140,14 @@ async def airtm_shop(airtm_live: Running, world: World, http: aiohttp.ClientSess
 
 @pytest.fixture(scope="module")
 async def office_environ(
-    server_urls: tuple[str, str], template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
+    server_url: str, template_database_url: str, redis_url: str, sandbox_environ: dict[str, str]
 ) -> AsyncIterator[dict[str, str]]:
     """The variables of a product with a database and queues of its own: nobody else takes its jobs."""
     redis = _redis_at(redis_url, OFFICE_INDEX_OFFSET)
     client = Redis.from_url(redis)
     await client.flushdb()
     await client.aclose()
-    async with new_database(server_urls[0], template_database_url) as database_url:
+    async with new_database(server_url, template_database_url) as database_url:
         yield environment(database_url, redis, sandbox_environ)
 
 

@@ -27,7 +27,7 @@ def sandbox_variables() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 async def theatre(
     sandbox_variables: dict[str, str],
-    server_urls: tuple[str, str],
+    server_url: str,
     template_database_url: str,
     redis_url: str,
     tmp_path_factory: pytest.TempPathFactory,
@@ -35,7 +35,7 @@ async def theatre(
     """A marketplace of its own, whose flows real processes begin that are killed and disturbed."""
     log = tmp_path_factory.mktemp("zygote") / "processes.log"
     async with (
-        new_database(server_urls[0], template_database_url) as url,
+        new_database(server_url, template_database_url) as url,
         zygotes.zygote(log) as zygote,
         stages.stage(url, redis_url, sandbox_variables, couples=COUPLES) as stage,
     ):
@@ -74,15 +74,15 @@ async def gate(own_sandbox: dict[str, str]) -> AsyncIterator[Gate]:
 async def gated_world(
     own_sandbox: dict[str, str],
     gate: Gate,
-    server_urls: tuple[str, str],
+    server_url: str,
     template_database_url: str,
     redis_url: str,
 ) -> AsyncIterator[World]:
     """A world behind the gate, with a database of its own."""
     name = f"offerhub_test_gated_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(server_urls[0])
+    connection = await asyncpg.connect(server_url)
     await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{urlsplit(template_database_url).path[1:]}"')
-    url = urlunsplit(urlsplit(server_urls[0])._replace(path=f"/{name}"))
+    url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
     opened = await World.open({**own_sandbox, "STELLAR_HORIZON_URL": gate.url}, url, redis_url)
     yield opened
     await opened.close()
