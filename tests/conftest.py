@@ -1,8 +1,8 @@
 """What all tests share: real servers, and databases with the current schema.
 
 Without DATABASE_URL and REDIS_URL, servers of our own run for this test run only: one PostgreSQL for all xdist
-workers, and a Valkey for each. With them (`make test-compat`) those servers are used; the database's user must be allowed to
-create databases, and Redis must have REDIS_INDEXES of them for each worker.
+workers, and a Valkey for each. With them (`make test-compat`) those servers are used; the database's user must be
+allowed to create databases, and Redis must have REDIS_INDEXES of them for each worker.
 """
 
 import gc

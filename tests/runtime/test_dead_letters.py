@@ -127,7 +127,8 @@ async def test_a_job_that_always_fails_is_kept_with_every_attempt(office: Office
 
 
 async def test_letters_of_all_queues_come_newest_first_and_in_pages(office: Office) -> None:
-    made = [await office.fail(f"n{number}", queue=number % 2) for number in range(5)]
+    made = [*await asyncio.gather(*(office.fail(f"n{number}", queue=number % 2) for number in range(4)))]
+    made.append(await office.fail("n4"))
     same = await office.database.run(
         lambda tx: tx.value("UPDATE dead_letters SET failed_at = $1 WHERE id <> $2", made[0].failed_at, made[4].id)
     )

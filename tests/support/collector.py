@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import gzip
 import http.server
+import os
 import threading
+import unittest.mock
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -77,11 +79,12 @@ class Collector:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Answer while the block runs."""
+        """Answer while the block runs. Exporters that begin meanwhile send what they have ten times a second."""
         thread = threading.Thread(target=self._server.serve_forever)
         thread.start()
         try:
-            yield
+            with unittest.mock.patch.dict(os.environ, OTEL_BSP_SCHEDULE_DELAY="100"):
+                yield
         finally:
             self._server.shutdown()
             self._server.server_close()
