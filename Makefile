@@ -10,9 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 ARGS ?=
-# Test processes, which share one PostgreSQL: two a core, because most tests wait for ledgers to close. A file is one
-# process's, which so makes what the file's tests share only once.
-TEST_PROCESSES ?= -n $(shell $(or $(PYTHON),python3) -c 'import os; print(min(6, 2 * (os.cpu_count() or 1)))') \
+# Test processes, which share one PostgreSQL: two a core and one more, because most tests wait for ledgers to close. A
+# file is one process's, which so makes what the file's tests share only once.
+TEST_PROCESSES ?= -n $(shell $(or $(PYTHON),python3) -c 'import os; print(min(8, 1 + 2 * (os.cpu_count() or 1)))') \
 	--dist loadfile --no-loadscope-reorder
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11

@@ -5,13 +5,13 @@ workers, and a Valkey for each. With them (`make test-compat`) those servers are
 allowed to create databases, and Redis must have REDIS_INDEXES of them for each worker.
 """
 
+import contextlib
 import gc
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -34,6 +34,8 @@ TEST_DATA_DIR = "OFFERHUB_TEST_DATA_DIR"
 REDIS_INDEXES = 4
 """The tests' own, and one for each product that runs beside another (support.product_fixtures)."""
 TESTS = Path(__file__).parent
+MEMORY = Path("/dev/shm")  # noqa: S108 - folders in it get random names
+ROOM_BYTES = 6 << 30
 LONGEST_FIRST = ("simulation", "faults", "cli", "model", "races", "hostile", "fuzz", "sandbox", "product", "contract")
 
 
@@ -68,9 +70,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def new_data_dir() -> Path:
     """A data folder for servers. Not `tmp_path`: that is private, and as root the servers run as somebody else."""
-    folder = Path(tempfile.mkdtemp(prefix="offerhub-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="offerhub-test-", dir=_in_memory()))
     folder.chmod(0o711)
     return folder
+
+
+def _in_memory() -> Path | None:
+    """A file system in memory with room for hundreds of databases, and that runs programs; None without one."""
+    with contextlib.suppress(OSError):
+        system, free = os.statvfs(MEMORY), os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if min(system.f_bavail * system.f_frsize, free) >= ROOM_BYTES and not system.f_flag & os.ST_NOEXEC:
+            return MEMORY
+    return None
 
 
 def remove_data_dir(folder: Path) -> None:
@@ -102,7 +113,7 @@ def server_url() -> Iterator[str]:
         yield urls.database_url
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _new_database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
     name = f"offerhub_test_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(server_url)

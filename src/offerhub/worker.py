@@ -180,7 +180,10 @@ async def background(
     deadline = stopping or Stopping(settings.jobs.shutdown_seconds)
     log.info("background_started", holder=holder, queues=sorted(taken))
     try:
-        with made.doorbell.heard("jobs", relay.ring):
+        with (
+            made.doorbell.heard("jobs", relay.ring),
+            made.doorbell.heard("events", made.webhooks_out.dispatcher.ring),
+        ):
             yield workers
     finally:
         deadline.begin()

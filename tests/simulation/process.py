@@ -99,7 +99,10 @@ class Replica:
         ]
         self.server = Server(host.name, edge(made, {}, queues), host)
         self._trace.add(self._loop.time(), host.name, "up")
-        with made.doorbell.heard("jobs", relay.ring):
+        with (
+            made.doorbell.heard("jobs", relay.ring),
+            made.doorbell.heard("events", made.webhooks_out.dispatcher.ring),
+        ):
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

@@ -61,8 +61,8 @@ async def entries(tx: Tx, marketplace_id: str, search: Search, bound_to: str | N
 class Turn:
     """A turn of sealing: how far it has got, and what could be seen of the trail when it began.
 
-    `settled`, `pending` and `top` are positions; `pending_until`, `oldest` and `next` are transaction ids: the one that
-    `pending` waits for, the oldest that was running, and one above all that had ended.
+    `settled`, `pending` and `top` are positions. The others are transaction ids: `pending_until` is what `pending`
+    waits for, `oldest` the lowest that was running, and `next` one above all that had ended.
     """
 
     settled: int

@@ -268,7 +268,7 @@ class Database:
     async def statement(self, sql: str, *args: Any, rings: set[str]) -> list[Row]:
         """Run one statement that is a transaction by itself; again after one of `AGAIN`. Then ring the doorbell."""
         rows = await self._retried(lambda: self._alone(sql, args))
-        if self.committed is not None:
+        if rings and self.committed is not None:
             self.committed(rings)
         return rows
 

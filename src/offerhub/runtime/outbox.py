@@ -217,7 +217,7 @@ class Relay:
 
         Raises QueueUnavailable when Redis did not take them all; those that it did not take are due again.
         """
-        claimed = await self._database.run(lambda tx: tx.rows(_CLAIM, BATCH_ROWS, CLAIM_SECONDS))
+        claimed = await self._database.statement(_CLAIM, BATCH_ROWS, CLAIM_SECONDS, rings=set())
         if not claimed:
             return 0
         rows = sorted((_Row(*row.values()) for row in claimed), key=lambda row: (row.priority, row.id))

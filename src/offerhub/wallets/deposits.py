@@ -27,6 +27,8 @@ from offerhub.wallets.same_network import NetworkReset, SameNetwork
 RETRY_SECONDS_MAX: Final = 15.0
 NOTE_SECONDS: Final = 2.0
 """How often an idle stream notes that it has caught up."""
+GAPS_SECONDS: Final = 5.0
+"""How often gaps are looked for that somebody else has noted, or that have rested."""
 
 log = structlog.get_logger("offerhub.deposits")
 
@@ -80,6 +82,7 @@ class DepositWatcher:
         self._network = SameNetwork(database, source, clock)
         self._halt = halt
         self._noted = 0.0
+        self._look_for_gaps_at = 0.0
 
     async def begin(self) -> None:
         """See to it that there is a cursor: where this source stopped, or the other one if that came further.
@@ -99,18 +102,20 @@ class DepositWatcher:
 
     async def watch(self) -> None:
         """Book pages until cancelled; a provider that cannot be reached only delays."""
-        failures = 0
+        failures, begun = 0, False
         while True:
             try:
                 await self._network.check()
-                await self.begin()
+                if not begun:
+                    await self.begin()
+                    begun = True
                 full = await self.book_page()
                 if not full:
-                    await self._gaps.fill()
+                    await self._fill_gaps()
                 failures = 0
                 delay = 0.0 if full else self._poll_seconds
             except CursorMoved:
-                delay = self._poll_seconds
+                begun, delay = False, self._poll_seconds
             except CursorTooOld as error:
                 delay = await self._skip(error)
             except NetworkReset as reset:
@@ -148,6 +153,10 @@ class DepositWatcher:
 
         return await self._database.run(read, read_only=True)
 
+    async def _fill_gaps(self) -> None:
+        if self._clock.monotonic() >= self._look_for_gaps_at and not await self._gaps.fill():
+            self._look_for_gaps_at = self._clock.monotonic() + GAPS_SECONDS
+
     async def _book(self, tx: Tx, cursor: str, page: TransferPage) -> None:
         after = page.cursor or cursor
         # The cursor first: its row lock keeps a second watcher out until this page is committed.
@@ -162,6 +171,7 @@ class DepositWatcher:
         except (StellarNetworkError, *UNREACHABLE) as failure:
             log.warning("deposits_delayed", error=str(failure))
             return RETRY_SECONDS_MAX
+        self._look_for_gaps_at = 0.0
         return 0.0 if skipped else RETRY_SECONDS_MAX
 
     async def _stop_everything(self, reason: str) -> None:

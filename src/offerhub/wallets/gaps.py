@@ -67,16 +67,20 @@ class Gaps:
         log.error("deposits_gap", source=self._source.name, first=noted[0], last=noted[1], error=reason)
         return True
 
-    async def fill(self) -> None:
-        """Work on the oldest gap for a while, if there is one. When that fails, the gap rests; deposits go on."""
+    async def fill(self) -> bool:
+        """Work on the oldest gap for a while; False when there is none. When that fails, the gap rests.
+
+        Deposits go on in any case.
+        """
         gap = await self._database.run(lambda tx: store.gap_to_try(tx, RETRY_SECONDS), read_only=True)
         if gap is None:
-            return
+            return False
         try:
             await (self._from_stream(gap) if gap["source"] == HORIZON else self._from_histories(gap))
         except StellarNetworkError as error:
             log.warning("deposits_gap_delayed", error=str(error))
             await self._database.run(lambda tx: store.rest(tx, gap["id"]))
+        return True
 
     async def _from_stream(self, gap: Row) -> None:
         """One page of RPC's events, until they are behind the gap."""

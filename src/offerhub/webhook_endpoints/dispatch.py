@@ -5,6 +5,8 @@ a job for each endpoint that has something to be sent now. A crash repeats the t
 and `UNIQUE (endpoint, event)` lets nothing be queued twice.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -32,6 +34,9 @@ CURSOR: Final = "webhook-deliveries"
 BATCH_EVENTS: Final = 500
 BATCH_ENDPOINTS: Final = 100
 INTERVAL_SECONDS: Final = 0.25
+"""Between two turns: what happens meanwhile is one turn's."""
+IDLE_SECONDS: Final = 0.75
+"""How much longer the next turn waits for somebody to ring: so late may a delivery's next attempt begin."""
 DELAYED_SECONDS: Final = 1.0
 JOB_SECONDS: Final = 600.0
 """A job is on its way until it begins, but no longer than this: one that ended as a dead letter is replaced."""
@@ -49,20 +54,29 @@ class Dispatcher:
         self._database = database
         self._clock = clock
         self._moment = moment
+        self._bell = asyncio.Event()
+
+    def ring(self) -> None:
+        """Events were committed. Call it on the dispatcher's loop."""
+        self._bell.set()
 
     async def run(self, token: LeaseToken) -> None:
         """Dispatch until cancelled; an outage of the database only delays."""
         while True:
+            self._bell.clear()
+            more = False
             try:
                 await events.settle(self._database)
                 more = await self._database.run(lambda tx: self._fenced(tx, token))
-                delay = 0.0 if more else INTERVAL_SECONDS
             except UNREACHABLE as error:
                 log.warning("webhook_dispatch_delayed", error=repr(error))
-                delay = DELAYED_SECONDS
+                await self._clock.sleep(DELAYED_SECONDS)
             heed_cancellation()
-            if delay:
-                await self._clock.sleep(delay)
+            if not more:
+                await self._clock.sleep(INTERVAL_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._bell.wait()
 
     async def _fenced(self, tx: Tx, token: LeaseToken) -> bool:
         await token.fence(tx)
