@@ -32,7 +32,7 @@ REFUSED = {
         INSERT INTO ledger.postings (transaction_id, position, account_id, amount) SELECT 999999, p, id, p *
             2 - 17 FROM ledger.accounts, generate_series(8, 9) p WHERE kind = 'world:stellar'
         """,
-        "postings_transaction_id_fkey",
+        "balanced",
     ),
     "a posting in another marketplace": (
         f"""

@@ -1,12 +1,18 @@
 """Requests that the database performs together: each has its own effect and answer, whatever befalls the others."""
 
 import asyncio
+import json
+from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offerhub.balances import service
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import UNITS_MAX, format_amount
+from offerhub.runtime.actor import Actor
 from offerhub.runtime.statements import as_format, place
 from support.product import Marketplace, Person, unique
 
@@ -63,6 +69,79 @@ async def test_one_key_many_times_at_once_has_one_effect(shop: Marketplace) -> N
     assert await shop.balance(alice) == ("7.00", "0.00")
     again = await shop.post(path, {"amount": "7.00"}, key=key)
     assert (again.status, again.body, again.headers["idempotency-replay"]) == (200, done[0].body, "true")
+
+
+def asked(shop: Marketplace, user_id: str, units: int) -> dict[str, Any]:
+    """A credit of so many units, or a debit, as the edge hands it to the database."""
+    actor = Actor(shop.id, "api_key", "key_of_nobody", "a test")
+    what = service.credit if units > 0 else service.debit
+    statement = what(actor, user_id, service.Manual(abs(units), None, None))
+    answer = as_format(msgspec.json.encode(statement.answer).decode())
+    return {"use_case": statement.use_case, "request": {**statement.request, "answer": answer}}
+
+
+async def performed(shop: Marketplace, *requests: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """What the database answers to each."""
+    text = msgspec.json.encode(requests).decode()
+    database = shop.live.product.database
+    rows = await database.statement("SELECT answer FROM perform($1)", text, rings=set())
+    return [None if row["answer"] is None else json.loads(row["answer"]) for row in rows]
+
+
+async def history(shop: Marketplace, user_id: str) -> list[tuple[Any, ...]]:
+    """What was posted on a user's available balance, and the account in the end."""
+    rows = await shop.live.rows(
+        """
+        SELECT p.amount, p.account_version, p.balance_after, t.kind, a.balance, a.version
+        FROM ledger.accounts a JOIN ledger.postings p ON p.account_id = a.id
+        JOIN ledger.transactions t ON t.id = p.transaction_id
+        WHERE a.owner = $1 AND a.kind = 'available' ORDER BY p.account_version
+        """,
+        user_id,
+    )
+    return [tuple(row.values()) for row in rows]
+
+
+MOVES: dict[str, list[tuple[int, int]]] = {
+    "one for each": [(0, 5), (1, 7), (2, -3)],
+    "many for one": [(0, 5), (0, -15), (0, 1), (0, 1), (0, -2)],
+    "mixed": [(0, 5), (0, -10), (1, 1), (2, -10), (2, 4), (2, -4)],
+    "more than there is in between": [(0, -8), (0, -8), (0, 20), (1, 1)],
+    "more than there is": [(0, -11), (1, 3)],
+    "nobody": [(0, 5), (3, 1), (1, 1)],
+}
+"""Who, of three users with ten units each, gets or gives how many."""
+ONE_BY_ONE = {"more than there is in between", "more than there is", "nobody"}
+
+
+@pytest.mark.parametrize("name", MOVES)
+async def test_all_at_once_is_as_one_by_one(shop: Marketplace, name: str) -> None:
+    together, apart = [[(await user(shop)).id for _ in range(3)] for _ in range(2)]
+    for one in (*together, *apart):
+        await performed(shop, asked(shop, one, 10 * UNIT))
+    together.append("usr_nobody")
+    apart.append("usr_nobody")
+    moves = [(whose, units * UNIT) for whose, units in MOVES[name]]
+    requests = [asked(shop, together[whose], units) for whose, units in moves]
+    told = []
+    for answers in (
+        await performed(shop, *requests),
+        [(await performed(shop, asked(shop, apart[whose], units)))[0] for whose, units in moves],
+    ):
+        parts = ("operation", "amount", "previousBalance", "newBalance", "available", "reserved")
+        told.append([answer and {part: answer[part] for part in parts} for answer in answers])
+    assert told[0] == told[1]
+    assert (None in told[0]) == (name in ONE_BY_ONE)
+    for number in range(3):
+        assert await history(shop, together[number]) == await history(shop, apart[number])
+        assert await shop.events(together[number]) == await shop.events(apart[number])
+    await shop.live.assert_books_hold()
+
+    more = msgspec.json.encode([asked(shop, together[whose], 1) for whose in (0, 1, 0)]).decode()
+    sql = "SELECT cardinality(answers) FROM move_by_hand_all($1::text::jsonb)"
+    assert await shop.live.product.database.run(lambda tx: tx.value(sql, more)) == 3, (
+        "it is what `perform` tries first"
+    )
 
 
 async def test_a_client_s_text_stays_as_it_is(shop: Marketplace) -> None:

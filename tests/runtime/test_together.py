@@ -43,6 +43,30 @@ async def test_what_comes_while_the_lanes_are_busy_goes_together() -> None:
     assert slow.calls == [[0], [1], [2, 3, 4], [5, 6, 7]]
 
 
+async def test_another_lane_opens_only_beside_calls_that_take_long() -> None:
+    slow = Slow()
+    together: Together[int, int] = Together(slow.ask, lanes=3, most=9, patience_seconds=0.02)
+    asking = [asyncio.create_task(together.ask(0))]
+    await settle()
+    asking += [asyncio.create_task(together.ask(number)) for number in (1, 2)]
+    await settle()
+    assert slow.calls == [[0]]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(slow.calls) == 1:
+            await asyncio.sleep(0.005)
+    assert slow.calls == [[0], [1, 2]], "nobody else came, and it opened all the same"
+    asking += [asyncio.create_task(together.ask(number)) for number in (3, 4)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(slow.calls) == 2:
+            await asyncio.sleep(0.005)
+    asking.append(asyncio.create_task(together.ask(5)))
+    await asyncio.sleep(0.05)
+    assert slow.calls == [[0], [1, 2], [3, 4]], "there are no more lanes"
+    slow.let.set()
+    assert await asyncio.gather(*asking) == [number * 10 for number in range(6)]
+    assert slow.calls[3:] == [[5]]
+
+
 async def test_a_failure_is_told_to_those_who_were_in_it() -> None:
     slow = Slow()
     together: Together[int, int] = Together(slow.ask, lanes=1, most=9)

@@ -132,24 +132,10 @@ class _Plan:
         request: dict[str, Any] = {
             "marketplace": actor.marketplace_id,
             "actor": actor.for_audit(),
-            "users": [side.request() for side in self.sides],
-            "post": {
-                "key": new_id("req"),
-                "kind": self.kind,
-                "subject": self.subject,
-                "reason": asked.description if self.hold is None else None,
-                "actor": actor.credential_id,
-                "owners": [leg.owner for leg in self.legs],
-                "kinds": [leg.kind.value for leg in self.legs],
-                "amounts": [leg.amount for leg in self.legs],
-            },
             "events": template(events),
             "audit": template(audit),
+            **(self._by_hand(actor, asked) if self.hold is None else self._of_hold(actor, self.hold)),
         }
-        if self.hold is not None:
-            change = next(side.change.held for side in self.sides if side.user_id == self.hold.user_id)
-            names = {"user": self.hold.user_id, "source": self.hold.source, "reference": self.hold.reference}
-            request["hold"] = {**names, "change": change}
         answer = BalanceOperationAnswer(
             **told.fields(),
             success=True,
@@ -161,7 +147,38 @@ class _Plan:
             balance=BalanceAnswer(**told.fields()),
         )
         turn = told.user_id if len(self.sides) == 1 else None
-        return Statement("balance_operation", turn, request, answer, refusal_of_user_or_books)
+        use_case = "move_by_hand" if self.hold is None else "balance_operation"
+        return Statement(use_case, turn, request, answer, refusal_of_user_or_books)
+
+    def _by_hand(self, actor: Actor, asked: Manual) -> dict[str, Any]:
+        """What `move_by_hand` posts: one user's available balance against `world:manual`."""
+        [side] = self.sides
+        return {
+            "user": side.user_id,
+            "amount": side.change.available,
+            "key": new_id("req"),
+            "kind": self.kind,
+            "reason": asked.description,
+            "by": actor.credential_id,
+        }
+
+    def _of_hold(self, actor: Actor, hold: Hold) -> dict[str, Any]:
+        """What `balance_operation` posts, and what it sets aside or takes."""
+        change = next(side.change.held for side in self.sides if side.user_id == hold.user_id)
+        return {
+            "users": [side.request() for side in self.sides],
+            "post": {
+                "key": new_id("req"),
+                "kind": self.kind,
+                "subject": self.subject,
+                "reason": None,
+                "actor": actor.credential_id,
+                "owners": [leg.owner for leg in self.legs],
+                "kinds": [leg.kind.value for leg in self.legs],
+                "amounts": [leg.amount for leg in self.legs],
+            },
+            "hold": {"user": hold.user_id, "source": hold.source, "reference": hold.reference, "change": change},
+        }
 
 
 def credit(actor: Actor, user_id: str, asked: Manual) -> Statement:

@@ -19,8 +19,9 @@ from offerhub.runtime.database import AGAIN, Database, Raised, Tx
 from offerhub.runtime.round_trips import note_sql
 from offerhub.runtime.together import Together
 
-LANES: Final = 2
-"""Batches at once: while one waits for its commit to be durable, the next is at work."""
+LANES_MAX: Final = 4
+PATIENCE_SECONDS: Final = 0.05
+"""One batch at a time, as full as it gets; another begins beside it when it takes longer, as before a locked row."""
 BATCH_MAX: Final = 32
 """Each request is a subtransaction, and PostgreSQL keeps 64 of one transaction at hand."""
 
@@ -125,7 +126,9 @@ class Batches:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._together: Together[_Asked, bytes | None] = Together(self._perform, lanes=LANES, most=BATCH_MAX)
+        self._together: Together[_Asked, bytes | None] = Together(
+            self._perform, lanes=LANES_MAX, most=BATCH_MAX, patience_seconds=PATIENCE_SECONDS
+        )
 
     async def perform(
         self, statement: Statement, answer: str, claim: Mapping[str, Any] | None = None
