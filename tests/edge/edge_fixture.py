@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta
 from starlette.types import ASGIApp
 
@@ -92,7 +93,7 @@ class Stage:
         actor = self.actors.get(credential)
         if actor is None:
             raise InvalidApiKey
-        return replace(actor, marketplace_id=marketplace_id or actor.marketplace_id)
+        return msgspec.structs.replace(actor, marketplace_id=marketplace_id or actor.marketplace_id)
 
     def credential(self, *scopes: str, kind: Any = "api_key") -> str:
         """A credential with these scopes."""

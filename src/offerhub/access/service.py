@@ -1,9 +1,11 @@
 """Use cases of access: make, list and revoke API keys, issue tokens, make marketplaces. Each is one transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from offerhub.access import store
 from offerhub.access.model import (
@@ -125,7 +127,7 @@ async def _acting_in(tx: Tx, actor: Actor, marketplace_id: str | None) -> Actor:
         raise InsufficientScope("Only the master key names a marketplace.", required_scope="master")
     if not await store.marketplace_exists(tx, marketplace_id):
         raise MarketplaceNotFound(marketplaceId=marketplace_id)
-    return replace(actor, marketplace_id=marketplace_id)
+    return msgspec.structs.replace(actor, marketplace_id=marketplace_id)
 
 
 async def list_keys(tx: Tx, actor: Actor, *, user_id: str | None, query: PageQuery) -> Page:
@@ -209,7 +211,7 @@ async def create_marketplace(tx: Tx, actor: Actor, name: str) -> tuple[Marketpla
     if made is None:
         return await store.marketplace_named(tx, name), False
     entry = journal.AuditEntry("MARKETPLACE_CREATED", "Marketplace", made.id, after={"name": made.name})
-    await journal.record(tx, replace(actor, marketplace_id=made.id), audit=[entry])
+    await journal.record(tx, msgspec.structs.replace(actor, marketplace_id=made.id), audit=[entry])
     return made, True
 
 

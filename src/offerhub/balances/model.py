@@ -1,10 +1,9 @@
 """Balances on the wire."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from offerhub.kernel.clock import to_wire
 from offerhub.kernel.money import format_amount
@@ -26,8 +25,7 @@ BalanceOperation = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True):
     """A user's balance in units. `reserved` includes what is on its way out."""
 
     user_id: str

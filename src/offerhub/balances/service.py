@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from offerhub.balances import store
 from offerhub.balances.model import (
     Balance,
@@ -42,8 +44,7 @@ DISCREPANCY_TOLERATED_UNITS = UNITS_PER_ONE
 """The books and the chain may differ by 1.00 before `verify` refuses (contract 2.4)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manual:
+class Manual(msgspec.Struct, frozen=True):
     """What the caller asks for: an amount in units, and the words that go with it."""
 
     amount: int
@@ -66,8 +67,7 @@ class Change(NamedTuple):
     held: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
+class _Side(msgspec.Struct, frozen=True):
     """One user in an operation, with places for what only the database knows."""
 
     user_id: str
@@ -103,8 +103,7 @@ class _Side:
         return {"id": self.user_id, "active": self.must_be_active, **moved}
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(msgspec.Struct, frozen=True):
     """What the database is to do: the legs to post, what a hold gains or loses, and what is told of it."""
 
     operation: BalanceOperation

@@ -1,6 +1,5 @@
 """Answers on the wire: envelopes (contract 1.4), errors (contract 3) and the headers that every answer carries."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -31,13 +30,12 @@ _URL_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]~"
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """An answer ready to be sent, and to be stored for replay."""
 
     status: int
     body: bytes
-    headers: Headers = field(default_factory=list)
+    headers: Headers = []
 
     async def send(self, send: Send, extra: Headers) -> None:
         """Send it with the headers that every answer carries, and the request's own."""

@@ -8,10 +8,10 @@ answer is JSON.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 import structlog
 from starlette.routing import Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
@@ -195,7 +195,9 @@ class Edge:
             actor = _PUBLIC
         else:
             actor = await self._authenticate(request.credential(), request.headers.get("x-marketplace-id"))
-        return replace(actor, correlation_id=request.correlation_id, ip=request.ip, user_agent=request.user_agent)
+        return msgspec.structs.replace(
+            actor, correlation_id=request.correlation_id, ip=request.ip, user_agent=request.user_agent
+        )
 
     async def _require_open(self, route: Route) -> None:
         if self._gate is None or not stops_in_maintenance(route):

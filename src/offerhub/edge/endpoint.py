@@ -9,11 +9,13 @@ nothing does the request go the long way, which tells why.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import asyncpg
+import msgspec
+from msgspec.structs import replace
 
 from offerhub.edge import decoding
 from offerhub.edge.answers import Reply, document, failure, redirect, success
@@ -131,8 +133,7 @@ class _Pending:
     repeated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Writing:
+class _Writing(msgspec.Struct, frozen=True):
     """One request to a `write` route."""
 
     endpoint: Endpoint

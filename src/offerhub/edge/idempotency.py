@@ -171,8 +171,7 @@ class Started:
     saga_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """One key of one credential, for one request. Every method runs inside the caller's transaction."""
 
     credential_id: str

@@ -10,12 +10,16 @@ import resource
 import uuid
 from asyncio.events import TimerHandle
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, cast
+from typing import Any, ClassVar, Final, Literal
+from urllib.parse import unquote
 
+import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from offerhub.edge.answers import COMMON_HEADERS, failure
+from offerhub.edge.exchange import Exchange
+from offerhub.edge.request import ARRIVED
 from offerhub.edge.streams import ABORT
 from offerhub.errors import ValidationFailed
 
@@ -45,47 +49,8 @@ class _RefusedError(Exception):
     """Raised inside the parser, which then refuses the request."""
 
 
-class _Whole:
-    """A connection as one answer writes to it: the head is kept until the body comes, for the price of one write.
-
-    When nothing comes with it, as with a stream of events, the head goes by itself in the loop's next turn.
-    """
-
-    __slots__ = ("_head", "_loop", "_transport", "_waited")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._head = b""
-        self._waited = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Write, or keep the first piece for the second one."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif not self._waited:
-            self._head, self._waited = data, True
-            self._loop.call_soon(self.flush)
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        """Write what is kept."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head)
-
-    def close(self) -> None:
-        """Close once everything is written."""
-        self.flush()
-        self._transport.close()
-
-
 class Protocol(HttpToolsProtocol):
-    """One connection. Tells the application how to cut it: `cut` of the extension ABORT in a request's scope."""
+    """One connection. A request's scope tells the application how to cut it, and whether its body has arrived."""
 
     limits: ClassVar[Limits] = Limits()
 
@@ -96,7 +61,9 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._refused = False
         self._waiting: Waiting = ""
+        self._due = 0.0
         self._timer: TimerHandle | None = None
+        self._rings_at = 0.0
         self._unread: TimerHandle | None = None
 
     # -- what the transport tells --------------------------------------------------------------------------------
@@ -149,24 +116,59 @@ class Protocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
-        self.scope["extensions"] = {ABORT: {"cut": self.transport.abort}}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; what comes behind the body is none (RFC 9110, 6.5.1), whatever it calls itself."""
-        if self._in_head:
-            super().on_header(name, value)
+        if not self._in_head:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is there. Raises in the parser when it is too large, or of a version that we do not speak."""
-        self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if self._head_bytes > HEAD_BYTES_MAX or self.parser.get_http_version() not in SPOKEN:
+        version = self.parser.get_http_version()
+        self._head_bytes = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        if self._head_bytes > HEAD_BYTES_MAX or version not in SPOKEN:
             raise _RefusedError
         self._in_head, self._in_body = False, True
-        super().on_headers_complete()
-        self.cycle.transport = cast("asyncio.Transport", _Whole(self.transport, self.loop))
-        if self.parser.should_upgrade():
-            # We speak nothing else. The parser reads no further request of this connection.
-            self.cycle.keep_alive = False
+        before = self.cycle
+        # We speak nothing that a connection could be upgraded to. The parser reads no further request of this one.
+        keep_alive = version == "1.1" and self.parser.should_keep_alive() and not self.parser.should_upgrade()
+        self.cycle = exchange = Exchange(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        self._describe(exchange, version)
+        if before is None or before.response_complete:
+            self._start_asgi_task(exchange, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def _describe(self, exchange: Exchange, version: str) -> None:
+        """Tell the application of the request."""
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        more: dict[str, Any] = {
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "extensions": {ABORT: {"cut": self.transport.abort}, ARRIVED: {"whole": exchange.arrived}},
+        }
+        self.scope.update(more)  # type: ignore[typeddict-item]
 
     def on_message_complete(self) -> None:
         """The whole request is there."""
@@ -176,8 +178,13 @@ class Protocol(HttpToolsProtocol):
     # -- what the server does ------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
-        """A request is answered."""
-        super().on_response_complete()
+        """A request is answered: begin with the next one that is there already, or wait for it."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                exchange, app = self.pipeline.pop()
+                self._start_asgi_task(exchange, app)
         self._watch()
 
     def send_400_response(self, msg: str) -> None:
@@ -204,13 +211,28 @@ class Protocol(HttpToolsProtocol):
         if waiting == self._waiting:
             return
         self._waiting = waiting
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if waiting:
             head = self.limits.head_seconds
             seconds = {"first": head, "head": head, "rest": REST_SECONDS_MAX, "idle": float(self.timeout_keep_alive)}
-            self._timer = self.loop.call_later(seconds[waiting], self._give_up)
+            self._due = self.loop.time() + seconds[waiting]
+            if self._timer is None or self._rings_at > self._due:
+                self._ring_at(self._due)
+
+    def _ring_at(self, moment: float) -> None:
+        """Look again then. A timer that rings too early costs less than one for each request."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_at = moment
+        self._timer = self.loop.call_at(moment, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._waiting:
+            return
+        if self.loop.time() < self._due:
+            self._ring_at(self._due)
+        else:
+            self._give_up()
 
     def _owed(self) -> Waiting:
         """Nothing while a request is being answered: how long its body may take the application knows."""

@@ -7,9 +7,9 @@ limit protects capacity, it is not what keeps money safe.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -48,8 +48,7 @@ LANES: Final = 2
 TOGETHER_MAX: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(msgspec.Struct, frozen=True):
     """What is left to an identity. `reset_at` is when all of it is back, in epoch seconds.
 
     `wait_seconds` is 0 when the request may pass, else how long until the next one may.

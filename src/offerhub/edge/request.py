@@ -3,12 +3,11 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextvars import Token
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
 from offerhub.edge.rate_limit import Allowance
@@ -21,17 +20,24 @@ BASE_PATH: Final = "/api/v1"
 UNMATCHED: Final = "unmatched"
 """In place of a route's name, for a request that found none."""
 
+ARRIVED: Final = "offerhub.arrived"
+"""The extension of the server that tells whether the whole body is there."""
+
 _CORRELATION_ID = re.compile(r"[\x20-\x7e]{1,128}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 @dataclass(slots=True)
 class Request:
-    """One request. `path` is below the base path; `allowance`, `route` and `told` are filled in once known."""
+    """One request. `path` is below the base path; `allowance`, `route` and `told` are filled in once known.
+
+    `headers` are by lower-case name, the first of each; `repeated` are the names that came more than once.
+    """
 
     scope: Scope
     receive: Receive
-    headers: Headers
+    headers: Mapping[str, str]
+    repeated: Collection[str]
     correlation_id: str
     method: str
     path: str
@@ -44,8 +50,15 @@ class Request:
     @classmethod
     def read(cls, scope: Scope, receive: Receive) -> "Request":
         """Read the head of a request."""
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        headers: dict[str, str] = {}
+        repeated: list[str] = []
+        for raw_name, value in scope["headers"]:
+            name = raw_name.decode("latin-1")
+            if name in headers:
+                repeated.append(name)
+            else:
+                headers[name] = value.decode("latin-1")
+        given = headers.get("x-request-id")
         path: str = scope["path"]
         if path.startswith(BASE_PATH + "/"):
             path = path[len(BASE_PATH) :]
@@ -56,7 +69,8 @@ class Request:
             scope=scope,
             receive=receive,
             headers=headers,
-            correlation_id=given if _CORRELATION_ID.fullmatch(given) and _may_be_kept(given) else str(uuid.uuid4()),
+            repeated=repeated,
+            correlation_id=given if given and _is_correlation_id(given) else str(uuid.uuid4()),
             # The server drops the body of an answer to HEAD by itself.
             method="GET" if method == "HEAD" else method,
             path=path,
@@ -76,31 +90,31 @@ class Request:
 
     def credential(self) -> str:
         """The API key, token or master key. Raises Unauthorized when there is none or it is malformed."""
-        authorization = self.headers.getlist("authorization")
-        if authorization:
-            scheme, _, credential = authorization[0].partition(" ")
+        authorization = self.headers.get("authorization")
+        if authorization is not None:
+            scheme, _, credential = authorization.partition(" ")
             credential = credential.strip()
-            if len(authorization) > 1 or scheme.lower() != "bearer" or not credential:
+            if "authorization" in self.repeated or scheme.lower() != "bearer" or not credential:
                 raise Unauthorized
             return credential
-        keys = self.headers.getlist("x-api-key")
-        if len(keys) != 1 or not keys[0].strip():
+        key = self.headers.get("x-api-key", "").strip()
+        if not key or "x-api-key" in self.repeated:
             raise Unauthorized
-        return keys[0].strip()
+        return key
 
     def idempotency_key(self) -> str | None:
         """The Idempotency-Key, if any. Raises ValidationFailed when it is malformed, sent twice or a credential."""
-        keys = self.headers.getlist("idempotency-key")
-        if not keys:
+        key = self.headers.get("idempotency-key")
+        if key is None:
             return None
-        if len(keys) > 1 or not _IDEMPOTENCY_KEY.fullmatch(keys[0]):
+        if "idempotency-key" in self.repeated or not _IDEMPOTENCY_KEY.fullmatch(key):
             raise ValidationFailed(
                 "Idempotency-Key must be one header of 1 to 255 printable ASCII characters.",
                 header="Idempotency-Key",
             )
-        if not _may_be_kept(keys[0]):
+        if not _may_be_kept(key):
             raise ValidationFailed("Idempotency-Key must not be a credential.", header="Idempotency-Key")
-        return keys[0]
+        return key
 
     def require_json(self) -> None:
         """Raise UnsupportedMediaType when there is a body and it says that it is not JSON."""
@@ -119,6 +133,9 @@ class Request:
         declared = self.headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > bytes_max:
             raise PayloadTooLarge(limit=bytes_max)
+        arrived = self.scope.get("extensions", {}).get(ARRIVED)
+        if arrived is not None and arrived["whole"]():
+            return await self._received(bytes_max)
         try:
             async with asyncio.timeout(seconds_max):
                 return await self._received(bytes_max)
@@ -137,6 +154,10 @@ class Request:
                 raise PayloadTooLarge(limit=bytes_max)
             more = message.get("more_body", False)
         return bytes(chunks)
+
+
+def _is_correlation_id(text: str) -> bool:
+    return _CORRELATION_ID.fullmatch(text) is not None and _may_be_kept(text)
 
 
 def _may_be_kept(text: str) -> bool:

@@ -61,6 +61,8 @@ class StreamReply:
         """Send it until one side has enough."""
         await send({"type": "http.response.start", "status": self.status, "headers": [*_HEADERS, *extra]})
         if not self.head_only:
+            # The head goes with the first piece, which may be long in coming.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
             with self.streams.opened(self):
                 await self._send(send)
         await send({"type": "http.response.body", "body": b""})

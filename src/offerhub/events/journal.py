@@ -5,8 +5,9 @@ job; one that is rolled back has none. Writers of one aggregate take turns, so i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from offerhub.kernel.ids import new_id
 from offerhub.runtime import spans
@@ -21,8 +22,7 @@ AggregateType = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One event of the catalogue (contract 6.2); amounts in the payload are wire text."""
 
     type: str
@@ -32,8 +32,7 @@ class Event:
     user_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(msgspec.Struct, frozen=True):
     """Who changed what (contract 6.3); payloads are redacted on the way in."""
 
     action: str
@@ -46,8 +45,7 @@ class AuditEntry:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """Work for the queue once this transaction has committed; its handler must be safe to run twice."""
 
     queue: str

@@ -4,9 +4,9 @@ A finding never moves money or a state of anything else: it is what a person rea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import structlog
 
 from offerhub.access.service import is_operator, require_operator
@@ -108,7 +108,7 @@ async def _decided(tx: Tx, actor: Actor, action: str, before: Finding, after: Fi
             allowedStates=FINDING.sources_of("RESOLVED"),
         )
     # The entry belongs to the marketplace whose money it is about, whoever the operator is.
-    acting = replace(actor, marketplace_id=before.marketplace_id)
+    acting = msgspec.structs.replace(actor, marketplace_id=before.marketplace_id)
     await record(tx, acting, audit=[_entry(action, before, {"status": after.status, "reason": reason})])
     return after
 

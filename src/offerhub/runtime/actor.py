@@ -1,11 +1,11 @@
 """Who asks, on whose behalf: carried by every use case into the books, the events and the audit trail."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+
+class Actor(msgspec.Struct, frozen=True):
     """The authenticated caller of one request, or the part of the system that acts by itself.
 
     `credential_id` is the API key's id, `master`, or the system's name such as `system:sagas`.

@@ -7,15 +7,16 @@ the others are told all the same.
 """
 
 import asyncio
+import itertools
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import structlog
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
-    Counter,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -23,7 +24,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from offerhub.kernel.clock import Clock
@@ -90,12 +91,58 @@ class _Found(Collector):
             yield reading.family()
 
 
-class _OfRoute(NamedTuple):
-    """The metrics of one route, looked up by its labels once."""
+@dataclass(slots=True)
+class _OfRoute:
+    """What the requests of one route came to."""
 
-    seconds: Histogram
-    sql: Counter
-    redis: Counter
+    statuses: dict[int, int] = field(default_factory=dict)
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(REQUEST_BUCKETS) + 1))
+    seconds: float = 0.0
+    sql: int = 0
+    redis: int = 0
+
+    def upper_bounds(self) -> Iterator[tuple[str, float]]:
+        """How many took at most so long, for each bound."""
+        yield from zip([*map(str, REQUEST_BUCKETS), "+Inf"], itertools.accumulate(self.buckets), strict=True)
+
+
+class _Requests(Collector):
+    """What requests came to: numbers that each of them moves, put into the client library's terms when asked for."""
+
+    def __init__(self) -> None:
+        self._of_route: dict[str, _OfRoute] = {}
+
+    def note(self, route: str, status: int, seconds: float, asked: RoundTrips) -> None:
+        """A request was answered."""
+        told = self._of_route.get(route)
+        if told is None:
+            told = self._of_route[route] = _OfRoute()
+        told.statuses[status] = told.statuses.get(status, 0) + 1
+        told.buckets[bisect_left(REQUEST_BUCKETS, seconds)] += 1
+        told.seconds += seconds
+        told.sql += asked.sql
+        told.redis += asked.redis
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "offerhub_http_requests", "Requests answered, by route and status.", labels=("route", "status")
+        )
+        took = HistogramMetricFamily(
+            "offerhub_http_request_seconds", "How long answers took, by route.", labels=("route",)
+        )
+        sql = CounterMetricFamily(
+            "offerhub_http_sql_statements", "SQL statements that requests sent, by route.", labels=("route",)
+        )
+        redis = CounterMetricFamily(
+            "offerhub_http_redis_calls", "Calls to Redis that requests waited for, by route.", labels=("route",)
+        )
+        for route, told in self._of_route.items():
+            for status, count in told.statuses.items():
+                requests.add_metric((route, str(status)), count)
+            took.add_metric((route,), list(told.upper_bounds()), told.seconds)
+            sql.add_metric((route,), told.sql)
+            redis.add_metric((route,), told.redis)
+        yield from (requests, took, sql, redis)
 
 
 class Metrics:
@@ -105,32 +152,8 @@ class Metrics:
         self._clock = clock
         self._registry = registry = CollectorRegistry()
         self._sources: dict[Source, _Kept] = {}
-        self._of_route: dict[str, _OfRoute] = {}
-        self._requests = Counter(
-            "offerhub_http_requests",
-            "Requests answered, by route and status.",
-            ("route", "status"),
-            registry=registry,
-        )
-        self._request_seconds = Histogram(
-            "offerhub_http_request_seconds",
-            "How long answers took, by route.",
-            ("route",),
-            buckets=REQUEST_BUCKETS,
-            registry=registry,
-        )
-        self._request_sql = Counter(
-            "offerhub_http_sql_statements",
-            "SQL statements that requests sent, by route.",
-            ("route",),
-            registry=registry,
-        )
-        self._request_redis = Counter(
-            "offerhub_http_redis_calls",
-            "Calls to Redis that requests waited for, by route.",
-            ("route",),
-            registry=registry,
-        )
+        self._requests = _Requests()
+        registry.register(self._requests)
         self._call_seconds = Histogram(
             "offerhub_provider_call_seconds",
             "How long attempted calls to a provider took, by outcome.",
@@ -150,17 +173,7 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float, asked: RoundTrips) -> None:
         """A request was answered; `route` is its declared name, or `unmatched`."""
-        told = self._of_route.get(route)
-        if told is None:
-            told = self._of_route[route] = _OfRoute(
-                self._request_seconds.labels(route),
-                self._request_sql.labels(route),
-                self._request_redis.labels(route),
-            )
-        self._requests.labels(route, str(status)).inc()
-        told.seconds.observe(seconds)
-        told.sql.inc(asked.sql)
-        told.redis.inc(asked.redis)
+        self._requests.note(route, status, seconds, asked)
 
     def call(self, provider: str, outcome: str, seconds: float) -> None:
         """A call to a provider has ended."""

@@ -61,8 +61,7 @@ class Shape(msgspec.Struct, kw_only=True):
     """
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One request, as a handler sees it: authenticated, validated, inside its transaction."""
 
     actor: Actor
@@ -70,7 +69,7 @@ class Call:
     body: Any
     query: Any
     transaction: Tx | None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     """By lower-case name."""
 
     @property

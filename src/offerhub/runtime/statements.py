@@ -7,7 +7,6 @@ commits: one round trip for a request, or for as many as have come while the one
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -27,16 +26,15 @@ BATCH_MAX: Final = 32
 
 _encode: Final = msgspec.json.Encoder().encode
 # No client can know it, so no text of theirs holds a place.
-_PLACE: Final = f"place{secrets.token_hex(12)}x"
+_PLACE: Final = f"place{secrets.token_hex(12)}n"
 
 
 def place(number: int) -> str:
     """What stands in a text where the database is to put its value of this number, from 1."""
-    return f"{_PLACE}{number}x"
+    return f"{_PLACE}{number}$s"
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """Where a balance before a change and after it goes, as the wire shows it."""
 
     was: str
@@ -58,16 +56,10 @@ def as_kept(value: Any) -> Any:
 
 def as_format(text: str) -> str:
     """A text for PostgreSQL's `format`: its places become arguments, and a percent sign stays one."""
-    before, *rest = text.replace("%", "%%").split(_PLACE)
-    parts = [before]
-    for piece in rest:
-        number, _, after = piece.partition("x")
-        parts.append(f"%{number}$s{after}")
-    return "".join(parts)
+    return text.replace("%", "%%").replace(_PLACE, "%")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True):
     """What a handler returns for the database to perform.
 
     `use_case` names the SQL function `effect_of_…`, `request` is its argument without the answer, `answer` what the
