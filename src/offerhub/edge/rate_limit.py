@@ -24,7 +24,8 @@ from offerhub.runtime.together import Together
 _MICRO: Final = 1_000_000
 
 # KEYS hold the theoretical arrival times in microseconds, one for each request; ARGV are microseconds per request and
-# the limit. Redis' own clock decides, so that replicas with different clocks agree.
+# the limit. Redis' own clock decides, so that replicas with different clocks agree. What is left, how long to wait
+# and when all is back are one text for all requests: the client reads a text at once, and a table number by number.
 _GCRA: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -35,14 +36,14 @@ for number, key in ipairs(KEYS) do
     if full < now then full = now end
     local room = now + interval * limit - full
     if room < interval then
-        found[number] = {0, interval - room, full}
+        found[number] = string.format('0 %.0f %.0f', interval - room, full)
     else
         full = full + interval
         redis.call('SET', key, string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
-        found[number] = {math.floor((room - interval) / interval), 0, full}
+        found[number] = string.format('%.0f 0 %.0f', math.floor((room - interval) / interval), full)
     end
 end
-return found
+return table.concat(found, ' ')
 """
 LANES: Final = 2
 TOGETHER_MAX: Final = 64
@@ -137,8 +138,11 @@ class RateLimiter:
         )
 
     async def _ask(self, keys: list[str]) -> Sequence[Sequence[int] | None]:
-        found: Sequence[Sequence[int]] | None = await self._script.ask(keys, [self._interval_micros, self.limit])
-        return [None] * len(keys) if found is None else found
+        found: bytes | None = await self._script.ask(keys, [self._interval_micros, self.limit])
+        if found is None:
+            return [None] * len(keys)
+        numbers = [int(word) for word in found.split()]
+        return [numbers[start : start + 3] for start in range(0, len(numbers), 3)]
 
     def unlimited(self) -> Allowance:
         """The allowance of a request that is not counted."""
