@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from offerhub.access.model import TOKEN_PREFIX
+from offerhub.kernel.ids import new_uuid
 
 SECRET_BYTES_MIN: Final = 32
 TOKEN_CHARACTERS_MAX: Final = 8192
@@ -50,7 +50,7 @@ class TokenSigner:
             type="short-lived",
             iat=int(now.timestamp()),
             exp=int(expires_at.timestamp()),
-            jti=str(uuid.uuid4()),
+            jti=new_uuid(),
         )
         signed = f"{_part(_HEADER)}.{_part(claims)}"
         return f"{TOKEN_PREFIX}{signed}.{_text(self._signature(signed))}"

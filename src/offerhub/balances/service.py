@@ -40,6 +40,7 @@ from offerhub.wallets.service import require as require_wallet
 
 PLACES_EACH: Final = 8
 """How many places `balance_operation` fills for each user."""
+SIDES_MAX: Final = 2
 DISCREPANCY_TOLERATED_UNITS = UNITS_PER_ONE
 """The books and the chain may differ by 1.00 before `verify` refuses (contract 2.4)."""
 
@@ -67,6 +68,25 @@ class Change(NamedTuple):
     held: int = 0
 
 
+class _Around(NamedTuple):
+    """Where a user's money before and after goes: what may be spent, is set aside, or that or on its way out."""
+
+    available: Places
+    held: Places
+    reserved: Places
+    total: str
+    updated: str
+
+    @classmethod
+    def of(cls, number: int) -> "_Around":
+        """The places of the user of this number."""
+        one, two, three, four, five, six, seven, eight = (place(PLACES_EACH * number + at) for at in range(1, 9))
+        return cls(Places(one, two), Places(three, four), Places(five, six), seven, eight)
+
+
+_AROUND: Final = tuple(_Around.of(number) for number in range(SIDES_MAX))
+
+
 class _Side(msgspec.Struct, frozen=True):
     """One user in an operation, with places for what only the database knows."""
 
@@ -75,27 +95,16 @@ class _Side(msgspec.Struct, frozen=True):
     change: Change
     number: int
 
-    def _place(self, offset: int) -> str:
-        return place(PLACES_EACH * self.number + offset)
-
     @property
-    def available(self) -> "Places":
-        return Places(self._place(1), self._place(2))
-
-    @property
-    def held(self) -> "Places":
-        """What is set aside."""
-        return Places(self._place(3), self._place(4))
-
-    @property
-    def reserved(self) -> "Places":
-        """What is set aside or on its way out."""
-        return Places(self._place(5), self._place(6))
+    def around(self) -> "_Around":
+        """The user's money before and after."""
+        return _AROUND[self.number]
 
     def fields(self) -> dict[str, Any]:
         """The balance object after the operation."""
-        after = self.available.becomes, self.reserved.becomes
-        return balance_fields(self.user_id, *after, self._place(7), self._place(8))
+        around = self.around
+        after = around.available.becomes, around.reserved.becomes
+        return balance_fields(self.user_id, *after, around.total, around.updated)
 
     def request(self) -> dict[str, Any]:
         """As the database takes it."""
@@ -119,8 +128,9 @@ class _Plan(msgspec.Struct, frozen=True):
         """The whole of it."""
         check(self.legs)
         told = self.sides[-1]
-        before = {"available": told.available.was, "reserved": told.reserved.was}
-        after = {"available": told.available.becomes, "reserved": told.reserved.becomes}
+        available, reserved = told.around.available, told.around.reserved
+        before = {"available": available.was, "reserved": reserved.was}
+        after = {"available": available.becomes, "reserved": reserved.becomes}
         amount = format_amount(asked.amount)
         more = {"amount": amount, "reference": asked.reference}
         entry = AuditEntry(
@@ -184,7 +194,7 @@ def credit(actor: Actor, user_id: str, asked: Manual) -> Statement:
     """A manual credit: `world:manual` to `available`. Refused with UserNotFound, UserNotActive, InvalidAmount."""
     side = _Side(user_id, True, Change(available=asked.amount), 0)
     legs = [Leg(actor.marketplace_id, Kind.WORLD_MANUAL, -asked.amount), Leg(user_id, Kind.AVAILABLE, asked.amount)]
-    event = catalogue.balance_credited(user_id, asked.amount, "other", asked.reference, side.available)
+    event = catalogue.balance_credited(user_id, asked.amount, "other", asked.reference, side.around.available)
     return _Plan("CREDIT_AVAILABLE", "manual_credit", user_id, legs, [side], [event]).statement(actor, asked)
 
 
@@ -192,7 +202,7 @@ def debit(actor: Actor, user_id: str, asked: Manual) -> Statement:
     """A manual debit: `available` to `world:manual`. Refused with InsufficientFunds, UserNotFound, UserNotActive."""
     side = _Side(user_id, True, Change(available=-asked.amount), 0)
     legs = [Leg(user_id, Kind.AVAILABLE, -asked.amount), Leg(actor.marketplace_id, Kind.WORLD_MANUAL, asked.amount)]
-    event = catalogue.balance_debited(user_id, asked.amount, "other", asked.reference, side.available)
+    event = catalogue.balance_debited(user_id, asked.amount, "other", asked.reference, side.around.available)
     return _Plan("DEBIT_AVAILABLE", "manual_debit", user_id, legs, [side], [event]).statement(actor, asked)
 
 
@@ -206,7 +216,7 @@ def reserve(actor: Actor, user_id: str, asked: Manual) -> Statement:
     held, amount = _hold(user_id, asked), asked.amount
     side = _Side(user_id, True, Change(available=-amount, held=amount), 0)
     legs = [Leg(user_id, Kind.AVAILABLE, -amount), Leg(user_id, Kind.RESERVED, amount)]
-    event = catalogue.balance_reserved(user_id, amount, held.reference, side.available, side.held)
+    event = catalogue.balance_reserved(user_id, amount, held.reference, side.around.available, side.around.held)
     return _Plan("RESERVE", "hold", held.reference, legs, [side], [event], held).statement(actor, asked)
 
 
@@ -215,7 +225,9 @@ def cancel_reservation(actor: Actor, user_id: str, asked: Manual) -> Statement:
     held, amount = _hold(user_id, asked), asked.amount
     side = _Side(user_id, False, Change(available=amount, held=-amount), 0)
     legs = [Leg(user_id, Kind.RESERVED, -amount), Leg(user_id, Kind.AVAILABLE, amount)]
-    event = catalogue.balance_released(user_id, amount, held.reference, side.available, side.held, "cancel")
+    event = catalogue.balance_released(
+        user_id, amount, held.reference, side.around.available, side.around.held, "cancel"
+    )
     return _Plan("CANCEL_RESERVATION", "void", held.reference, legs, [side], [event], held).statement(actor, asked)
 
 
@@ -224,7 +236,9 @@ def deduct_reserved(actor: Actor, user_id: str, asked: Manual) -> Statement:
     held, amount = _hold(user_id, asked), asked.amount
     side = _Side(user_id, False, Change(held=-amount), 0)
     legs = [Leg(user_id, Kind.RESERVED, -amount), Leg(actor.marketplace_id, Kind.WORLD_MANUAL, amount)]
-    event = catalogue.balance_released(user_id, amount, held.reference, side.available, side.held, "other")
+    event = catalogue.balance_released(
+        user_id, amount, held.reference, side.around.available, side.around.held, "other"
+    )
     plan = _Plan("DEDUCT_RESERVED", "manual_deduct", held.reference, legs, [side], [event], held)
     return plan.statement(actor, asked)
 
@@ -242,8 +256,10 @@ def release(actor: Actor, user_id: str, recipient_id: str, asked: Manual) -> Sta
     recipient = _Side(recipient_id, True, Change(available=amount), 1)
     legs = [Leg(user_id, Kind.RESERVED, -amount), Leg(recipient_id, Kind.AVAILABLE, amount)]
     events = [
-        catalogue.balance_released(user_id, amount, held.reference, payer.available, payer.held, "other"),
-        catalogue.balance_credited(recipient_id, amount, "release", held.reference, recipient.available),
+        catalogue.balance_released(
+            user_id, amount, held.reference, payer.around.available, payer.around.held, "other"
+        ),
+        catalogue.balance_credited(recipient_id, amount, "release", held.reference, recipient.around.available),
     ]
     plan = _Plan("RELEASE", "manual_release", held.reference, legs, [payer, recipient], events, held)
     return plan.statement(actor, asked)

@@ -6,8 +6,7 @@ limit belongs to the key; callers who cannot be identified are limited by their 
 answer is JSON.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -131,7 +130,7 @@ class Edge:
             return
         request = Request.read(scope, receive)
         started = self._endpoint.clock.monotonic()
-        with _named(request), counting() as asked:
+        with _Named(request), counting() as asked:
             reply = await (self._reply(request) if spans.active is None else self._traced(spans.active, request))
             if self._observe is not None and isinstance(reply, StreamReply):
                 self._observe(request.route_name, reply.status, self._endpoint.clock.monotonic() - started, asked)
@@ -216,17 +215,22 @@ class Edge:
             raise request.allowance.refusal()
 
 
-@contextlib.contextmanager
-def _named(request: Request) -> Iterator[None]:
+class _Named:
     """Log lines name the request, and once it is known whose it is, the marketplace and the ids of its path.
 
     Structlog's own context manager reads every variable of the context before.
     """
-    tokens = structlog.contextvars.bind_contextvars(request_id=request.correlation_id)
-    try:
-        yield
-    finally:
-        structlog.contextvars.reset_contextvars(**tokens, **request.told)
+
+    __slots__ = ("_request", "_tokens")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        self._tokens = structlog.contextvars.bind_contextvars(request_id=self._request.correlation_id)
+
+    def __exit__(self, *_: object) -> None:
+        structlog.contextvars.reset_contextvars(**self._tokens, **self._request.told)
 
 
 _UNREACHABLE: Final = (

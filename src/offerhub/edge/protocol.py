@@ -7,7 +7,6 @@ in JSON. The application may also cut a connection, for which ASGI has no way.
 
 import asyncio
 import resource
-import uuid
 from asyncio.events import TimerHandle
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
@@ -22,6 +21,7 @@ from offerhub.edge.exchange import Exchange
 from offerhub.edge.request import ARRIVED
 from offerhub.edge.streams import ABORT
 from offerhub.errors import ValidationFailed
+from offerhub.kernel.ids import new_uuid
 
 SPOKEN: Final = ("1.1", "1.0")
 HEAD_BYTES_MAX: Final = 32 * 1024
@@ -197,7 +197,7 @@ class Protocol(HttpToolsProtocol):
             return
         large = self._head_bytes > HEAD_BYTES_MAX
         why = f"The request's head is larger than {HEAD_BYTES_MAX} bytes." if large else "This is not valid HTTP."
-        request_id = str(uuid.uuid4())
+        request_id = new_uuid()
         reply = failure(ValidationFailed(why), request_id)
         own = [(b"content-length", b"%d" % len(reply.body)), (b"connection", b"close")]
         headers = [*COMMON_HEADERS, *own, (b"x-request-id", request_id.encode("ascii"))]

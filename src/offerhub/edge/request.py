@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import uuid
 from collections.abc import Collection, Mapping
 from contextvars import Token
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from starlette.types import Receive, Scope
 
 from offerhub.edge.rate_limit import Allowance
 from offerhub.errors import PayloadTooLarge, Unauthorized, UnsupportedMediaType, ValidationFailed
+from offerhub.kernel.ids import new_uuid
 from offerhub.runtime.redaction import scrub
 from offerhub.runtime.routes import Route
 
@@ -70,7 +70,7 @@ class Request:
             receive=receive,
             headers=headers,
             repeated=repeated,
-            correlation_id=given if given and _is_correlation_id(given) else str(uuid.uuid4()),
+            correlation_id=given if given and _is_correlation_id(given) else new_uuid(),
             # The server drops the body of an answer to HEAD by itself.
             method="GET" if method == "HEAD" else method,
             path=path,

@@ -95,15 +95,11 @@ def job_rows(jobs: Sequence[Job]) -> Rows:
 
 def rows(actor: Actor, events: Sequence[Event], audit: Sequence[AuditEntry]) -> tuple[Rows, Rows]:
     """Events and audit entries, those of the events included, as `journal` takes them."""
-    metadata = {
-        name: value
-        for name, value in (
-            ("marketplaceId", actor.marketplace_id),
-            ("correlationId", actor.correlation_id),
-            ("causationId", actor.cause),
-        )
-        if value is not None
-    }
+    metadata = {"marketplaceId": actor.marketplace_id}
+    if actor.correlation_id is not None:
+        metadata["correlationId"] = actor.correlation_id
+    if actor.cause is not None:
+        metadata["causationId"] = actor.cause
     event_rows = [
         {
             "id": new_id("evt"),

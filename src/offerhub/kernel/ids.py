@@ -7,6 +7,7 @@ creation under the C collation. No `_` occurs behind the prefix: API keys are sp
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Final, Literal
 
 Prefix = Literal[
@@ -29,7 +30,8 @@ _LEFT_OUT: Final = bytes(range(248, 256))
 class _Characters:
     """Random characters from the system's source, fetched for many ids at once: each fetch is a system call."""
 
-    def __init__(self) -> None:
+    def __init__(self, drawn: Callable[[bytes], str]) -> None:
+        self._drawn = drawn
         self._rest = ""
         # Two processes must never draw from one store.
         os.register_at_fork(after_in_child=self.forget)
@@ -41,12 +43,17 @@ class _Characters:
     def take(self, count: int) -> str:
         """So many characters that nobody was given before."""
         while len(self._rest) < count:
-            self._rest += os.urandom(_ENTROPY_BYTES).translate(_TO_CHARACTER, _LEFT_OUT).decode("ascii")
+            self._rest += self._drawn(os.urandom(_ENTROPY_BYTES))
         taken, self._rest = self._rest[:count], self._rest[count:]
         return taken
 
 
-_characters: Final = _Characters()
+def _letters_and_digits(drawn: bytes) -> str:
+    return drawn.translate(_TO_CHARACTER, _LEFT_OUT).decode("ascii")
+
+
+_characters: Final = _Characters(_letters_and_digits)
+_hexadecimals: Final = _Characters(bytes.hex)
 
 
 def _base62(number: int, width: int) -> str:
@@ -72,6 +79,13 @@ def _of_now() -> str:
 def new_id(prefix: Prefix) -> str:
     """A fresh id such as `ord_0VkZ…`: the prefix, an underscore, 32 characters."""
     return f"{prefix}_{_of_now()}{_characters.take(_RANDOM_CHARACTERS)}"
+
+
+def new_uuid() -> str:
+    """A random UUID, as RFC 9562 has its version 4."""
+    drawn = _hexadecimals.take(31)
+    variant = "89ab"[int(drawn[15], 16) & 3]
+    return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[12:15]}-{variant}{drawn[16:19]}-{drawn[19:]}"
 
 
 def is_id(text: str, prefix: Prefix) -> bool:

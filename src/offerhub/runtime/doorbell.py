@@ -23,7 +23,7 @@ from offerhub.runtime.cancellation import end, heed_cancellation
 Topic = Literal["events", "jobs"]
 
 CHANNEL: Final = "offerhub:doorbell"
-PAUSE_SECONDS: Final = 0.005
+PAUSE_SECONDS: Final = 0.02
 """Between two publications: what is rung meanwhile is one publication."""
 ANSWER_SECONDS_MAX: Final = 1.0
 LISTEN_SECONDS: Final = 5.0

@@ -47,7 +47,11 @@ def redact(value: Any, name: str = "") -> Any:
     if value is None or isinstance(value, (int, float)):
         return value
     if isinstance(value, (dict, Mapping)):
-        return {key: redact(item, str(key)) for key, item in value.items()}
+        # Most are texts: a call for each of them would cost more than to look at it.
+        return {
+            key: scrub(item) if type(item) is str and not _is_sensitive(str(key)) else redact(item, str(key))
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [redact(item, name) for item in value]
     return value
