@@ -144,6 +144,32 @@ async def test_all_at_once_is_as_one_by_one(shop: Marketplace, name: str) -> Non
     )
 
 
+async def test_many_new_users_and_orders_at_once(shop: Marketplace) -> None:
+    """Two ask for one user, two for one order, and one for an order of nobody's: the others are none the worse."""
+    names = [unique("at-once") for _ in range(10)]
+    wanted = [*names, names[3]]
+    heard = await asyncio.gather(*(shop.post("/users", {"externalUserId": name}, key=unique("u")) for name in wanted))
+    assert sorted(one.status for one in heard) == [200] + [201] * 10
+    ids = {name: one.data["id"] for name, one in zip(wanted, heard, strict=True)}
+    assert heard[-1].data["id"] == heard[3].data["id"]
+    for one in ids.values():
+        assert await shop.events(one) == ["user.created"]
+        assert await shop.live.value("SELECT count(*) FROM wallets WHERE user_id = $1", one) == 1
+    buyer, seller = ids[names[0]], ids[names[1]]
+    bodies = [
+        {"buyer_id": who, "seller_id": seller, "amount": "5.00", "title": "x", "client_order_ref": reference}
+        for who, reference in [*((buyer, name) for name in names), (buyer, names[3]), ("usr_nobody", unique("ref"))]
+    ]
+    bodies[4]["milestones"] = [{"ref": "m1", "title": "half"}]
+    orders = await asyncio.gather(*(shop.post("/orders", body, key=unique("o")) for body in bodies))
+    assert sorted(one.status for one in orders) == [200] + [201] * 10 + [404]
+    assert orders[10].data["id"] == orders[3].data["id"]
+    for one in orders[:10]:
+        assert await shop.events(one.data["id"]) == ["order.created"]
+        assert one.data == (await shop.done("GET", f"/orders/{one.data['id']}"))
+    await shop.live.assert_books_hold()
+
+
 async def test_a_client_s_text_stays_as_it_is(shop: Marketplace) -> None:
     """Percent signs, and what looks like a place, which only this process can name."""
     alice = await user(shop)

@@ -1,4 +1,4 @@
--- A batch of credits and debits by hand is a few statements over all of them, not many for each (decision 0067).
+-- What a batch holds of one kind is performed as a set: a few statements over all of them, not many for each (decision 0067).
 
 -- I1: as before, and postings of one statement may follow one another on an account: each is followed by the next, and the
 -- last one tells the balance and the version that the account has. That a posting's transaction is there is looked at here
@@ -72,9 +72,10 @@ BEGIN
         format(p ->> 'audit', VARIADIC v_places)::jsonb, '[]');
 END $$;
 
--- Requests for `move_by_hand`, all at once: what each would have answered and told, in their order. Whatever is out of the
--- ordinary with one of them (its key is taken, its user is not there or may not move money, an account is still to be
--- made, a balance does not cover it) raises OH015 or another error, and they are to be performed one by one.
+-- Requests of one use case, all at once: what each answers and tells, in their order. Whatever is out of the ordinary with
+-- one of them (its user is not there or may not move money, an account is still to be made, a balance does not cover it,
+-- what it is to make is there already) raises OH015 or another error, and they are to be performed one by one.
+
 -- Accounts are locked in the order of their owners, as one by one.
 CREATE FUNCTION move_by_hand_all(p jsonb, OUT answers text[], OUT tells jsonb[])
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -86,8 +87,7 @@ BEGIN
     WITH asked AS MATERIALIZED (
         SELECT r.place, r.one #>> '{request,marketplace}' AS marketplace, r.one #>> '{request,user}' AS user_id,
             (r.one #>> '{request,amount}')::bigint AS amount, r.one #>> '{request,key}' AS key,
-            r.one -> 'request' AS request, r.one #>> '{claim,credential}' AS credential,
-            r.one #>> '{claim,key}' AS claimed
+            r.one -> 'request' AS request
         FROM jsonb_array_elements(p) WITH ORDINALITY AS r (one, place)
     ), ready AS MATERIALIZED (
         SELECT q.*,
@@ -97,10 +97,6 @@ BEGIN
                 AND a.kind = 'world:manual' AND a.asset = 'USD') AS world
         FROM asked q
         WHERE (SELECT u.status FROM users u WHERE u.marketplace_id = q.marketplace AND u.id = q.user_id) = 'ACTIVE'
-            AND (q.claimed IS NULL OR (
-                pg_try_advisory_xact_lock(idempotency_lock(q.credential, q.claimed))
-                AND (SELECT r.key FROM idempotent_requests r
-                    WHERE r.credential_id = q.credential AND r.key = q.claimed) IS NULL))
     ), moved AS (
         UPDATE ledger.accounts a
         SET balance = a.balance + s.amount, version = a.version + s.posts, updated_at = clock_timestamp()
@@ -146,6 +142,103 @@ BEGIN
     ) AS d;
 END $$;
 
+CREATE FUNCTION create_user_all(p jsonb, OUT answers text[], OUT tells jsonb[]) LANGUAGE plpgsql AS $$
+BEGIN
+    WITH asked AS MATERIALIZED (
+        SELECT r.place, r.one -> 'request' AS q, r.one #> '{request,user}' AS u, r.one #> '{request,wallet}' AS w,
+            r.one #> '{request,saga}' AS g, r.one #>> '{request,marketplace}' AS marketplace
+        FROM jsonb_array_elements(p) WITH ORDINALITY AS r (one, place)
+    ), made AS (
+        INSERT INTO users (id, marketplace_id, external_user_id, email, type, metadata)
+        SELECT u ->> 'id', marketplace, u ->> 'external_id', u ->> 'email', u ->> 'type', nullif(u -> 'metadata', 'null')
+        FROM asked ORDER BY place
+        ON CONFLICT (marketplace_id, external_user_id) DO NOTHING RETURNING id, created_at, updated_at
+    ), with_wallets AS (
+        INSERT INTO wallets (id, marketplace_id, user_id, purpose, public_key, secret_blob, key_version)
+        SELECT w ->> 'id', marketplace, u ->> 'id', 'user', w ->> 'address', decode(w ->> 'sealed', 'hex'),
+            (w ->> 'key_version')::integer
+        FROM asked ORDER BY place
+    ), with_sagas AS (
+        INSERT INTO sagas (id, marketplace_id, kind, subject_id, input, correlation_id)
+        SELECT g ->> 'id', marketplace, g ->> 'kind', g ->> 'subject', g -> 'input', g ->> 'correlation'
+        FROM asked ORDER BY place
+    ), with_steps AS (
+        INSERT INTO saga_steps (saga_id, position, name)
+        SELECT asked.g ->> 'id', step.place - 1, step.name
+        FROM asked, jsonb_array_elements_text(asked.g -> 'steps') WITH ORDINALITY AS step (name, place)
+    )
+    SELECT array_agg(format(q ->> 'answer', wire_time(made.created_at), wire_time(made.updated_at)) ORDER BY place),
+        array_agg(told(q, q -> 'events', q -> 'audit', q -> 'jobs') ORDER BY place)
+    INTO answers, tells FROM asked JOIN made ON made.id = u ->> 'id';
+    IF cardinality(answers) IS DISTINCT FROM jsonb_array_length(p) THEN
+        RAISE EXCEPTION 'not all of them at once' USING ERRCODE = 'OH015';
+    END IF;
+END $$;
+
+-- Those without milestones.
+CREATE FUNCTION create_order_all(p jsonb, OUT answers text[], OUT tells jsonb[]) LANGUAGE plpgsql AS $$
+BEGIN
+    WITH asked AS MATERIALIZED (
+        SELECT r.place, r.one -> 'request' AS q, r.one #> '{request,order}' AS o,
+            r.one #>> '{request,marketplace}' AS marketplace
+        FROM jsonb_array_elements(p) WITH ORDINALITY AS r (one, place)
+    ), made AS (
+        INSERT INTO orders (id, marketplace_id, client_order_ref, buyer_id, seller_id, amount, currency, title,
+            description, metadata, escrow_type)
+        SELECT o ->> 'id', marketplace, o ->> 'reference', o ->> 'buyer', o ->> 'seller', (o ->> 'amount')::bigint,
+            o ->> 'currency', o ->> 'title', o ->> 'description', nullif(o -> 'metadata', 'null'), o ->> 'escrow_type'
+        FROM asked
+        WHERE (SELECT u.status FROM users u WHERE u.marketplace_id = marketplace AND u.id = o ->> 'buyer') = 'ACTIVE'
+            AND (SELECT u.status FROM users u WHERE u.marketplace_id = marketplace AND u.id = o ->> 'seller') = 'ACTIVE'
+        ORDER BY place
+        ON CONFLICT (marketplace_id, client_order_ref) DO NOTHING RETURNING id, created_at, updated_at
+    )
+    SELECT array_agg(format(q ->> 'answer', wire_time(made.created_at), wire_time(made.updated_at)) ORDER BY place),
+        array_agg(told(q, q -> 'events', q -> 'audit', '[]') ORDER BY place)
+    INTO answers, tells FROM asked JOIN made ON made.id = o ->> 'id';
+    IF cardinality(answers) IS DISTINCT FROM jsonb_array_length(p) THEN
+        RAISE EXCEPTION 'not all of them at once' USING ERRCODE = 'OH015';
+    END IF;
+END $$;
+
+-- The same webhook twice raises 21000: one statement changes a row once.
+CREATE FUNCTION keep_webhook_all(p jsonb, OUT answers text[], OUT tells jsonb[]) LANGUAGE plpgsql AS $$
+BEGIN
+    WITH asked AS MATERIALIZED (
+        SELECT r.place, r.one -> 'request' AS q, r.one #> '{request,news}' AS n
+        FROM jsonb_array_elements(p) WITH ORDINALITY AS r (one, place)
+    ), kept AS (
+        INSERT INTO webhook_events AS e (provider, event_id, event_type, subject, payload, status, outcome, processed_at)
+        SELECT n ->> 'provider', n ->> 'event_id', n ->> 'event_type', n ->> 'subject', nullif(n -> 'payload', 'null'),
+            n ->> 'status', n ->> 'outcome', CASE WHEN n ->> 'status' = 'IGNORED' THEN clock_timestamp() END
+        FROM asked ORDER BY n ->> 'provider', n ->> 'event_id'
+        ON CONFLICT (provider, event_id) DO UPDATE SET deliveries = e.deliveries + 1
+        RETURNING e.provider, e.event_id, e.deliveries = 1 AS is_new
+    )
+    SELECT array_agg(is_new::text ORDER BY place),
+        array_agg(told(q, '[]', '[]', CASE WHEN is_new THEN q -> 'jobs' ELSE '[]' END) ORDER BY place)
+    INTO answers, tells
+    FROM asked JOIN kept ON kept.provider = n ->> 'provider' AND kept.event_id = n ->> 'event_id';
+END $$;
+
+-- Take the keys of all these requests, until the transaction ends. Raises OH015 when an earlier request has one of them or
+-- has had it.
+CREATE FUNCTION idempotency_begin_all(p jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT (
+        SELECT coalesce(bool_and(pg_try_advisory_xact_lock(idempotency_lock(c.credential, c.key))
+            AND (SELECT r.key FROM idempotent_requests r
+                WHERE r.credential_id = c.credential AND r.key = c.key) IS NULL), true)
+            AND count(*) = count(DISTINCT (c.credential, c.key))
+        FROM (
+            SELECT one #>> '{claim,credential}' AS credential, one #>> '{claim,key}' AS key
+            FROM jsonb_array_elements(p) AS r (one) WHERE one ? 'claim'
+        ) AS c
+    ) THEN
+        RAISE EXCEPTION 'a key is taken' USING ERRCODE = 'OH015';
+    END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION effect_of(p_use_case text, p jsonb, OUT answer text, OUT tells jsonb) LANGUAGE plpgsql AS $$
 BEGIN
     CASE p_use_case
@@ -158,76 +251,100 @@ BEGIN
     END CASE;
 END $$;
 
--- As before, and first all at once where that can be.
+-- As before, and first as sets. What locks no account may go before everything else; credits and debits only where nothing
+-- else of the batch locks any.
 CREATE OR REPLACE FUNCTION perform(p_requests text) RETURNS TABLE (answer text)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     v_requests jsonb := p_requests::jsonb;
-    v_request jsonb;
+    v_count integer := jsonb_array_length(v_requests);
+    v_others_lock boolean :=
+        v_requests @? '$[*] ? (@.use_case == "balance_operation" || @.use_case == "reserve_order")';
+    v_set record;
+    v_one record;
     v_claim jsonb;
     v_key text;
     v_answer text;
     v_tells jsonb;
+    v_performed text[];
+    v_tellings jsonb[];
     v_keys text[] := '{}';
-    v_claims jsonb[] := '{}';
-    v_bodies text[] := '{}';
-    v_told jsonb[] := '{}';
-    v_answers text[];
+    v_answers text[] := array_fill(NULL::text, ARRAY[v_count]);
+    v_told jsonb[] := array_fill(NULL::jsonb, ARRAY[v_count]);
 BEGIN
-    IF jsonb_array_length(v_requests) > 1 AND NOT v_requests @? '$[*] ? (@.use_case != "move_by_hand")' THEN
+    FOR v_set IN
+        SELECT r.one ->> 'use_case' AS use_case, array_agg(r.place ORDER BY r.place) AS places,
+            CASE WHEN count(*) = v_count THEN v_requests ELSE jsonb_agg(r.one ORDER BY r.place) END AS requests
+        FROM jsonb_array_elements(v_requests) WITH ORDINALITY AS r (one, place)
+        WHERE v_count > 1 AND CASE r.one ->> 'use_case'
+            WHEN 'move_by_hand' THEN NOT v_others_lock
+            WHEN 'create_order' THEN r.one #> '{request,milestones}' = '[]'
+            ELSE r.one ->> 'use_case' IN ('create_user', 'keep_webhook') END
+        GROUP BY 1 HAVING count(*) > 1 ORDER BY r.one ->> 'use_case' = 'move_by_hand'
+    LOOP
         BEGIN
-            SELECT m.answers, m.tells INTO v_answers, v_told FROM move_by_hand_all(v_requests) AS m;
-            SELECT coalesce(array_agg(r.one -> 'claim' ORDER BY r.place), '{}'),
-                coalesce(array_agg(v_answers[r.place] ORDER BY r.place), '{}')
-            INTO v_claims, v_bodies
-            FROM jsonb_array_elements(v_requests) WITH ORDINALITY AS r (one, place) WHERE r.one ? 'claim';
+            PERFORM idempotency_begin_all(v_set.requests);
+            CASE v_set.use_case
+                WHEN 'move_by_hand' THEN
+                    SELECT s.* INTO v_performed, v_tellings FROM move_by_hand_all(v_set.requests) AS s;
+                WHEN 'create_user' THEN
+                    SELECT s.* INTO v_performed, v_tellings FROM create_user_all(v_set.requests) AS s;
+                WHEN 'create_order' THEN
+                    SELECT s.* INTO v_performed, v_tellings FROM create_order_all(v_set.requests) AS s;
+                WHEN 'keep_webhook' THEN
+                    SELECT s.* INTO v_performed, v_tellings FROM keep_webhook_all(v_set.requests) AS s;
+            END CASE;
+            FOR v_number IN 1..cardinality(v_set.places) LOOP
+                v_answers[v_set.places[v_number]] := v_performed[v_number];
+                v_told[v_set.places[v_number]] := v_tellings[v_number];
+            END LOOP;
         EXCEPTION
             WHEN serialization_failure OR deadlock_detected THEN RAISE;
-            WHEN OTHERS THEN
-                v_answers := NULL;
-                v_told := '{}';
+            WHEN OTHERS THEN NULL;  -- one by one
         END;
-    END IF;
+    END LOOP;
 
-    IF v_answers IS NULL THEN
-        v_answers := '{}';
-        FOR v_request IN SELECT value FROM jsonb_array_elements(v_requests) LOOP
-            v_claim := v_request -> 'claim';
-            v_key := (v_claim ->> 'credential') || chr(10) || (v_claim ->> 'key');
-            v_answer := NULL;
-            BEGIN
-                IF v_claim IS NULL OR (
-                    v_key <> ALL (v_keys)
-                    AND pg_try_advisory_xact_lock(idempotency_lock(v_claim ->> 'credential', v_claim ->> 'key'))
-                    AND NOT EXISTS (
-                        SELECT FROM idempotent_requests r
-                        WHERE r.credential_id = v_claim ->> 'credential' AND r.key = v_claim ->> 'key')
-                ) THEN
-                    SELECT e.answer, e.tells INTO v_answer, v_tells
-                    FROM effect_of(v_request ->> 'use_case', v_request -> 'request') AS e;
-                END IF;
-            EXCEPTION
-                WHEN serialization_failure OR deadlock_detected THEN RAISE;
-                WHEN OTHERS THEN v_answer := NULL;
-            END;
-            v_answers := array_append(v_answers, v_answer);
-            IF v_answer IS NOT NULL THEN
-                v_told := array_append(v_told, v_tells);
-                IF v_claim IS NOT NULL THEN
-                    v_keys := array_append(v_keys, v_key);
-                    v_claims := array_append(v_claims, v_claim);
-                    v_bodies := array_append(v_bodies, v_answer);
-                END IF;
+    FOR v_one IN
+        SELECT r.one, r.place FROM jsonb_array_elements(v_requests) WITH ORDINALITY AS r (one, place)
+        WHERE v_answers[r.place] IS NULL
+    LOOP
+        v_claim := v_one.one -> 'claim';
+        v_key := (v_claim ->> 'credential') || chr(10) || (v_claim ->> 'key');
+        v_answer := NULL;
+        BEGIN
+            IF v_claim IS NULL OR (
+                v_key <> ALL (v_keys)
+                AND pg_try_advisory_xact_lock(idempotency_lock(v_claim ->> 'credential', v_claim ->> 'key'))
+                AND NOT EXISTS (
+                    SELECT FROM idempotent_requests r
+                    WHERE r.credential_id = v_claim ->> 'credential' AND r.key = v_claim ->> 'key')
+            ) THEN
+                SELECT e.answer, e.tells INTO v_answer, v_tells
+                FROM effect_of(v_one.one ->> 'use_case', v_one.one -> 'request') AS e;
             END IF;
-        END LOOP;
-    END IF;
+        EXCEPTION
+            WHEN serialization_failure OR deadlock_detected THEN RAISE;
+            WHEN OTHERS THEN v_answer := NULL;
+        END;
+        IF v_answer IS NOT NULL THEN
+            v_answers[v_one.place] := v_answer;
+            v_told[v_one.place] := v_tells;
+            IF v_claim IS NOT NULL THEN
+                v_keys := array_append(v_keys, v_key);
+            END IF;
+        END IF;
+    END LOOP;
 
-    PERFORM journal_all(v_told);
+    PERFORM journal_all(array_remove(v_told, NULL));
     INSERT INTO idempotent_requests (credential_id, key, marketplace_id, method, path, fingerprint, status, body,
         completed_at, expires_at)
     SELECT c.one ->> 'credential', c.one ->> 'key', c.one ->> 'marketplace', c.one ->> 'method', c.one ->> 'path',
         decode(c.one ->> 'fingerprint', 'hex'), (c.one ->> 'status')::integer, convert_to(c.body, 'UTF8'),
         clock_timestamp(), clock_timestamp() + make_interval(secs => (c.one ->> 'seconds')::double precision)
-    FROM unnest(v_claims, v_bodies) AS c (one, body);
+    FROM (
+        SELECT r.one -> 'claim' AS one, v_answers[r.place] AS body
+        FROM jsonb_array_elements(v_requests) WITH ORDINALITY AS r (one, place)
+        WHERE r.one ? 'claim' AND v_answers[r.place] IS NOT NULL
+    ) AS c;
     RETURN QUERY SELECT a.answer FROM unnest(v_answers) AS a (answer);
 END $$;
