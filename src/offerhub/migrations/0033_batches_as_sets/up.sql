@@ -102,7 +102,7 @@ BEGIN
         SET balance = a.balance + s.amount, version = a.version + s.posts, updated_at = clock_timestamp()
         FROM (
             SELECT r.account, sum(r.amount)::bigint AS amount, count(*) AS posts
-            FROM ready r GROUP BY r.account, r.user_id ORDER BY r.user_id
+            FROM ready r GROUP BY r.account, r.user_id ORDER BY r.user_id COLLATE "C"
         ) s
         WHERE a.id = s.account
         RETURNING a.id, a.balance - s.amount AS balance, a.version - s.posts AS version
