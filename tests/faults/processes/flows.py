@@ -301,7 +301,6 @@ FLOWS: Final = {
         ),
         Flow("withdrawal", "crypto", _payee, _withdraw, PAID_OUT, GONE),
         Flow("withdrawal in a surge", "surge", _payee, _withdraw, PAID_OUT, GONE),
-        Flow("wallet", "crypto", _nobody, _set_up, WALLET, (), subjects=2),
         Flow(
             "treasury deposit",
             "airtm",
@@ -369,5 +368,7 @@ FLOWS: Final = {
             ("deposit",),
             alone=True,
         ),
+        # The last: each of its points makes a user, and a check of all wallets has points for each of them.
+        Flow("wallet", "crypto", _nobody, _set_up, WALLET, (), subjects=2),
     )
 }
