@@ -74,7 +74,7 @@ END $$;
 
 -- Requests of one use case, all at once: what each answers and tells, in their order. Whatever is out of the ordinary with
 -- one of them (its user is not there or may not move money, an account is still to be made, a balance does not cover it,
--- what it is to make is there already) raises OH015 or another error, and they are to be performed one by one.
+-- what it is to make is there already) raises an error, or leaves an answer out: they are then to be performed one by one.
 
 -- Accounts are locked in the order of their owners, as one by one.
 CREATE FUNCTION move_by_hand_all(p jsonb, OUT answers text[], OUT tells jsonb[])
@@ -170,9 +170,6 @@ BEGIN
     SELECT array_agg(format(q ->> 'answer', wire_time(made.created_at), wire_time(made.updated_at)) ORDER BY place),
         array_agg(told(q, q -> 'events', q -> 'audit', q -> 'jobs') ORDER BY place)
     INTO answers, tells FROM asked JOIN made ON made.id = u ->> 'id';
-    IF cardinality(answers) IS DISTINCT FROM jsonb_array_length(p) THEN
-        RAISE EXCEPTION 'not all of them at once' USING ERRCODE = 'OH015';
-    END IF;
 END $$;
 
 -- Those without milestones.
@@ -196,9 +193,6 @@ BEGIN
     SELECT array_agg(format(q ->> 'answer', wire_time(made.created_at), wire_time(made.updated_at)) ORDER BY place),
         array_agg(told(q, q -> 'events', q -> 'audit', '[]') ORDER BY place)
     INTO answers, tells FROM asked JOIN made ON made.id = o ->> 'id';
-    IF cardinality(answers) IS DISTINCT FROM jsonb_array_length(p) THEN
-        RAISE EXCEPTION 'not all of them at once' USING ERRCODE = 'OH015';
-    END IF;
 END $$;
 
 -- The same webhook twice raises 21000: one statement changes a row once.
@@ -294,6 +288,9 @@ BEGIN
                 WHEN 'keep_webhook' THEN
                     SELECT s.* INTO v_performed, v_tellings FROM keep_webhook_all(v_set.requests) AS s;
             END CASE;
+            IF cardinality(v_performed) IS DISTINCT FROM cardinality(v_set.places) THEN
+                RAISE EXCEPTION 'not all of them at once' USING ERRCODE = 'OH015';
+            END IF;
             FOR v_number IN 1..cardinality(v_set.places) LOOP
                 v_answers[v_set.places[v_number]] := v_performed[v_number];
                 v_told[v_set.places[v_number]] := v_tellings[v_number];
